@@ -1,0 +1,5 @@
+defmodule ErlangPython do
+  @moduledoc """
+  Python for the BEAM: supervised pools of Python processes.
+  """
+end

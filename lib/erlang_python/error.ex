@@ -1,0 +1,120 @@
+defmodule ErlangPython.Error do
+  @moduledoc """
+  What went wrong with a request, as a struct that can be matched, raised and printed.
+
+      iex> {:error, error} = ErlangPython.eval("1 / 0")
+      iex> {error.kind, error.type, error.message}
+      {:python, "ZeroDivisionError", "division by zero"}
+
+  ## Fields
+
+    * `:kind` - why, out of the closed list of `t:kind/0`.
+    * `:type` - for `:python`, the exception's qualified class name
+      (`"ValueError"`, `"json.decoder.JSONDecodeError"`); `nil` otherwise.
+    * `:message` - a sentence: Python's own text for `:python`.
+    * `:traceback` - Python's frames, outermost first: maps of `:file`, `:line`,
+      `:function` and `:code` (the source line, or `nil`).
+    * `:cause` - the error this one came from (Python's `__cause__` or
+      `__context__`), or `nil`.
+    * `:notes` - what `add_note` added (Python 3.11 and newer).
+    * `:executed` - may the request have had effects: `:no`, `:maybe` or `:yes`.
+    * `:details` - a map whose keys depend on the kind, listed below.
+
+  ## Kinds
+
+  | kind | when | `:executed` | `:details` |
+  |---|---|---|---|
+  | `:python` | Python code raised | `:yes` | `:formatted` (Python's own text), `:relation` of the cause |
+  | `:timeout` | the deadline passed; Python was told to stop | `:no` if it was still queued, else `:maybe` | `:timeout` in ms |
+  | `:cancelled` | somebody else stopped the request | `:maybe` | |
+  | `:worker_exit` | the worker's process ended under the request | `:maybe` | `:status` or `:signal`, `:output` (its last lines) |
+  | `:overloaded` | the pool's queue or its concurrency limit is full | `:no` | `:current`, `:max` |
+  | `:no_pool` | no such pool, or it is stopping | `:no` | `:pool` |
+  | `:no_workers` | workers can't start, or all are set aside | `:no` | `:output`, `:status` |
+  | `:context_lost` | the context's worker died | `:no` | |
+  | `:context_closed` | the context was closed | `:no` | |
+  | `:encode` | a value has no encoding | `:no` for an argument, `:yes` for a result | `:path` |
+  | `:decode` | a message could not be decoded | `:no` for a request, `:yes` for a result | |
+  | `:protocol` | the worker broke the wire protocol | `:maybe` | |
+  | `:too_large` | a message is over the limit | `:no` for a request, `:yes` for a result | `:size`, `:limit` in bytes |
+  | `:environment` | no usable Python or runtime packages | `:no` | `:python`, `:output` |
+  | `:elixir` | an Elixir callback failed and the failure came back through Python | `:yes` | |
+  """
+
+  @type kind ::
+          :python
+          | :timeout
+          | :cancelled
+          | :worker_exit
+          | :overloaded
+          | :no_pool
+          | :no_workers
+          | :context_lost
+          | :context_closed
+          | :encode
+          | :decode
+          | :protocol
+          | :too_large
+          | :environment
+          | :elixir
+
+  @type frame :: %{
+          file: String.t(),
+          line: non_neg_integer(),
+          function: String.t(),
+          code: String.t() | nil
+        }
+
+  @type t :: %__MODULE__{
+          kind: kind(),
+          type: String.t() | nil,
+          message: String.t(),
+          traceback: [frame()],
+          cause: t() | nil,
+          notes: [String.t()],
+          executed: :no | :maybe | :yes,
+          details: map()
+        }
+
+  defexception kind: nil,
+               type: nil,
+               message: "",
+               traceback: [],
+               cause: nil,
+               notes: [],
+               executed: :maybe,
+               details: %{}
+
+  @doc """
+  What Python prints for a `:python` error, traceback and causes included;
+  the sentence of `:message` for the others.
+  """
+  @impl true
+  def message(%__MODULE__{kind: :python} = error) do
+    error |> chain() |> IO.iodata_to_binary() |> String.trim_trailing("\n")
+  end
+
+  def message(%__MODULE__{message: message}), do: message
+
+  # The two sentences are Python's own (traceback module), so that the text reads
+  # as the user knows it.
+  defp chain(%{cause: nil} = error), do: own_text(error)
+
+  defp chain(%{cause: cause} = error) do
+    sentence =
+      case error.details do
+        %{relation: :cause} ->
+          "The above exception was the direct cause of the following exception:"
+
+        _context ->
+          "During handling of the above exception, another exception occurred:"
+      end
+
+    [chain(cause), "\n", sentence, "\n\n", own_text(error)]
+  end
+
+  defp own_text(%{details: %{formatted: formatted}}), do: formatted
+  defp own_text(%{type: nil, message: message}), do: [message, "\n"]
+  defp own_text(%{type: type, message: ""}), do: [type, "\n"]
+  defp own_text(%{type: type, message: message}), do: [type, ": ", message, "\n"]
+end

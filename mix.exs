@@ -1,0 +1,38 @@
+defmodule ErlangPython.MixProject do
+  use Mix.Project
+
+  @version "0.1.0-dev"
+
+  def project do
+    [
+      app: :erlang_python,
+      version: @version,
+      elixir: "~> 1.14",
+      elixirc_paths: elixirc_paths(Mix.env()),
+      start_permanent: Mix.env() == :prod,
+      deps: [],
+      description: "Python for the BEAM: supervised pools of Python processes over ZeroMQ",
+      package: package(),
+      test_coverage: [summary: [threshold: 0]]
+    ]
+  end
+
+  def application do
+    [
+      mod: {ErlangPython.Application, []},
+      extra_applications: [:logger, :crypto]
+    ]
+  end
+
+  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(_env), do: ["lib"]
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      files: ~w(lib mix.exs README.md CHANGELOG.md LICENSE .formatter.exs docs
+                priv/python/pyproject.toml priv/python/*.lock
+                priv/python/erlang priv/python/erlang_python_worker)
+    ]
+  end
+end
