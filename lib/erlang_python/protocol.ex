@@ -1,0 +1,58 @@
+defmodule ErlangPython.Protocol do
+  @moduledoc false
+  # The message types of docs/protocol.md, which is the authority.
+
+  import Bitwise
+
+  @version 1
+  @buffers_follow 0x80
+
+  @types [
+    call: 0x01,
+    eval: 0x02,
+    exec: 0x03,
+    run: 0x04,
+    setup: 0x05,
+    hello: 0x11,
+    ready: 0x12,
+    failed: 0x13,
+    result: 0x14,
+    error: 0x15,
+    cancelled: 0x16,
+    cancel: 0x21,
+    ping: 0x22,
+    shutdown: 0x23,
+    cancel_ack: 0x31,
+    pong: 0x32
+  ]
+
+  @type type :: unquote(@types |> Keyword.keys() |> Enum.reduce(&{:|, [], [&1, &2]}))
+
+  @spec version() :: pos_integer()
+  def version, do: @version
+
+  @doc "All message types with their numbers."
+  @spec types() :: keyword(byte())
+  def types, do: @types
+
+  @doc "The number of a message type, for use at compile time and in guards."
+  defmacro type(name) when is_atom(name), do: Keyword.fetch!(@types, name)
+
+  @doc "The head of a message, without its body."
+  @spec head(byte(), non_neg_integer()) :: binary()
+  def head(type, id), do: <<type, id::64>>
+
+  @doc "Sets the bit that says out-of-band frames follow."
+  @spec mark_buffers(iodata(), [binary()]) :: iodata()
+  def mark_buffers(head, []), do: head
+
+  def mark_buffers([<<type, rest::binary>> | more], _buffers),
+    do: [<<type ||| @buffers_follow>>, rest | more]
+
+  def mark_buffers(<<type, rest::binary>>, _buffers), do: [<<type ||| @buffers_follow>>, rest]
+
+  @doc "Splits a head frame into its type without the buffer bit, id and body."
+  @spec split_head(binary()) :: {byte(), non_neg_integer(), binary()} | :error
+  def split_head(<<_buffers::1, type::7, id::64, body::binary>>), do: {type, id, body}
+  def split_head(_frame), do: :error
+end
