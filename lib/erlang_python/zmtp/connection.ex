@@ -126,13 +126,13 @@ defmodule ErlangPython.ZMTP.Connection do
 
   @spec refuse(:gen_tcp.socket(), term()) :: no_return()
   defp refuse(socket, reason) do
-    :gen_tcp.close(socket)
     log(reason)
+    :gen_tcp.close(socket)
     exit({:shutdown, reason})
   end
 
   # Whoever connects and goes away has done nothing wrong.
-  defp log(:closed), do: :ok
+  defp log(:closed), do: Logger.debug("a ZMTP peer left before its handshake was complete")
   defp log(reason), do: Logger.warning("a ZMTP peer was refused: #{text(reason)}")
 
   defp text(%ProtocolError{} = error), do: Exception.message(error)

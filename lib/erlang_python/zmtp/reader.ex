@@ -18,6 +18,9 @@ defmodule ErlangPython.ZMTP.Reader do
   # A frame that lacks more than this is read by recv, straight into one binary.
   @passive_from 65_536
 
+  # Milliseconds without the rest of a long frame until other messages have their turn.
+  @stalled 200
+
   # gen_tcp refuses to read more at a time.
   @max_recv 0x3FFFFFF
 
@@ -59,14 +62,11 @@ defmodule ErlangPython.ZMTP.Reader do
       {:tcp_error, ^socket, reason} ->
         close(reader, {:socket, reason})
 
-      {:EXIT, pid, reason} ->
-        reader |> handle_exit(pid, reason) |> loop()
-
       {:system, from, request} ->
         :sys.handle_system_msg(request, from, reader.router, __MODULE__, [], reader)
 
       message ->
-        reader |> call_handler(:handle_info, message) |> loop()
+        reader |> handle_other(message) |> loop()
     end
   end
 
@@ -129,11 +129,15 @@ defmodule ErlangPython.ZMTP.Reader do
     end
   end
 
-  # A blocked recv ends when the writer or the router closes the socket.
+  # A blocked recv ends at once when the writer or the router closes the socket; for all else
+  # that may happen, a stalled one is interrupted. The driver keeps what it has read so far.
   defp receive_long(reader) do
     if long?(reader) do
-      case :gen_tcp.recv(reader.socket, min(Decoder.missing(reader.decoder), @max_recv)) do
+      missing = min(Decoder.missing(reader.decoder), @max_recv)
+
+      case :gen_tcp.recv(reader.socket, missing, @stalled) do
         {:ok, bytes} -> reader |> feed(bytes) |> receive_long()
+        {:error, :timeout} -> reader |> handle_others() |> receive_long()
         {:error, :closed} -> close(reader, :closed)
         {:error, reason} -> close(reader, {:socket, reason})
       end
@@ -143,6 +147,18 @@ defmodule ErlangPython.ZMTP.Reader do
       reader
     end
   end
+
+  defp handle_others(reader) do
+    receive do
+      message when not is_tuple(message) or elem(message, 0) != :system ->
+        reader |> handle_other(message) |> handle_others()
+    after
+      0 -> reader
+    end
+  end
+
+  defp handle_other(reader, {:EXIT, pid, reason}), do: handle_exit(reader, pid, reason)
+  defp handle_other(reader, message), do: call_handler(reader, :handle_info, message)
 
   defp handle_exit(%Reader{writer: pid} = reader, pid, reason) do
     case reason do
@@ -169,8 +185,8 @@ defmodule ErlangPython.ZMTP.Reader do
 
   @spec close(t(), ErlangPython.ZMTP.Handler.close_reason()) :: no_return()
   defp close(reader, reason) do
-    :gen_tcp.close(reader.socket)
     log(reader, reason)
+    :gen_tcp.close(reader.socket)
     reader.handler.handle_close(reason, reader.state)
     exit({:shutdown, reason})
   end

@@ -7,6 +7,8 @@ defmodule ErlangPython.ZMTP.Router do
 
   use GenServer
 
+  require Logger
+
   alias ErlangPython.ZMTP.{Acceptor, Connection, Listener, RoutingTable}
 
   # How long `terminate` lets handlers take in their `handle_close`.
@@ -176,13 +178,22 @@ defmodule ErlangPython.ZMTP.Router do
   def handle_info({:EXIT, acceptor, reason}, %{acceptor: acceptor} = state),
     do: {:stop, reason, state}
 
-  def handle_info({:EXIT, pid, _reason}, state) do
+  def handle_info({:EXIT, pid, reason}, state) do
+    log_crash(reason)
+
     if MapSet.member?(state.connections, pid),
       do: {:noreply, forget(state, pid)},
       else: {:noreply, writer_ended(state, pid)}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  # Crash reports of bare processes are SASL's, which Elixir's Logger leaves out by default.
+  defp log_crash(reason) when reason in [:normal, :shutdown, :killed], do: :ok
+  defp log_crash({:shutdown, _reason}), do: :ok
+
+  defp log_crash(reason),
+    do: Logger.error("a ZMTP connection crashed: #{Exception.format_exit(reason)}")
 
   defp forget(state, reader) do
     {released, next, table} = RoutingTable.release(state.table, reader)
