@@ -172,6 +172,12 @@ defmodule ErlangPython.ZMTP.LibzmqTest do
       req.connect(ENDPOINT)
       req.send(b"question")
       assert req.recv() == b"question"
+      router = CONTEXT.socket(zmq.ROUTER)
+      router.probe_router = 1
+      router.connect_routing_id = b"us"
+      router.connect(ENDPOINT)
+      router.send_multipart([b"us", b"question"])
+      assert [router.recv_multipart() for _ in range(2)] == [[b"us", b""], [b"us", b"question"]]
       say("done")
       """)
 
