@@ -16,7 +16,7 @@ defmodule ErlangPython.ZMTPPeer do
       :stderr_to_stdout,
       line: 65_536,
       args: ["-c", "import zmq\nfrom zmtp_peer import *\n" <> script, endpoint],
-      env: [{'PYTHONPATH', String.to_charlist(__DIR__)}]
+      env: [{~c"PYTHONPATH", String.to_charlist(__DIR__)}]
     ])
   end
 

@@ -35,7 +35,9 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-def dealer(identity: bytes | None = None, *, connect: bool = True, **options: Any) -> zmq.Socket:
+def dealer(
+    identity: bytes | None = None, *, connect: bool = True, **options: Any
+) -> zmq.Socket[bytes]:
     """A DEALER; options are named as in libzmq, in lower case."""
     socket = CONTEXT.socket(zmq.DEALER)
     if identity is not None:
@@ -47,7 +49,7 @@ def dealer(identity: bytes | None = None, *, connect: bool = True, **options: An
     return socket
 
 
-def next_event(monitor: zmq.Socket, *wanted: int) -> int:
+def next_event(monitor: zmq.Socket[bytes], *wanted: int) -> int:
     """Reads monitor events until one of those wanted."""
     from zmq.utils.monitor import recv_monitor_message
 

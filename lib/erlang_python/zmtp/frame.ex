@@ -59,11 +59,14 @@ defmodule ErlangPython.ZMTP.Frame do
   def decode(<<0x04, size, body::binary-size(size), rest::binary>>, _max_size),
     do: {:ok, :command, body, rest}
 
-  def decode(<<0x02, size::64, tail::binary>>, max_size), do: long(:last, size, tail, max_size)
-  def decode(<<0x03, size::64, tail::binary>>, max_size), do: long(:more, size, tail, max_size)
+  def decode(<<0x02, size::64, tail::binary>>, max_size),
+    do: decode_long(:last, size, tail, max_size)
+
+  def decode(<<0x03, size::64, tail::binary>>, max_size),
+    do: decode_long(:more, size, tail, max_size)
 
   def decode(<<0x06, size::64, tail::binary>>, _max_size),
-    do: long(:command, size, tail, @max_command_size)
+    do: decode_long(:command, size, tail, @max_command_size)
 
   def decode(<<flags, size, _tail::binary>>, max_size) when flags in [0x00, 0x01],
     do: if(size > max_size, do: too_large(:last, size, max_size), else: {:more, 2 + size})
@@ -76,10 +79,10 @@ defmodule ErlangPython.ZMTP.Frame do
   def decode(<<flags, _::binary>>, _max_size),
     do: {:error, %ProtocolError{reason: {:flags, flags}}}
 
-  defp long(kind, size, _tail, max_size) when size > max_size,
+  defp decode_long(kind, size, _tail, max_size) when size > max_size,
     do: too_large(kind, size, max_size)
 
-  defp long(kind, size, tail, _max_size) do
+  defp decode_long(kind, size, tail, _max_size) do
     case tail do
       <<body::binary-size(size), rest::binary>> -> {:ok, kind, body, rest}
       _incomplete -> {:more, 9 + size}

@@ -529,6 +529,16 @@ defmodule ErlangPython.ZMTP.RouterTest do
       assert_down(writer)
     end
 
+    test "does not see the system messages that its reader answers" do
+      router = start_router()
+      {socket, _writer, reader} = join!(router, "me")
+      :sys.suspend(reader)
+      :ok = :gen_tcp.send(socket, frame("later"))
+      :sys.resume(reader)
+      assert_receive {:messages, "me", [["later"]]}
+      refute_received {:info, _, _}
+    end
+
     test "that raises takes only its own connection along" do
       router = start_router()
       {other, _writer, _reader} = join!(router, "other")
