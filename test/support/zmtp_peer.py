@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 ENDPOINT = sys.argv[1]
 CONTEXT = zmq.Context()
@@ -51,8 +52,6 @@ def dealer(
 
 def next_event(monitor: zmq.Socket[bytes], *wanted: int) -> int:
     """Reads monitor events until one of those wanted."""
-    from zmq.utils.monitor import recv_monitor_message
-
     while True:
         event = int(recv_monitor_message(monitor)["event"])
         if event in wanted:

@@ -18,7 +18,8 @@ defmodule ErlangPython.ZMTP.Reader do
   # A frame that lacks more than this is read by recv, straight into one binary.
   @passive_from 65_536
 
-  # Milliseconds without the rest of a long frame until other messages have their turn.
+  # Milliseconds without the rest of a long frame until other messages have their turn; and
+  # how long an exit signal may come behind the closed socket that it explains.
   @stalled 200
 
   # gen_tcp refuses to read more at a time.
@@ -105,7 +106,17 @@ defmodule ErlangPython.ZMTP.Reader do
     # {active, N} adds N to the count: only ever called when it is zero.
     case :inet.setopts(reader.socket, active: @active) do
       :ok -> reader
-      {:error, _reason} -> close(reader, :closed)
+      {:error, _reason} -> await_reason(reader)
+    end
+  end
+
+  # The writer or the router has closed the socket; an exit signal says why.
+  defp await_reason(reader) do
+    receive do
+      {:EXIT, pid, reason} when is_pid(pid) ->
+        reader |> handle_exit(pid, reason) |> await_reason()
+    after
+      @stalled -> close(reader, :closed)
     end
   end
 
@@ -203,6 +214,7 @@ defmodule ErlangPython.ZMTP.Reader do
   def system_continue(_parent, _debug, reader), do: loop(reader)
 
   @doc false
+  @spec system_terminate(term(), pid(), [:sys.dbg_opt()], t()) :: no_return()
   def system_terminate(reason, _parent, _debug, reader), do: close(reader, {:exit, reason})
 
   @doc false

@@ -671,6 +671,43 @@ defmodule ErlangPython.ZMTP.RouterTest do
       refute File.exists?(Path.dirname(path))
     end
 
+    test "what a killed BEAM left is swept by the next start" do
+      base = Path.join("/tmp", "ep_killed_#{System.pid()}")
+      File.mkdir!(base)
+      on_exit(fn -> File.rm_rf!(base) end)
+
+      script = """
+      {:ok, router} = #{inspect(Router)}.start_link(handler: Any, socket_dir: #{inspect(base)})
+      IO.puts(#{inspect(Router)}.endpoint(router))
+      IO.read(:line)
+      """
+
+      beam =
+        Port.open({:spawn_executable, System.find_executable("elixir")}, [
+          :binary,
+          :exit_status,
+          line: 1_000,
+          args: ["-pa", Path.dirname(:code.which(Router)), "-e", script]
+        ])
+
+      assert_receive {^beam, {:data, {:eol, "ipc://" <> path}}}, 30_000
+      [left] = File.ls!(base)
+      assert Path.dirname(path) == Path.join(base, left)
+      ["erlang_python", os_pid, _random] = String.split(left, ".")
+
+      router = start_router(socket_dir: base)
+      assert left in File.ls!(base)
+      stop_supervised!(Router)
+      refute Process.alive?(router)
+
+      {_, 0} = System.cmd("kill", ["-9", os_pid])
+      assert_receive {^beam, {:exit_status, _status}}, 30_000
+      assert File.ls!(base) == [left]
+      start_router(socket_dir: base)
+      assert length(File.ls!(base)) == 1
+      refute left in File.ls!(base)
+    end
+
     test "a path that is too long is a clear error" do
       Process.flag(:trap_exit, true)
       dir = "/tmp/" <> String.duplicate("d", 100)
