@@ -1,0 +1,64 @@
+# Each target works on a fresh machine: it first installs what is missing (see `make setup`).
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench docs lock clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+export PYTHON
+
+# Elixir warns under a latin1 locale, and prints escapes for what is not ASCII.
+export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
+
+# Erlang libraries that the system's own Erlang does not bring (scripts/toolchain.sh).
+ifneq ($(wildcard .cache/erlang),)
+export ERL_LIBS := $(CURDIR)/.cache/erlang:$(ERL_LIBS)
+endif
+
+venv := .cache/venv/bin
+python_code := priv/python python_tests
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
+
+setup: .cache/toolchain.stamp .cache/venv.stamp ## install what is missing: Elixir, Erlang, Python (system packages), .cache/venv (from the lock file); compile
+	@mix compile
+
+demo: setup ## a tour in the terminal
+	@mix run examples/demo.exs
+
+test: setup ## the Elixir tests, then the Python tests
+	mix test
+	$(venv)/python -m pytest $(wildcard python_tests)
+
+lint: setup ## formatting, compiler warnings, Dialyzer, ruff, mypy
+	mix format --check-formatted
+	mix compile --warnings-as-errors --force
+	scripts/dialyzer.sh
+	$(venv)/ruff check $(wildcard $(python_code))
+	$(venv)/ruff format --check $(wildcard $(python_code))
+	$(venv)/mypy --strict $(wildcard $(python_code))
+
+bench: setup ## the benchmarks, with their baselines in the same run
+	@MIX_ENV=prod mix run bench/run.exs
+
+docs: setup .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
+	@scripts/docs.sh
+
+lock: .cache/toolchain.stamp ## write the lock files of the Python packages anew
+	@scripts/lock.sh
+
+clean: ## remove what was built and downloaded
+	rm -rf _build doc .cache
+
+.cache/toolchain.stamp: scripts/toolchain.sh
+	@scripts/toolchain.sh
+	@touch $@
+
+.cache/venv.stamp: requirements/dev.lock scripts/venv.sh .cache/toolchain.stamp
+	@scripts/venv.sh requirements/dev.lock .cache/venv
+	@touch $@
+
+.cache/docs-venv.stamp: requirements/docs.lock scripts/venv.sh .cache/toolchain.stamp
+	@scripts/venv.sh requirements/docs.lock .cache/docs-venv
+	@touch $@
