@@ -45,7 +45,7 @@ bench: setup ## the benchmarks, with their baselines in the same run
 docs: setup .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
 	@scripts/docs.sh
 
-lock: .cache/toolchain.stamp ## write the lock files of the Python packages anew
+lock: .cache/venv.stamp ## write the lock files of the Python packages anew
 	@scripts/lock.sh
 
 clean: ## remove what was built and downloaded

@@ -3,19 +3,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-venv=.cache/lock
-if [ ! -x "$venv/bin/uv" ]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet uv
-fi
-
 # Settings of the machine (other indexes, wheel folders) must not leak into the locks.
 for name in $(env | sed -n 's/^\(UV_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 
 lock() {
     echo "$2"
     # pyzmq asks for cffi on PyPy only, for which msgpack has no wheels.
-    "$venv/bin/uv" --no-config pip compile --quiet --upgrade --universal --python-version 3.9 \
+    .cache/venv/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.9 \
         --generate-hashes --no-emit-index-url --no-emit-package cffi --no-emit-package pycparser \
         --custom-compile-command "make lock" --output-file "$2" "$1"
 }

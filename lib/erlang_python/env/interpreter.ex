@@ -1,0 +1,181 @@
+defmodule ErlangPython.Env.Interpreter do
+  @moduledoc false
+  # From what the user wrote (`:python`, `:venv`) to the executable that is started.
+  # An environment variable such as VIRTUAL_ENV is not looked at: which Python runs must
+  # not depend on the shell that started the BEAM, beyond its PATH.
+
+  alias ErlangPython.Env.Problem
+  alias ErlangPython.Error
+
+  @default_names ["python3", "python"]
+  @homebrew ["/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew"]
+
+  @doc """
+  Finds the interpreter.
+
+    * `:venv` - a folder made by `venv`, `virtualenv`, `uv venv` or `conda`. Wins over `:python`.
+    * `:python` - a path, a version (`"3.12"`, `"3.12.1"`) or a name on the PATH (`"pypy3"`).
+      The default is `python3`, then `python`, on the PATH.
+  """
+  @spec find(python: String.t() | nil, venv: Path.t() | nil) ::
+          {:ok, Path.t()} | {:error, Error.t()}
+  def find(opts) do
+    case {opts[:venv], opts[:python]} do
+      {nil, nil} -> on_path(@default_names)
+      {nil, python} -> python(python)
+      {venv, _python} -> venv(Path.expand(venv))
+    end
+  end
+
+  defp venv(folder) do
+    executable = Path.join(folder, "bin/python")
+
+    cond do
+      not File.dir?(folder) ->
+        Problem.error("no such virtual environment: #{folder}", nil)
+
+      not Enum.any?(["pyvenv.cfg", "conda-meta"], &File.exists?(Path.join(folder, &1))) ->
+        Problem.error("#{folder} is no virtual environment: it has no pyvenv.cfg", nil)
+
+      true ->
+        with {:error, _error} <- usable(executable) do
+          Problem.error(
+            "the virtual environment #{folder} has no working bin/python: " <>
+              "make it anew with `python3 -m venv --clear #{folder}`",
+            executable
+          )
+        end
+    end
+  end
+
+  defp python(python) do
+    cond do
+      String.contains?(python, "/") -> python |> Path.expand() |> usable()
+      python =~ ~r/^\d+\.\d+(\.\d+)?$/ -> version(python)
+      true -> on_path([python])
+    end
+  end
+
+  defp on_path(names) do
+    case Enum.find_value(names, &System.find_executable/1) do
+      nil ->
+        Problem.error(
+          "no #{Enum.join(names, " or ")} on the PATH (#{System.get_env("PATH")}): " <>
+            "install Python 3.9 or newer, or give `:python` a path or `:venv` a folder",
+          nil
+        )
+
+      found ->
+        found |> Path.expand() |> usable()
+    end
+  end
+
+  # A shim that stands on the PATH for a version that is not selected fails when it is
+  # asked, so the search goes on to the next place.
+  defp version(version) do
+    places = [&version_on_path/1, &version_in_pyenv/1, &version_in_homebrew/1, &version_by_uv/1]
+
+    found =
+      Enum.find_value(places, fn place ->
+        with path when is_binary(path) <- place.(version),
+             {:ok, path} <- usable(path) do
+          path
+        else
+          _unusable -> nil
+        end
+      end)
+
+    if found, do: {:ok, found}, else: no_version(version)
+  end
+
+  defp no_version(version) do
+    Problem.error(
+      "no Python #{version}: not on the PATH as #{minor_name(version)}, not in " <>
+        "#{pyenv_versions()}, not in Homebrew, not known to uv. Install it " <>
+        "(`uv python install #{version}` or `pyenv install #{version}`) or give `:python` a path",
+      nil
+    )
+  end
+
+  # "python3.12" cannot tell one patch version from another.
+  defp version_on_path(version) do
+    if patch?(version), do: nil, else: System.find_executable(minor_name(version))
+  end
+
+  defp version_in_pyenv(version) do
+    pyenv_versions()
+    |> Path.join("*/bin/python")
+    |> Path.wildcard()
+    |> Enum.map(&{&1 |> Path.split() |> Enum.at(-3), &1})
+    |> Enum.filter(fn {name, _path} -> name =~ ~r/^#{Regex.escape(version)}(\.\d+)?$/ end)
+    |> Enum.max_by(fn {name, _path} -> numbers(name) end, fn -> {nil, nil} end)
+    |> elem(1)
+  end
+
+  defp version_in_homebrew(version) do
+    name = minor_name(version)
+    paths = for root <- @homebrew, do: Path.join([root, "opt", "python@#{version}", "bin", name])
+    Enum.find(paths, &File.exists?/1)
+  end
+
+  defp version_by_uv(version) do
+    with uv when is_binary(uv) <- System.find_executable("uv"),
+         # --system: not the environment of the project that happens to lie around here.
+         {path, 0} <-
+           System.cmd(uv, ["python", "find", "--system", version], stderr_to_stdout: true) do
+      last_line(path)
+    else
+      _absent -> nil
+    end
+  end
+
+  defp pyenv_versions do
+    (System.get_env("PYENV_ROOT") || "~/.pyenv") |> Path.expand() |> Path.join("versions")
+  end
+
+  defp patch?(version), do: length(numbers(version)) == 3
+
+  defp minor_name(version),
+    do: "python" <> (version |> numbers() |> Enum.take(2) |> Enum.join("."))
+
+  defp numbers(version), do: version |> String.split(".") |> Enum.map(&String.to_integer/1)
+
+  defp usable(path) do
+    case File.stat(path) do
+      {:ok, %{type: :regular, mode: mode}} when Bitwise.band(mode, 0o111) != 0 -> resolve(path)
+      {:ok, _stat} -> Problem.error("not an executable file: #{path}", path)
+      {:error, _posix} -> Problem.error("no such Python: #{path}", path)
+    end
+  end
+
+  # A script in the interpreter's place (a shim of pyenv or asdf) costs 60 ms and more at
+  # each start, so it is asked once for the interpreter behind it.
+  defp resolve(path) do
+    key = {__MODULE__, path}
+
+    with nil <- :persistent_term.get(key, nil),
+         true <- script?(path),
+         {:ok, real} <- ask(path) do
+      :persistent_term.put(key, real)
+      {:ok, real}
+    else
+      false -> {:ok, path}
+      {:error, error} -> {:error, error}
+      real -> {:ok, real}
+    end
+  end
+
+  defp script?(path), do: File.open!(path, [:read, :binary], &IO.binread(&1, 2)) == "#!"
+
+  defp ask(path) do
+    command = ["-c", "import sys; print(sys.executable)"]
+    {output, status} = System.cmd(path, command, stderr_to_stdout: true)
+    real = last_line(output)
+
+    if status == 0 and File.regular?(real),
+      do: {:ok, real},
+      else: Problem.error("#{path} does not start a Python: #{String.trim(output)}", path, output)
+  end
+
+  defp last_line(output), do: output |> String.trim() |> String.split("\n") |> List.last()
+end

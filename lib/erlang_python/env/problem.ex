@@ -1,0 +1,12 @@
+defmodule ErlangPython.Env.Problem do
+  @moduledoc false
+  # The errors of kind :environment. Nothing was executed when one of them comes up.
+
+  alias ErlangPython.Error
+
+  @spec error(String.t(), Path.t() | nil, String.t()) :: {:error, Error.t()}
+  def error(message, python, output \\ "") do
+    details = %{python: python, output: output}
+    {:error, %Error{kind: :environment, message: message, executed: :no, details: details}}
+  end
+end

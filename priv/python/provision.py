@@ -1,0 +1,290 @@
+"""Installs pyzmq and msgpack for the very interpreter that runs this file.
+
+    python provision.py --runtime ROOT --lock FILE [--wheels DIR] [--uv PATH]
+
+They land in ROOT/<ABI tag>, apart from the user's environment, which is left as it is.
+Nothing happens when they are there and whole. Exits with 0 when they are, else with 1
+and the reason on stderr. Only progress goes to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Isolated mode (-I) leaves this folder out.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from erlang_python_worker.runtime import abi_tag
+from erlang_python_worker.wheels import WheelError, locked_versions, unpack
+
+# Settings of pip that say where packages come from. The others (user, target, prefix,
+# require-virtualenv, no-binary, constraint, ...) are meant for the user's own
+# installations and would break this one.
+SOURCE_SETTINGS = {
+    *("index-url", "extra-index-url", "find-links", "no-index"),
+    *("trusted-host", "cert", "client-cert", "proxy", "timeout", "retries"),
+    *("cache-dir", "no-cache-dir", "keyring-provider", "use-feature", "use-deprecated"),
+}
+SOURCE_VARIABLES_OF_UV = re.compile(
+    "UV_(INDEX|DEFAULT_INDEX|EXTRA_INDEX|FIND_LINKS|NO_INDEX|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|"
+    "INSECURE_HOST|CACHE|NO_CACHE|HTTP|KEYRING|CONFIG_FILE)"
+)
+INSTALL_OPTIONS = ["--require-hashes", "--only-binary", ":all:", "--no-deps"]
+
+# Without site-packages (-S), where the user may have other copies. The compiled half of msgpack
+# is named: without it msgpack silently falls back to a slow one.
+IMPORT_CHECK = "import sys; sys.path.insert(0, sys.argv[1]); import zmq, msgpack._cmsgpack"
+
+
+class ProvisionError(Exception):
+    """The packages can't be installed; the text says why, a line per way that was tried."""
+
+
+@dataclass(frozen=True)
+class Options:
+    runtime: Path
+    lock: Path
+    wheels: Path | None
+    uv: str | None
+
+
+def provision(options: Options) -> Path:
+    """Makes sure that the packages are there and whole.
+
+    Returns:
+        the folder that holds them.
+    Raises:
+        ProvisionError: no way of installing them worked.
+        OSError: the runtime folder can't be written.
+    """
+    final = options.runtime / abi_tag()
+    if defect(final, options.lock) is None:
+        return final
+    options.runtime.mkdir(parents=True, exist_ok=True)
+    with file_lock(options.runtime / f".{final.name}.lock"):
+        # Somebody else may have installed them while this process waited.
+        reason = defect(final, options.lock)
+        if reason is not None:
+            print(f"installing pyzmq and msgpack into {final}: {reason}", flush=True)
+            build(options, final)
+    return final
+
+
+def build(options: Options, final: Path) -> None:
+    # Left over by a process that was killed; the lock says that nobody is at work there.
+    for leftover in final.parent.glob(f".{final.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        packages = install(options, scratch)
+        compileall.compile_dir(packages, quiet=2)
+        if os.path.lexists(final):
+            final.rename(scratch / "broken")
+        packages.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def install(options: Options, scratch: Path) -> Path:
+    """Tries one way after the other; returns the folder made by the first that works."""
+    failures = []
+    for way in ways(options):
+        name = way.__name__
+        # A folder of its own below `scratch`, whose mode 0700 is not for the result.
+        folder = scratch / name
+        folder.mkdir()
+        try:
+            way(options, folder)
+            reason = defect(folder, options.lock)
+            if reason is None:
+                return folder
+            failures.append(f"{name}: {reason}")
+        except (ProvisionError, WheelError, OSError) as error:
+            failures.append(f"{name}: {error}")
+    raise ProvisionError("\n".join(failures))
+
+
+def ways(options: Options) -> list[Callable[[Options, Path], None]]:
+    """What can be tried here, most faithful to the user's settings first."""
+    found: list[Callable[[Options, Path], None]]
+    try:
+        run([sys.executable, "-I", "-c", "import pip"], dict(os.environ), options.runtime)
+        found = [pip]
+    except ProvisionError:
+        found = [ensurepip]
+    if options.uv or shutil.which("uv"):
+        # Making an environment for a pip of its own takes longer than all uv does.
+        found.insert(0 if found == [ensurepip] else 1, uv)
+    if options.wheels:
+        found.append(wheels)
+    return found
+
+
+def pip(options: Options, folder: Path) -> None:
+    pip_install(sys.executable, options, folder)
+
+
+def uv(options: Options, folder: Path) -> None:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("UV_") or SOURCE_VARIABLES_OF_UV.match(name)
+    }
+    if "PIP_INDEX_URL" in environment and "UV_INDEX_URL" not in environment:
+        environment.setdefault("UV_DEFAULT_INDEX", environment["PIP_INDEX_URL"])
+    command = [options.uv or "uv", "pip", "install", "--python", sys.executable]
+    command += ["--target", str(folder)]
+    run([*command, *INSTALL_OPTIONS, *sources(options)], environment, folder)
+
+
+def ensurepip(options: Options, folder: Path) -> None:
+    """With the pip that the interpreter carries, in an environment that is thrown away."""
+    environment = folder.with_name("environment")
+    run([sys.executable, "-I", "-m", "venv", str(environment)], dict(os.environ), folder)
+    pip_install(str(environment / "bin" / "python"), options, folder)
+
+
+def wheels(options: Options, folder: Path) -> None:
+    if options.wheels:
+        unpack(options.wheels, options.lock.read_text(encoding="utf-8"), folder)
+
+
+def pip_install(python: str, options: Options, folder: Path) -> None:
+    command = [python, "-I", "-m", "pip"]
+    environment = pip_environment(command, folder)
+    command += ["install", "--target", str(folder), "--no-compile", "--quiet"]
+    run([*command, *INSTALL_OPTIONS, *sources(options)], environment, folder)
+
+
+def sources(options: Options) -> list[str]:
+    requirement = ["--requirement", str(options.lock)]
+    if options.wheels is None:
+        return requirement
+    return [*requirement, "--no-index", "--find-links", str(options.wheels)]
+
+
+def pip_environment(command: list[str], folder: Path) -> dict[str, str]:
+    """The environment for pip: the user's settings reduced to where packages come from."""
+    environment = dict(os.environ)
+    listing = run([*command, "config", "list"], environment, folder)
+    environment = {n: v for n, v in environment.items() if not n.startswith(("PIP_", "PYTHON"))}
+    settings = dict(re.findall(r"^(\S+?)=(.*)$", listing, re.MULTILINE))
+    # In the order in which pip lets one override the other.
+    for section in ("global", "install", ":env:"):
+        for key, literal in settings.items():
+            owner, _, name = key.rpartition(".")
+            if owner == section and name in SOURCE_SETTINGS:
+                variable = "PIP_" + name.upper().replace("-", "_")
+                environment[variable] = str(ast.literal_eval(literal))
+    environment.setdefault("PIP_RETRIES", "2")
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    environment["PIP_NO_INPUT"] = "1"
+    return environment
+
+
+def run(command: list[str], environment: dict[str, str], cwd: Path) -> str:
+    """Runs a command to its end and returns its output."""
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ProvisionError(digest(done.stdout))
+    return done.stdout
+
+
+def digest(output: str) -> str:
+    """The lines that matter: installers warn at length, and name every hash they expected."""
+    lines = [line for line in output.splitlines() if line.strip() and line[:7] != "WARNING"]
+    return "\n".join([*lines[:2], *lines[2:][-3:]])
+
+
+def defect(folder: Path, lock: Path) -> str | None:
+    """What is wrong with a folder of packages, or None if it can be used."""
+    if not folder.is_dir():
+        return "not there"
+    records = list(folder.glob("*.dist-info/RECORD"))
+    pins = locked_versions(lock.read_text(encoding="utf-8"))
+    for record in records:
+        name, _, version = record.parent.name[: -len(".dist-info")].partition("-")
+        if version not in pins.get(name.lower(), ()):
+            return f"{name} {version} is not in the lock file"
+        # "path,hash,size"; RECORD's own line has no size.
+        for path, size in re.findall(
+            r"^([^,\n]+),[^,\n]*,(\d+)$", record.read_text(), re.MULTILINE
+        ):
+            file = folder / path
+            if not file.is_file() or file.stat().st_size != int(size):
+                return f"{path} is damaged"
+    try:
+        run([sys.executable, "-I", "-S", "-c", IMPORT_CHECK, str(folder)], dict(os.environ), folder)
+    except ProvisionError as error:
+        return str(error).rpartition("\n")[2]
+    return None
+
+
+@contextlib.contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the system frees it when its holder dies."""
+    with open(path, "w", encoding="utf-8") as file:
+        # Some network file systems have no locks. The rename keeps the result whole there too.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def parse(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="provision.py", description=__doc__)
+    parser.add_argument("--runtime", type=absolute, required=True)
+    parser.add_argument("--lock", type=absolute, required=True)
+    parser.add_argument("--wheels", type=absolute)
+    parser.add_argument("--uv")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def absolute(path: str) -> Path:
+    return Path(path).absolute()
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    # The BEAM hands SIGCHLD down as ignored, and then every subprocess seems to end with 0.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        provision(options)
+    except (ProvisionError, OSError) as error:
+        by_hand = shlex.join([sys.executable, str(Path(__file__).resolve()), *arguments])
+        print(
+            f"cannot install pyzmq and msgpack for {sys.executable} "
+            f"into {options.runtime / abi_tag()}\n{error}\nto try by hand: {by_hand}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
