@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs lock clean
+.PHONY: help ready setup demo test lint bench docs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -21,17 +21,19 @@ python_code := priv/python python_tests
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
 
-setup: .cache/toolchain.stamp .cache/venv.stamp ## install what is missing: Elixir, Erlang, Python (system packages), .cache/venv (from the lock file); compile
+ready: .cache/toolchain.stamp .cache/venv.stamp
+
+setup: ready ## install what is missing: Elixir, Erlang, Python (system packages), .cache/venv (from the lock file); compile
 	@mix compile
 
-demo: setup ## a tour in the terminal
+demo: ready ## a tour in the terminal
 	@mix run examples/demo.exs
 
-test: setup ## the Elixir tests, then the Python tests
+test: ready ## the Elixir tests, then the Python tests
 	mix test
 	$(venv)/python -m pytest $(wildcard python_tests)
 
-lint: setup ## formatting, compiler warnings, Dialyzer, ruff, mypy
+lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted
 	mix compile --warnings-as-errors --force
 	scripts/dialyzer.sh
@@ -39,10 +41,10 @@ lint: setup ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	$(venv)/ruff format --check $(wildcard $(python_code))
 	$(venv)/mypy --strict $(wildcard $(python_code))
 
-bench: setup ## the benchmarks, with their baselines in the same run
+bench: ready ## the benchmarks, with their baselines in the same run
 	@MIX_ENV=prod mix run bench/run.exs
 
-docs: setup .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
+docs: ready .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
 	@scripts/docs.sh
 
 lock: .cache/venv.stamp ## write the lock files of the Python packages anew

@@ -30,7 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from erlang_python_worker.runtime import abi_tag
-from erlang_python_worker.wheels import WheelError, locked_versions, unpack
+from erlang_python_worker._wheels import WheelError, locked_versions, unpack
 
 # Settings of pip that say where packages come from. The others (user, target, prefix,
 # require-virtualenv, no-binary, constraint, ...) are meant for the user's own
