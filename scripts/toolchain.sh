@@ -27,8 +27,7 @@ missing_applications() {
 python_has() { "$PYTHON" -c "import $1" >/dev/null 2>&1; }
 
 debian_erlang() {
-    ! has erl || dpkg -S "$(readlink -f "$(command -v erl)")" >/dev/null 2>&1 ||
-        dpkg -S /usr/bin/erl >/dev/null 2>&1
+    ! has erl || dpkg -S "$(readlink -f "$(command -v erl)")" >/dev/null 2>&1
 }
 
 debian_packages() {
