@@ -38,19 +38,12 @@ debian_packages() {
         packages="$packages erlang-$application"
     done
     has erl || packages="$packages erlang-dev"
-    has "$PYTHON" || packages="$packages python3"
-    python_has venv && python_has ensurepip || packages="$packages python3-venv"
-    echo $packages
-}
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif has sudo; then
-        sudo "$@"
-    else
-        die "not root and no sudo; run as root: $*"
+    # An interpreter that the user named is not ours to install.
+    if [ "$PYTHON" = python3 ]; then
+        has python3 || packages="$packages python3"
+        python_has venv && python_has ensurepip || packages="$packages python3-venv"
     fi
+    echo $packages
 }
 
 install_debian() {
@@ -60,15 +53,21 @@ install_debian() {
         packages=$(echo "$packages" | tr ' ' '\n' | grep -v '^erlang-' || true)
     fi
     [ -n "$packages" ] || return 0
+    by_hand="apt-get update && apt-get install $packages"
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then
+        has sudo || die "packages are missing, and this is not root and has no sudo; run as root: $by_hand"
+        sudo="sudo"
+    fi
     echo "Installing" $packages
     # shellcheck disable=SC2086
     {
-        as_root apt-get update &&
-            as_root env DEBIAN_FRONTEND=noninteractive \
+        $sudo apt-get update &&
+            $sudo env DEBIAN_FRONTEND=noninteractive \
                 apt-get install --yes --no-install-recommends $packages
     } >"$log" 2>&1 || {
-        tail -n 5 "$log" >&2
-        die "cannot install (all output: $log); run: apt-get update && apt-get install" $packages
+        tail -n 2 "$log" >&2
+        die "cannot install (all output: $log); run as root: $by_hand"
     }
 }
 
@@ -89,13 +88,13 @@ unpack_proper() {
 install_macos() {
     packages=""
     has elixir && has erl || packages="elixir"
-    has "$PYTHON" || packages="$packages python3"
+    has "$PYTHON" || [ "$PYTHON" != python3 ] || packages="$packages python3"
     [ -n "$packages" ] || return 0
     has brew || die "Homebrew is missing: install it (https://brew.sh), then run: brew install" $packages
     echo "Installing" $packages
     # shellcheck disable=SC2086
     brew install $packages >"$log" 2>&1 || {
-        tail -n 5 "$log" >&2
+        tail -n 2 "$log" >&2
         die "cannot install (all output: $log); run: brew install" $packages
     }
 }
