@@ -17,6 +17,8 @@ endif
 
 venv := .cache/venv/bin
 python_code := priv/python python_tests
+# Settings of pytest, ruff and mypy.
+config := priv/python/pyproject.toml
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -31,15 +33,15 @@ demo: ready ## a tour in the terminal
 
 test: ready ## the Elixir tests, then the Python tests
 	mix test
-	$(venv)/python -m pytest $(wildcard python_tests)
+	$(venv)/python -m pytest -c $(config) python_tests
 
 lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted
 	mix compile --warnings-as-errors --force
 	scripts/dialyzer.sh
-	$(venv)/ruff check $(wildcard $(python_code))
-	$(venv)/ruff format --check $(wildcard $(python_code))
-	$(venv)/mypy --strict $(wildcard $(python_code))
+	$(venv)/ruff check --config $(config) $(python_code)
+	$(venv)/ruff format --config $(config) --check $(python_code)
+	$(venv)/mypy --config-file $(config) --strict $(python_code)
 
 bench: ready ## the benchmarks, with their baselines in the same run
 	@MIX_ENV=prod mix run bench/run.exs
@@ -57,10 +59,10 @@ clean: ## remove what was built and downloaded
 	@scripts/toolchain.sh
 	@touch $@
 
-.cache/venv.stamp: requirements/dev.lock scripts/venv.sh .cache/toolchain.stamp
+.cache/venv.stamp: requirements/dev.lock scripts/venv.sh | .cache/toolchain.stamp
 	@scripts/venv.sh requirements/dev.lock .cache/venv
 	@touch $@
 
-.cache/docs-venv.stamp: requirements/docs.lock scripts/venv.sh .cache/toolchain.stamp
+.cache/docs-venv.stamp: requirements/docs.lock scripts/venv.sh | .cache/toolchain.stamp
 	@scripts/venv.sh requirements/docs.lock .cache/docs-venv
 	@touch $@

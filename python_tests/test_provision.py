@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from erlang_python_worker.runtime import abi_tag
 from erlang_python_worker._wheels import WheelError, fits, locked_versions, unpack
+from erlang_python_worker.runtime import abi_tag
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "priv/python/provision.py"

@@ -50,7 +50,7 @@ install_debian() {
     packages=$(debian_packages)
     if ! debian_erlang; then
         unpack_proper
-        packages=$(echo "$packages" | tr ' ' '\n' | grep -v '^erlang-' || true)
+        packages=$(echo "$packages" | tr ' ' '\n' | grep '^python3' || true)
     fi
     [ -n "$packages" ] || return 0
     by_hand="apt-get update && apt-get install $packages"

@@ -29,8 +29,8 @@ from pathlib import Path
 # Isolated mode (-I) leaves this folder out.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from erlang_python_worker.runtime import abi_tag
 from erlang_python_worker._wheels import WheelError, locked_versions, unpack
+from erlang_python_worker.runtime import abi_tag
 
 # Settings of pip that say where packages come from. The others (user, target, prefix,
 # require-virtualenv, no-binary, constraint, ...) are meant for the user's own
@@ -200,7 +200,7 @@ def pip_environment(command: list[str], folder: Path) -> dict[str, str]:
 
 def run(command: list[str], environment: dict[str, str], cwd: Path) -> str:
     """Runs a command to its end and returns its output."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - fixed words and paths, no shell
         command,
         env=environment,
         cwd=cwd,

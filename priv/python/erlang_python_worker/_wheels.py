@@ -94,7 +94,7 @@ def _fits_platform(tag: str) -> bool:
 
 def _system() -> tuple[str, tuple[int, int]]:
     if sys.platform == "darwin":
-        major, minor = (platform.mac_ver()[0].split(".") + ["0"])[:2]
+        major, minor = [*platform.mac_ver()[0].split("."), "0"][:2]
         return "macosx", (int(major), int(minor))
     try:
         glibc = os.confstr("CS_GNU_LIBC_VERSION") or ""
