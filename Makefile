@@ -33,7 +33,7 @@ demo: ready ## a tour in the terminal
 
 test: ready ## the Elixir tests, then the Python tests
 	mix test
-	$(venv)/python -m pytest -c $(config) python_tests
+	$(venv)/python -m pytest -c $(config) --rootdir . python_tests
 
 lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted

@@ -8,7 +8,7 @@ log=$folder.log
 : "${PYTHON:=python3}"
 
 fail() {
-    tail -n 1 "$log" >&2
+    grep . "$log" | tail -n 1 >&2
     echo "error: cannot make $folder (all output: $log); run: $*" >&2
     exit 1
 }
