@@ -7,7 +7,9 @@ source=.cache/docs
 
 rm -rf "$source"
 mkdir -p "$source"
-cp -R README.md CHANGELOG.md LICENSE docs "$source"
+for path in README.md CHANGELOG.md LICENSE docs examples bench; do
+    [ ! -e "$path" ] || cp -R "$path" "$source"
+done
 mix run --no-start scripts/api_pages.exs "$source/api"
 .cache/docs-venv/bin/python -m mkdocs build --quiet --strict --clean
 echo "doc/index.html"

@@ -233,9 +233,8 @@ def defect(folder: Path, lock: Path) -> str | None:
         if version not in pins.get(name.lower(), ()):
             return f"{name} {version} is not in the lock file"
         # "path,hash,size"; RECORD's own line has no size.
-        for path, size in re.findall(
-            r"^([^,\n]+),[^,\n]*,(\d+)$", record.read_text(), re.MULTILINE
-        ):
+        files = record.read_text(encoding="utf-8")
+        for path, size in re.findall(r"^([^,\n]+),[^,\n]*,(\d+)$", files, re.MULTILINE):
             file = folder / path
             if not file.is_file() or file.stat().st_size != int(size):
                 return f"{path} is damaged"

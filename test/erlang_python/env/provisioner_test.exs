@@ -1,5 +1,6 @@
 defmodule ErlangPython.Env.ProvisionerTest do
-  use ExUnit.Case, async: true
+  # Not async: the application's environment belongs to the whole node.
+  use ExUnit.Case, async: false
 
   import ExUnit.CaptureLog
 
@@ -49,6 +50,19 @@ defmodule ErlangPython.Env.ProvisionerTest do
     assert String.starts_with?(path, folder)
 
     assert capture_log(fn -> assert Provisioner.provision(server, job) == :ok end) == ""
+  end
+
+  test "takes folder and wheels from the configuration", %{job: job, tag: tag} do
+    on_exit(fn ->
+      for key <- [:runtime_dir, :wheels], do: Application.delete_env(:erlang_python, key)
+    end)
+
+    Application.put_env(:erlang_python, :runtime_dir, job.runtime)
+    Application.put_env(:erlang_python, :wheels, job.wheels)
+    if !Process.whereis(Provisioner), do: start_supervised!(Provisioner)
+
+    assert capture_log(fn -> assert Runtime.provision(job.python) == :ok end) =~ "installing"
+    assert File.dir?(Path.join([job.runtime, Path.basename(Runtime.root()), tag, "zmq"]))
   end
 
   test "answers with the reason when it can't", %{server: server, job: job, tmp_dir: dir} do
