@@ -58,6 +58,6 @@ defmodule ErlangPython.Env.Runtime do
     job = %{python: executable, runtime: root(), lock: Paths.lock(), wheels: wheels}
     Provisioner.provision(Provisioner, job)
   rescue
-    error in Error -> {:error, error}
+    error in Error -> {:error, put_in(error.details.python, executable)}
   end
 end

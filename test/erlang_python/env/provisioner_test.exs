@@ -59,7 +59,7 @@ defmodule ErlangPython.Env.ProvisionerTest do
 
     Application.put_env(:erlang_python, :runtime_dir, job.runtime)
     Application.put_env(:erlang_python, :wheels, job.wheels)
-    if !Process.whereis(Provisioner), do: start_supervised!(Provisioner)
+    if !Process.whereis(Provisioner), do: start_supervised!(Provisioner, id: Provisioner.Default)
 
     assert capture_log(fn -> assert Runtime.provision(job.python) == :ok end) =~ "installing"
     assert File.dir?(Path.join([job.runtime, Path.basename(Runtime.root()), tag, "zmq"]))
