@@ -1,0 +1,13 @@
+defmodule ErlangPython.Duration do
+  @moduledoc """
+  A length of time, Python's `datetime.timedelta`, for Elixir versions before 1.17.
+
+  From Elixir 1.17 on, `Duration` travels in both directions and a `timedelta` comes back as
+  one. This struct is accepted everywhere, and is what comes back where Elixir has no `Duration`.
+  """
+
+  @enforce_keys [:microseconds]
+  defstruct [:microseconds]
+
+  @type t :: %__MODULE__{microseconds: integer()}
+end

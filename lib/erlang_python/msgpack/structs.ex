@@ -1,0 +1,96 @@
+defmodule ErlangPython.MessagePack.Structs do
+  @moduledoc false
+  # What a struct is on the wire. Libraries that are no dependency (Decimal, Nx, and Duration
+  # before Elixir 1.17) are recognised by their struct's name alone.
+
+  import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
+
+  alias ErlangPython.MessagePack.{Decimals, EncodeError, Regexes, Times}
+
+  @typedoc """
+    * `:packed` - these bytes
+    * `:marked` - a marked array of these items
+    * `:bytes` - explicit bytes
+    * `:term` - another term in its place
+  """
+  @type lowered ::
+          {:packed, binary()}
+          | {:marked, integer(), [term()]}
+          | {:bytes, binary()}
+          | {:term, term()}
+          | {:error, EncodeError.reason(), hint :: String.t()}
+
+  @spec lower(struct()) :: lowered()
+  def lower(%ErlangPython.Bytes{data: data}) when is_binary(data), do: {:bytes, data}
+  def lower(%ErlangPython.Float{value: value}), do: float(value)
+
+  def lower(%ErlangPython.Duration{microseconds: us}) when is_integer(us),
+    do: Times.pack_microseconds(us)
+
+  def lower(%ErlangPython.Tensor{dtype: dtype, shape: shape, data: data})
+      when is_binary(dtype) and is_tuple(shape) and is_binary(data),
+      do: {:marked, type(:tensor), [dtype, Tuple.to_list(shape), %ErlangPython.Bytes{data: data}]}
+
+  def lower(%MapSet{} = set), do: set |> MapSet.to_list() |> set()
+  def lower(%Date{} = date), do: Times.pack_date(date)
+  def lower(%Time{} = time), do: Times.pack_time(time)
+  def lower(%NaiveDateTime{} = naive), do: Times.pack_naive(naive)
+  def lower(%DateTime{} = datetime), do: Times.pack_datetime(datetime)
+
+  def lower(%Range{first: first, last: last, step: step}),
+    do: {:marked, type(:range), [first, last, step]}
+
+  def lower(%Regex{} = regex), do: regex(regex)
+  def lower(%URI{} = uri), do: {:term, URI.to_string(uri)}
+
+  def lower(%{__struct__: Decimal, sign: _sign, coef: _coef, exp: _exp} = decimal),
+    do: {:packed, pack(type(:decimal), Decimals.to_text(decimal))}
+
+  def lower(%{__struct__: Duration, microsecond: _us} = duration),
+    do: Times.pack_duration(duration)
+
+  def lower(%{__struct__: Nx.Tensor} = tensor), do: nx(tensor)
+  def lower(struct), do: {:term, ErlangPython.Encoder.encode(struct)}
+
+  @doc "Is this a term that becomes a Python object which no dict or set can hold?"
+  defguard is_unhashable(term)
+           when is_list(term) or (is_map(term) and not is_map_key(term, :__struct__)) or
+                  is_struct(term, MapSet)
+
+  @spec unhashable_hint() :: String.t()
+  def unhashable_hint,
+    do:
+      "in Python, lists, dicts and sets cannot be keys of a dict or members of a set; use a tuple"
+
+  defp set(items) do
+    if Enum.any?(items, &is_unhashable/1),
+      do: {:error, :unhashable, unhashable_hint()},
+      else: {:marked, type(:set), items}
+  end
+
+  defp float(:nan), do: {:packed, <<0xCB, 0x7FF8_0000_0000_0000::64>>}
+  defp float(:infinity), do: {:packed, <<0xCB, 0x7FF0_0000_0000_0000::64>>}
+  defp float(:neg_infinity), do: {:packed, <<0xCB, 0xFFF0_0000_0000_0000::64>>}
+  defp float(value) when is_float(value), do: {:term, value}
+
+  defp regex(regex) do
+    case Regexes.flags(regex) do
+      {:ok, flags} ->
+        {:marked, type(:regex), [Regex.source(regex), flags]}
+
+      :error ->
+        {:error, :no_equivalent,
+         "Python knows the regular expression flags i, m, s, u and x only"}
+    end
+  end
+
+  defp nx(tensor) do
+    case ErlangPython.Tensor.from_nx(tensor) do
+      {:ok, tensor} ->
+        lower(tensor)
+
+      :error ->
+        {:error, :no_equivalent, "NumPy has no such element type; convert the tensor first"}
+    end
+  end
+end
