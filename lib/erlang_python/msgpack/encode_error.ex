@@ -11,6 +11,7 @@ defmodule ErlangPython.MessagePack.EncodeError do
           | :too_large
           | :out_of_range
           | :no_equivalent
+          | :invalid_struct
 
   @type t :: %__MODULE__{reason: reason(), value: term(), path: [term()], hint: String.t()}
 

@@ -5,7 +5,7 @@ defmodule ErlangPython.MessagePack.Structs do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
 
-  alias ErlangPython.MessagePack.{Decimals, EncodeError, Regexes, Times}
+  alias ErlangPython.MessagePack.{Decimals, EncodeError, Regexes, Tensors, Times}
 
   @typedoc """
     * `:packed` - these bytes
@@ -27,9 +27,16 @@ defmodule ErlangPython.MessagePack.Structs do
   def lower(%ErlangPython.Duration{microseconds: us}) when is_integer(us),
     do: Times.pack_microseconds(us)
 
-  def lower(%ErlangPython.Tensor{dtype: dtype, shape: shape, data: data})
-      when is_binary(dtype) and is_tuple(shape) and is_binary(data),
-      do: {:marked, type(:tensor), [dtype, Tuple.to_list(shape), %ErlangPython.Bytes{data: data}]}
+  def lower(%ErlangPython.Tensor{dtype: dtype, shape: shape, data: data} = tensor)
+      when is_tuple(shape) do
+    case Tensors.make(dtype, Tuple.to_list(shape), data) do
+      {:ok, ^tensor} ->
+        {:marked, type(:tensor), [dtype, Tuple.to_list(shape), %ErlangPython.Bytes{data: data}]}
+
+      :error ->
+        {:error, :invalid_struct, "its dtype, shape and data do not agree"}
+    end
+  end
 
   def lower(%MapSet{} = set), do: set |> MapSet.to_list() |> set()
   def lower(%Date{} = date), do: Times.pack_date(date)
@@ -50,17 +57,20 @@ defmodule ErlangPython.MessagePack.Structs do
     do: Times.pack_duration(duration)
 
   def lower(%{__struct__: Nx.Tensor} = tensor), do: nx(tensor)
+
+  def lower(%module{})
+      when module in [ErlangPython.Bytes, ErlangPython.Duration, ErlangPython.Tensor],
+      do: {:error, :invalid_struct, "a field of it has the wrong type"}
+
   def lower(struct), do: {:term, ErlangPython.Encoder.encode(struct)}
 
-  @doc "Is this a term that becomes a Python object which no dict or set can hold?"
+  @doc "Does this term become a Python object that no dict or set can hold?"
   defguard is_unhashable(term)
-           when is_list(term) or (is_map(term) and not is_map_key(term, :__struct__)) or
-                  is_struct(term, MapSet)
+           when is_list(term) or (is_map(term) and not is_map_key(term, :__struct__))
 
   @spec unhashable_hint() :: String.t()
   def unhashable_hint,
-    do:
-      "in Python, lists, dicts and sets cannot be keys of a dict or members of a set; use a tuple"
+    do: "in Python, lists and dicts cannot be keys of a dict or members of a set; use a tuple"
 
   defp set(items) do
     if Enum.any?(items, &is_unhashable/1),
@@ -72,6 +82,7 @@ defmodule ErlangPython.MessagePack.Structs do
   defp float(:infinity), do: {:packed, <<0xCB, 0x7FF0_0000_0000_0000::64>>}
   defp float(:neg_infinity), do: {:packed, <<0xCB, 0xFFF0_0000_0000_0000::64>>}
   defp float(value) when is_float(value), do: {:term, value}
+  defp float(_value), do: {:error, :invalid_struct, "its value is no float"}
 
   defp regex(regex) do
     case Regexes.flags(regex) do

@@ -1,0 +1,99 @@
+defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
+  # Loads and removes modules that change what the codec does.
+  use ExUnit.Case, async: false
+
+  alias ErlangPython.{MessagePack, Tensor}
+  alias ErlangPython.MessagePack.{Decimals, EncodeError}
+
+  setup_all do
+    modules = for name <- [Decimal, Nx, Nx.Tensor], not Code.ensure_loaded?(name), do: name
+
+    stand_ins = Path.expand("../../support/stand_ins.exs", __DIR__)
+    if modules != [], do: Code.require_file(stand_ins)
+
+    on_exit(fn ->
+      for module <- modules do
+        :code.purge(module)
+        :code.delete(module)
+      end
+
+      Code.unrequire_files([stand_ins])
+    end)
+  end
+
+  # Literals, as the modules are not there when this file is compiled.
+  defp decimal(sign, coef, exp), do: struct(Decimal, sign: sign, coef: coef, exp: exp)
+
+  # General Decimal Arithmetic Specification, "to-scientific-string", and what Python prints.
+  @texts [
+    {1, 123, 0, "123"},
+    {-1, 123, 0, "-123"},
+    {1, 123, 1, "1.23E+3"},
+    {1, 123, 3, "1.23E+5"},
+    {1, 123, -1, "12.3"},
+    {1, 123, -5, "0.00123"},
+    {1, 123, -10, "1.23E-8"},
+    {-1, 123, -12, "-1.23E-10"},
+    {1, 0, 0, "0"},
+    {1, 0, -2, "0.00"},
+    {1, 0, 2, "0E+2"},
+    {-1, 0, 0, "-0"},
+    {1, 5, -6, "0.000005"},
+    {1, 50, -7, "0.0000050"},
+    {1, 5, -7, "5E-7"},
+    {1, :NaN, 0, "NaN"},
+    {-1, :inf, 0, "-Infinity"}
+  ]
+
+  test "decimals travel as Python prints them" do
+    for {sign, coef, exp, text} <- @texts do
+      decimal = decimal(sign, coef, exp)
+      assert Decimals.to_text(decimal) == text
+      assert Decimals.from_text(text) == {:ok, decimal}
+      {:ok, body, []} = MessagePack.encode([decimal])
+      assert MessagePack.decode(IO.iodata_to_binary(body)) == {:ok, [decimal]}
+    end
+  end
+
+  test "what is no decimal is refused" do
+    for text <- [
+          "",
+          "-",
+          ".",
+          "1.2.3",
+          "E+5",
+          "1E",
+          "1E5",
+          "+1",
+          " 1",
+          "0x1",
+          "--1",
+          "nan",
+          "1_0"
+        ],
+        do: assert(Decimals.from_text(text) == :error)
+  end
+
+  test "Nx tensors go out as tensors and come back on request" do
+    nx = struct(Nx.Tensor, data: <<1::64-native, 2::64-native>>, type: {:s, 64}, shape: {2})
+    {:ok, body, []} = MessagePack.encode(nx)
+    {:ok, tensor} = body |> IO.iodata_to_binary() |> MessagePack.decode()
+    assert %Tensor{dtype: <<_order, "i8">>, shape: {2}} = tensor
+    assert Tensor.to_nx(tensor) == nx
+  end
+
+  test "an Nx type that NumPy lacks is an error" do
+    nx = struct(Nx.Tensor, data: <<0::16>>, type: {:bf, 16}, shape: {1})
+
+    assert {:error, %EncodeError{reason: :no_equivalent} = error} = MessagePack.encode([nx])
+    assert Exception.message(error) =~ "a struct Nx.Tensor at [0] to Python: NumPy has no such"
+  end
+
+  test "a NumPy type that Nx lacks is an error" do
+    for dtype <- ["<U4", "<M8[ns]", if(System.endianness() == :little, do: ">f8", else: "<f8")] do
+      assert_raise ArgumentError, ~r/Nx has no type for/, fn ->
+        Tensor.to_nx(%Tensor{dtype: dtype, shape: {0}, data: ""})
+      end
+    end
+  end
+end
