@@ -54,7 +54,7 @@ defmodule ErlangPython.MessagePack.Times do
     utc = wall - (datetime.utc_offset + datetime.std_offset) * 1_000_000
 
     cond do
-      not in_python(wall) -> year_error()
+      not (in_python(wall) and in_python(utc)) -> year_error()
       datetime.time_zone == "Etc/UTC" -> {:packed, timestamp(utc)}
       true -> {:marked, type(:datetime), [utc | zone(datetime)]}
     end

@@ -110,10 +110,9 @@ defmodule ErlangPython.MessagePack.DecoderTest do
 
     test "are never made" do
       name = "no_such_atom_#{System.unique_integer([:positive])}"
-      before = :erlang.system_info(:atom_count)
       body = <<0xC7, byte_size(name), 1, name::binary>>
       assert MessagePack.decode(body) == {:ok, name}
-      assert :erlang.system_info(:atom_count) == before
+      assert_raise ArgumentError, fn -> String.to_existing_atom(name) end
     end
 
     test "longer than Erlang's come back as binaries" do
@@ -159,7 +158,7 @@ defmodule ErlangPython.MessagePack.DecoderTest do
           {:misplaced_marker, 32},
           {:no_buffer, 0}
         ] do
-      assert Exception.message(%DecodeError{reason: reason}) =~ ~r/^[a-z0-9]+ .*[a-zA-Z0-9]$/
+      assert %DecodeError{reason: reason} |> Exception.message() |> String.split() |> length() > 4
     end
   end
 end

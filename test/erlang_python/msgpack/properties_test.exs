@@ -1,6 +1,8 @@
 defmodule ErlangPython.MessagePack.PropertiesTest do
   use ExUnit.Case, async: true
 
+  import ErlangPython.Property
+
   alias ErlangPython.{MessagePack, TestTerms}
   alias ErlangPython.MessagePack.DecodeError
 
@@ -60,17 +62,5 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
     position = rem(position, byte_size(body))
     <<before::binary-size(position), _byte, rest::binary>> = body
     <<before::binary, byte, rest::binary>>
-  end
-
-  defp check(type, count, property) do
-    result =
-      :proper.quickcheck(:proper.forall(type, property), [
-        :quiet,
-        :long_result,
-        numtests: count,
-        max_size: 30
-      ])
-
-    assert result == true, "counterexample: #{inspect(result, limit: :infinity)}"
   end
 end
