@@ -29,24 +29,46 @@ defmodule ErlangPython.MessagePack.Decoder do
            | {:value, term(), non_neg_integer(), pos_integer(), list(), stack()}
            | {:marked, integer(), stack()}
 
-  # What is common is matched by the loops over arrays and maps themselves: the pattern, with
-  # `rest` behind it, and the term. The runtime copies strings of up to 64 bytes when it
-  # matches them, so these keep nothing alive.
-  rest = Macro.var(:rest, nil)
+  # What is common is matched by the loops over arrays and maps themselves: pattern, guard,
+  # term. The compiler makes a jump table of clauses whose first byte is a literal, so each
+  # length of a short string has its own. The runtime copies strings of up to 64 bytes
+  # when it matches them: they keep nothing alive.
   int = Macro.var(:int, nil)
+  rest = Macro.var(:rest, nil)
+  term = Macro.var(:term, nil)
 
-  @scalars [
-    {quote(do: <<0::1, unquote(int)::7, unquote(rest)::binary>>), int},
-    {quote(do: <<5::3, size::5, string::binary-size(size), unquote(rest)::binary>>),
-     quote(do: string)},
-    {quote(do: <<0xCB, float::float, unquote(rest)::binary>>), quote(do: float)},
-    {quote(do: <<0xCC, unquote(int), unquote(rest)::binary>>), int},
-    {quote(do: <<0xCD, unquote(int)::16, unquote(rest)::binary>>), int},
-    {quote(do: <<0xCE, unquote(int)::32, unquote(rest)::binary>>), int},
-    {quote(do: <<7::3, unquote(int)::5, unquote(rest)::binary>>), quote(do: unquote(int) - 32)},
-    {quote(do: <<0xC2, unquote(rest)::binary>>), false},
-    {quote(do: <<0xC3, unquote(rest)::binary>>), true}
-  ]
+  @short_strings (for size <- 0..31 do
+                    quote do
+                      <<unquote(0xA0 + size), unquote(term)::binary-size(unquote(size)),
+                        unquote(rest)::binary>>
+                    end
+                  end)
+
+  @numbers (for {tag, form} <- [
+                  {0xCB, quote(do: float - 64)},
+                  {0xCC, quote(do: integer - 8)},
+                  {0xCD, quote(do: integer - 16)},
+                  {0xCE, quote(do: integer - 32)},
+                  {0xCF, quote(do: integer - 64)},
+                  {0xD0, quote(do: signed - 8)},
+                  {0xD1, quote(do: signed - 16)},
+                  {0xD2, quote(do: signed - 32)},
+                  {0xD3, quote(do: signed - 64)}
+                ] do
+              quote(do: <<unquote(tag), unquote(term)::unquote(form), unquote(rest)::binary>>)
+            end)
+
+  byte = quote(do: <<unquote(int), unquote(rest)::binary>>)
+
+  @scalars Enum.concat([
+             [{byte, quote(do: unquote(int) < 0x80), int}],
+             for(pattern <- @short_strings ++ @numbers, do: {pattern, true, term}),
+             [
+               {quote(do: <<0xC2, unquote(rest)::binary>>), true, false},
+               {quote(do: <<0xC3, unquote(rest)::binary>>), true, true},
+               {byte, quote(do: unquote(int) >= 0xE0), quote(do: unquote(int) - 0x100)}
+             ]
+           ])
 
   @spec decode(binary(), [binary()], ErlangPython.MessagePack.face()) ::
           {:ok, term()} | {:error, DecodeError.t()}
@@ -88,8 +110,8 @@ defmodule ErlangPython.MessagePack.Decoder do
        when left >= 4,
        do: items(rest, left - 4, [d, c, b, a | items], stack, depth, ctx)
 
-  for {pattern, term} <- @scalars do
-    defp items(unquote(pattern), left, items, stack, depth, ctx),
+  for {pattern, guard, term} <- @scalars do
+    defp items(unquote(pattern), left, items, stack, depth, ctx) when unquote(guard),
       do: items(rest, left - 1, [unquote(term) | items], stack, depth, ctx)
   end
 
@@ -107,22 +129,16 @@ defmodule ErlangPython.MessagePack.Decoder do
       else: {:error, :duplicate_key}
   end
 
-  defp pairs(
-         <<5::3, n::5, key::binary-size(n), rest::binary>>,
-         left,
-         size,
-         pairs,
-         stack,
-         depth,
-         ctx
-       ),
-       do: pair(rest, key, left - 1, size, pairs, stack, depth, ctx)
+  for pattern <- @short_strings do
+    defp pairs(unquote(pattern), left, size, pairs, stack, depth, ctx),
+      do: pair(rest, term, left - 1, size, pairs, stack, depth, ctx)
+  end
 
   defp pairs(<<rest::binary>>, left, size, pairs, stack, depth, ctx),
     do: value(rest, {:key, left - 1, size, pairs, stack}, depth, ctx)
 
-  for {pattern, term} <- @scalars do
-    defp pair(unquote(pattern), key, left, size, pairs, stack, depth, ctx),
+  for {pattern, guard, term} <- @scalars do
+    defp pair(unquote(pattern), key, left, size, pairs, stack, depth, ctx) when unquote(guard),
       do: pairs(rest, left, size, [{key, unquote(term)} | pairs], stack, depth, ctx)
   end
 
@@ -159,8 +175,8 @@ defmodule ErlangPython.MessagePack.Decoder do
 
   @spec value(binary(), stack(), 0..256, tuple()) ::
           {:ok, term()} | {:error, DecodeError.reason()}
-  for {pattern, term} <- @scalars do
-    defp value(unquote(pattern), stack, depth, ctx),
+  for {pattern, guard, term} <- @scalars do
+    defp value(unquote(pattern), stack, depth, ctx) when unquote(guard),
       do: next(rest, unquote(term), stack, depth, ctx)
   end
 
@@ -204,10 +220,8 @@ defmodule ErlangPython.MessagePack.Decoder do
          do: extension(rest, type, data, stack, depth, ctx)
   end
 
-  for {tag, bits} <- [{0xCA, 32}, {0xCB, 64}] do
-    defp value(<<unquote(tag), float::float-unquote(bits), rest::binary>>, stack, depth, ctx),
-      do: next(rest, float, stack, depth, ctx)
-  end
+  defp value(<<0xCA, float::float-32, rest::binary>>, stack, depth, ctx),
+    do: next(rest, float, stack, depth, ctx)
 
   # IEEE 754, all bits of the exponent set: Erlang has no float for these.
   for {tag, exponent, fraction} <- [{0xCA, 8, 23}, {0xCB, 11, 52}] do
@@ -219,14 +233,6 @@ defmodule ErlangPython.MessagePack.Decoder do
            ctx
          ),
          do: next(rest, not_finite(sign, fraction), stack, depth, ctx)
-  end
-
-  defp value(<<0xCF, int::64, rest::binary>>, stack, depth, ctx),
-    do: next(rest, int, stack, depth, ctx)
-
-  for {tag, bits} <- [{0xD0, 8}, {0xD1, 16}, {0xD2, 32}, {0xD3, 64}] do
-    defp value(<<unquote(tag), int::signed-unquote(bits), rest::binary>>, stack, depth, ctx),
-      do: next(rest, int, stack, depth, ctx)
   end
 
   for {tag, bits} <- [{0xDC, 16}, {0xDD, 32}] do
@@ -261,6 +267,13 @@ defmodule ErlangPython.MessagePack.Decoder do
 
   defp extension(<<_rest::binary>>, type, <<>>, _stack, _depth, _ctx) when type >= @first_marker,
     do: {:error, {:misplaced_marker, type}}
+
+  defp extension(<<rest::binary>>, type(:atom), name, stack, depth, ctx) do
+    case Extension.atom(name) do
+      {:error, reason} -> {:error, reason}
+      term -> next(rest, term, stack, depth, ctx)
+    end
+  end
 
   defp extension(<<rest::binary>>, type(:bytes), data, stack, depth, ctx),
     do: next(rest, keep(data, ctx), stack, depth, ctx)

@@ -17,7 +17,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   import ErlangPython.MessagePack.Extension, only: [type: 1]
   import ErlangPython.MessagePack.Structs, only: [is_unhashable: 1]
 
-  alias ErlangPython.MessagePack.{EncodeError, Extension, Handle, Structs}
+  alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Structs}
 
   @by_reference 4_096
   @out_of_band 65_536
@@ -51,7 +51,7 @@ defmodule ErlangPython.MessagePack.Encoder do
     do: {:ok, Enum.reverse(chunks, [acc]), Enum.reverse(buffers)}
 
   defp value(term, acc, stack, depth, out) do
-    case scalar(term, acc) do
+    case scalar(term, acc, elem(out, 0)) do
       :other -> other(term, acc, stack, depth, out)
       acc -> next(acc, stack, depth, out)
     end
@@ -75,7 +75,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   end
 
   defp items([item | rest], acc, all, stack, depth, out) do
-    case scalar(item, acc) do
+    case scalar(item, acc, elem(out, 0)) do
       :other -> other(item, acc, [{:items, rest, all} | stack], depth, out)
       acc -> items(rest, acc, all, stack, depth, out)
     end
@@ -83,13 +83,39 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp items([], acc, _all, stack, depth, out), do: next(acc, stack, depth - 1, out)
 
+  # A short key and a common value at once.
+  defp pairs([{key, value} | rest], acc, stack, depth, out)
+       when is_binary(key) and byte_size(key) < 32 do
+    size = byte_size(key)
+
+    case value do
+      int when is_byte(int) ->
+        pairs(rest, <<acc::binary, 0xA0 + size, key::binary, int>>, stack, depth, out)
+
+      text when is_binary(text) and byte_size(text) < 32 ->
+        acc = <<acc::binary, 0xA0 + size, key::binary, 0xA0 + byte_size(text), text::binary>>
+        pairs(rest, acc, stack, depth, out)
+
+      int when is_uint16(int) ->
+        pairs(rest, <<acc::binary, 0xA0 + size, key::binary, 0xCD, int::16>>, stack, depth, out)
+
+      float when is_float(float) ->
+        acc = <<acc::binary, 0xA0 + size, key::binary, 0xCB, float::float>>
+        pairs(rest, acc, stack, depth, out)
+
+      value ->
+        acc = <<acc::binary, 0xA0 + size, key::binary>>
+        value(value, acc, [{:pairs, rest, key} | stack], depth, out)
+    end
+  end
+
   defp pairs([{key, value} | rest], acc, stack, depth, out) do
-    case scalar(key, acc) do
+    case scalar(key, acc, elem(out, 0)) do
       :other ->
         key(key, acc, [{:key, rest, key, value} | stack], depth, out)
 
       acc ->
-        case scalar(value, acc) do
+        case scalar(value, acc, elem(out, 0)) do
           :other -> other(value, acc, [{:pairs, rest, key} | stack], depth, out)
           acc -> pairs(rest, acc, stack, depth, out)
         end
@@ -103,27 +129,31 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp key(key, acc, stack, depth, out), do: other(key, acc, stack, depth, out)
 
-  # Inlined into the loops, see the end of the module.
-  defp scalar(int, acc) when is_byte(int), do: <<acc::binary, int>>
-  defp scalar(float, acc) when is_float(float), do: <<acc::binary, 0xCB, float::float>>
+  # Inlined into the loops above.
+  defp scalar(int, acc, _face) when is_byte(int), do: <<acc::binary, int>>
+  defp scalar(float, acc, _face) when is_float(float), do: <<acc::binary, 0xCB, float::float>>
 
-  defp scalar(string, acc) when is_binary(string) and byte_size(string) < 32,
+  defp scalar(string, acc, _face) when is_binary(string) and byte_size(string) < 32,
     do: <<acc::binary, 0xA0 + byte_size(string), string::binary>>
 
-  defp scalar(int, acc) when is_integer(int) and int >= 0 and int <= 0xFF,
+  defp scalar(int, acc, _face) when is_integer(int) and int >= 0 and int <= 0xFF,
     do: <<acc::binary, 0xCC, int>>
 
-  defp scalar(int, acc) when is_integer(int) and int >= 0 and int <= 0xFFFF,
+  defp scalar(int, acc, _face) when is_integer(int) and int >= 0 and int <= 0xFFFF,
     do: <<acc::binary, 0xCD, int::16>>
 
-  defp scalar(int, acc) when is_integer(int) and int >= 0 and int <= 0xFFFF_FFFF,
+  defp scalar(int, acc, _face) when is_integer(int) and int >= 0 and int <= 0xFFFF_FFFF,
     do: <<acc::binary, 0xCE, int::32>>
 
-  defp scalar(nil, acc), do: <<acc::binary, 0xC0>>
-  defp scalar(true, acc), do: <<acc::binary, 0xC3>>
-  defp scalar(false, acc), do: <<acc::binary, 0xC2>>
-  defp scalar(_term, _acc), do: :other
-  @compile {:inline, scalar: 2}
+  defp scalar(nil, acc, _face), do: <<acc::binary, 0xC0>>
+  defp scalar(true, acc, _face), do: <<acc::binary, 0xC3>>
+  defp scalar(false, acc, _face), do: <<acc::binary, 0xC2>>
+  defp scalar(int, acc, _face) when is_integer(int), do: Append.integer(acc, int)
+  # An extension of length 0 says nothing.
+  defp scalar(:"", _acc, :elixir), do: :other
+  defp scalar(atom, acc, face) when is_atom(atom), do: Append.atom(acc, atom, face)
+  defp scalar(_term, _acc, _face), do: :other
+  @compile {:inline, scalar: 3}
 
   defp other(string, acc, stack, depth, out) when is_binary(string) do
     case byte_size(string) do
@@ -141,11 +171,8 @@ defmodule ErlangPython.MessagePack.Encoder do
     end
   end
 
-  defp other(int, acc, stack, depth, out) when is_integer(int),
-    do: next(integer(int, acc), stack, depth, out)
-
-  defp other(atom, acc, stack, depth, {face, _, _, _} = out) when is_atom(atom),
-    do: atom(face, atom, acc, stack, depth, out)
+  defp other(:"", _acc, stack, _depth, _out),
+    do: fail(:empty_atom, :"", stack, "send the empty binary instead")
 
   defp other(list, acc, stack, depth, out) when is_list(list) do
     case proper_length(list) do
@@ -156,6 +183,12 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other({:bytes, data}, acc, stack, depth, {:erlang, _, _, _} = out) when is_binary(data),
     do: bytes(data, acc, stack, depth, out)
+
+  defp other(tuple, acc, stack, depth, out) when tuple_size(tuple) < 15 and depth < @max_depth do
+    acc = <<acc::binary, 0x91 + tuple_size(tuple), 0xC7, 0, type(:tuple)>>
+    items = Tuple.to_list(tuple)
+    items(items, acc, items, stack, depth + 1, out)
+  end
 
   defp other(tuple, acc, stack, depth, out) when is_tuple(tuple),
     do: marked(type(:tuple), Tuple.to_list(tuple), tuple, acc, stack, depth, out)
@@ -168,7 +201,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp other(map, acc, stack, depth, out) when is_map(map) do
     case map_size(map) do
       size when size <= @max_size ->
-        pairs(:maps.to_list(map), map_header(size, acc), stack, depth + 1, out)
+        pairs(:maps.to_list(map), Append.map_header(acc, size), stack, depth + 1, out)
 
       _size ->
         too_large(map, stack)
@@ -205,30 +238,18 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp lowered({:error, reason, hint}, struct, _acc, stack, _depth, _out),
     do: fail(reason, struct, stack, hint)
 
-  defp atom(:elixir, :"", _acc, stack, _depth, _out),
-    do: fail(:empty_atom, :"", stack, "send the empty binary instead")
-
-  defp atom(:elixir, atom, acc, stack, depth, out),
-    do: ext(type(:atom), Atom.to_string(atom), acc, stack, depth, out)
-
-  defp atom(:erlang, atom, acc, stack, depth, out) when atom in [:none, :undefined],
-    do: next(<<acc::binary, 0xC0>>, stack, depth, out)
-
-  defp atom(:erlang, atom, acc, stack, depth, out),
-    do: value(Atom.to_string(atom), acc, stack, depth, out)
-
   defp array(_size, list, _acc, stack, @max_depth, _out), do: too_deep(list, stack)
 
   defp array(size, list, _acc, stack, _depth, _out) when size > @max_size,
     do: too_large(list, stack)
 
   defp array(size, list, acc, stack, depth, out),
-    do: items(list, array_header(size, acc), list, stack, depth + 1, out)
+    do: items(list, Append.array_header(acc, size), list, stack, depth + 1, out)
 
   defp marked(_type, _items, term, _acc, stack, @max_depth, _out), do: too_deep(term, stack)
 
   defp marked(type, items, _term, acc, stack, depth, out) do
-    acc = <<array_header(length(items) + 1, acc)::binary, 0xC7, 0, type>>
+    acc = <<Append.array_header(acc, length(items) + 1)::binary, 0xC7, 0, type>>
     items(items, acc, items, stack, depth + 1, out)
   end
 
@@ -255,29 +276,6 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp by_reference(data, acc, stack, depth, {face, chunks, buffers, count}),
     do: next(<<>>, stack, depth, {face, [data, acc | chunks], buffers, count})
-
-  defp integer(int, acc) when int >= 0 and int <= 0xFFFF_FFFF_FFFF_FFFF,
-    do: <<acc::binary, 0xCF, int::64>>
-
-  defp integer(int, acc) when int >= -0x80 and int < 0, do: <<acc::binary, 0xD0, int::8>>
-  defp integer(int, acc) when int >= -0x8000 and int < 0, do: <<acc::binary, 0xD1, int::16>>
-  defp integer(int, acc) when int >= -0x8000_0000 and int < 0, do: <<acc::binary, 0xD2, int::32>>
-
-  defp integer(int, acc) when int >= -0x8000_0000_0000_0000 and int < 0,
-    do: <<acc::binary, 0xD3, int::64>>
-
-  defp integer(int, acc) do
-    data = Extension.signed(int)
-    <<acc::binary, Extension.pack(type(:integer), data)::binary>>
-  end
-
-  defp array_header(size, acc) when size < 16, do: <<acc::binary, 0x90 + size>>
-  defp array_header(size, acc) when size <= 0xFFFF, do: <<acc::binary, 0xDC, size::16>>
-  defp array_header(size, acc), do: <<acc::binary, 0xDD, size::32>>
-
-  defp map_header(size, acc) when size < 16, do: <<acc::binary, 0x80 + size>>
-  defp map_header(size, acc) when size <= 0xFFFF, do: <<acc::binary, 0xDE, size::16>>
-  defp map_header(size, acc), do: <<acc::binary, 0xDF, size::32>>
 
   defp proper_length(list) do
     length(list)

@@ -65,8 +65,6 @@ defmodule ErlangPython.MessagePack.Extension do
     with :error <- term(type, data), do: {:error, DecodeError.extension(type)}
   end
 
-  defp term(1, name) when byte_size(name) in 1..1020, do: atom(name)
-
   defp term(2, data) when data != "" do
     size = byte_size(data)
     <<int::signed-size(size)-unit(8)>> = data
@@ -78,17 +76,19 @@ defmodule ErlangPython.MessagePack.Extension do
   defp term(11, text), do: Decimals.from_text(text)
   defp term(_type, _data), do: :error
 
-  # A peer's bytes never make an atom.
-  defp atom(name) do
-    if String.valid?(name), do: {:ok, existing_atom(name)}, else: :error
+  @doc """
+  The atom of that name if there is one, else the name: a peer's bytes never make an atom.
+  """
+  @spec atom(binary()) :: atom() | binary() | {:error, DecodeError.reason()}
+  def atom(name) when byte_size(name) in 1..1020 do
+    :erlang.binary_to_existing_atom(name)
+  rescue
+    # No such atom, not UTF-8, or longer than the 255 characters that an atom may have.
+    _error in [ArgumentError, SystemLimitError] ->
+      if String.valid?(name), do: :binary.copy(name), else: {:error, {:invalid_extension, 1}}
   end
 
-  defp existing_atom(name) do
-    String.to_existing_atom(name)
-  rescue
-    # Erlang's atoms have at most 255 characters.
-    _no_such_atom in [ArgumentError, SystemLimitError] -> :binary.copy(name)
-  end
+  def atom(_name), do: {:error, {:invalid_extension, 1}}
 
   @doc "What stands before the `size` bytes of an extension's data."
   @spec header(integer(), non_neg_integer()) :: binary()
