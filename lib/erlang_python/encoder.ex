@@ -27,7 +27,7 @@ end
 
 defimpl ErlangPython.Encoder, for: Any do
   defmacro __deriving__(module, struct, opts) do
-    names = chosen(struct |> Map.from_struct() |> Map.keys(), opts)
+    names = chosen(struct |> fields() |> Map.keys(), opts)
 
     pairs =
       for name <- names do
@@ -42,8 +42,10 @@ defimpl ErlangPython.Encoder, for: Any do
   end
 
   def encode(struct) do
-    for {name, value} <- Map.from_struct(struct), into: %{}, do: {Atom.to_string(name), value}
+    for {name, value} <- fields(struct), into: %{}, do: {Atom.to_string(name), value}
   end
+
+  defp fields(struct), do: struct |> Map.from_struct() |> Map.delete(:__exception__)
 
   defp chosen(names, only: only), do: checked(only, names)
   defp chosen(names, except: except), do: names -- checked(except, names)

@@ -52,9 +52,7 @@ defmodule ErlangPython.Tensor do
 
     type = nx_type(dtype) || raise(ArgumentError, "Nx has no type for a NumPy array of #{dtype}")
 
-    # Not Nx.from_binary(...): Nx is no dependency, and the compiler would warn.
-    tensor = apply(Nx, :from_binary, [data, type])
-    apply(Nx, :reshape, [tensor, shape])
+    nx(:reshape, [nx(:from_binary, [data, type]), shape])
   end
 
   @doc """
@@ -62,15 +60,18 @@ defmodule ErlangPython.Tensor do
   """
   @spec from_nx(struct()) :: {:ok, t()} | :error
   def from_nx(nx) do
-    with {:ok, dtype} <- Map.fetch(@dtypes, apply(Nx, :type, [nx])) do
+    with {:ok, dtype} <- Map.fetch(@dtypes, nx(:type, [nx])) do
       {:ok,
        %__MODULE__{
          dtype: order(dtype) <> dtype,
-         shape: apply(Nx, :shape, [nx]),
-         data: apply(Nx, :to_binary, [nx])
+         shape: nx(:shape, [nx]),
+         data: nx(:to_binary, [nx])
        }}
     end
   end
+
+  # Nx is no dependency: a call that the compiler could read would make it warn.
+  defp nx(function, args), do: apply(Nx, function, args)
 
   defp nx_type(<<@native, name::binary>>), do: @nx_types[name]
   defp nx_type(<<"|", name::binary>>), do: @nx_types[name]
