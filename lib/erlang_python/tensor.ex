@@ -59,13 +59,13 @@ defmodule ErlangPython.Tensor do
   The tensor that an Nx tensor is sent as, or `:error` for a type that NumPy lacks.
   """
   @spec from_nx(struct()) :: {:ok, t()} | :error
-  def from_nx(nx) do
-    with {:ok, dtype} <- Map.fetch(@dtypes, nx(:type, [nx])) do
+  def from_nx(tensor) do
+    with {:ok, dtype} <- Map.fetch(@dtypes, nx(:type, [tensor])) do
       {:ok,
        %__MODULE__{
          dtype: order(dtype) <> dtype,
-         shape: nx(:shape, [nx]),
-         data: nx(:to_binary, [nx])
+         shape: nx(:shape, [tensor]),
+         data: nx(:to_binary, [tensor])
        }}
     end
   end

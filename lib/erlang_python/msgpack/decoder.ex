@@ -88,28 +88,6 @@ defmodule ErlangPython.MessagePack.Decoder do
   defp items(<<rest::binary>>, 0, items, stack, depth, ctx),
     do: next(rest, :lists.reverse(items), stack, depth - 1, ctx)
 
-  defp items(
-         <<0xCB, a::float, 0xCB, b::float, 0xCB, c::float, 0xCB, d::float, rest::binary>>,
-         left,
-         items,
-         stack,
-         depth,
-         ctx
-       )
-       when left >= 4,
-       do: items(rest, left - 4, [d, c, b, a | items], stack, depth, ctx)
-
-  defp items(
-         <<0xCD, a::16, 0xCD, b::16, 0xCD, c::16, 0xCD, d::16, rest::binary>>,
-         left,
-         items,
-         stack,
-         depth,
-         ctx
-       )
-       when left >= 4,
-       do: items(rest, left - 4, [d, c, b, a | items], stack, depth, ctx)
-
   for {pattern, guard, term} <- @scalars do
     defp items(unquote(pattern), left, items, stack, depth, ctx) when unquote(guard),
       do: items(rest, left - 1, [unquote(term) | items], stack, depth, ctx)
