@@ -256,7 +256,6 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp bytes(data, acc, stack, depth, out) when byte_size(data) >= @out_of_band,
     do: buffer(1, data, acc, stack, depth, out)
 
-  # An extension of length 0 would be a marker.
   defp bytes(data, acc, stack, depth, out), do: ext(type(:bytes), data, acc, stack, depth, out)
 
   defp buffer(kind, data, acc, stack, depth, {face, chunks, buffers, count}) do
@@ -284,17 +283,10 @@ defmodule ErlangPython.MessagePack.Encoder do
   end
 
   defp too_deep(term, stack),
-    do:
-      fail(
-        :too_deep,
-        term,
-        stack,
-        "it stands #{@max_depth} lists and maps deep, which is the limit"
-      )
+    do: fail(:too_deep, term, stack, "#{@max_depth} lists and maps around it are the limit")
 
   defp too_large(term, stack),
-    do:
-      fail(:too_large, term, stack, "it has more than #{@max_size} elements, which is the limit")
+    do: fail(:too_large, term, stack, "#{@max_size} elements are the limit")
 
   @spec fail(EncodeError.reason(), term(), [frame()], String.t()) :: {:error, EncodeError.t()}
   defp fail(reason, value, stack, hint) do

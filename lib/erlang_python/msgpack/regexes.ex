@@ -4,7 +4,7 @@ defmodule ErlangPython.MessagePack.Regexes do
   # keep options as a list of `:re` options, older ones as the letters themselves.
 
   @flags [?i, ?m, ?s, ?u, ?x]
-  @letters [caseless: ?i, multiline: ?m, dotall: ?s, unicode: ?u, extended: ?x]
+  @letters %{caseless: ?i, multiline: ?m, dotall: ?s, unicode: ?u, extended: ?x}
   # What `s` and `u` bring along in Elixir.
   @implied [:ucp, {:newline, :anycrlf}]
 
@@ -12,7 +12,7 @@ defmodule ErlangPython.MessagePack.Regexes do
   def flags(regex), do: regex |> Regex.opts() |> letters() |> shared()
 
   defp letters(opts) when is_binary(opts), do: :binary.bin_to_list(opts)
-  defp letters(opts), do: Enum.map(opts -- @implied, &Keyword.get(@letters, &1))
+  defp letters(opts), do: Enum.map(opts -- @implied, &Map.get(@letters, &1))
 
   defp shared(letters) do
     if letters -- @flags == [],

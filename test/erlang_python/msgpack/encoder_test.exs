@@ -177,6 +177,13 @@ defmodule ErlangPython.MessagePack.EncoderTest do
     assert through(~U[2024-01-01 12:00:00.5Z]) == ~U[2024-01-01 12:00:00.500000Z]
   end
 
+  if not Code.ensure_loaded?(Duration) do
+    test "without Duration, durations have a struct of the library's own" do
+      duration = %ErlangPython.Duration{microseconds: -1}
+      assert through(duration) == duration
+    end
+  end
+
   defp through(term) do
     {:ok, body, buffers} = MessagePack.encode(term)
     {:ok, term} = body |> IO.iodata_to_binary() |> MessagePack.decode(buffers)

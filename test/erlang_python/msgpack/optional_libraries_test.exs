@@ -5,23 +5,20 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
   alias ErlangPython.{MessagePack, Tensor}
   alias ErlangPython.MessagePack.{Decimals, EncodeError}
 
-  setup_all do
-    modules = for name <- [Decimal, Nx, Nx.Tensor], not Code.ensure_loaded?(name), do: name
+  @stand_ins Path.expand("../../support/stand_ins.exs", __DIR__)
 
-    stand_ins = Path.expand("../../support/stand_ins.exs", __DIR__)
-    if modules != [], do: Code.require_file(stand_ins)
+  setup_all do
+    {made, _bindings} = Code.eval_file(@stand_ins)
 
     on_exit(fn ->
-      for module <- modules do
-        :code.purge(module)
+      for module <- made do
         :code.delete(module)
+        :code.purge(module)
       end
-
-      Code.unrequire_files([stand_ins])
     end)
   end
 
-  # Literals, as the modules are not there when this file is compiled.
+  # By name, as the modules are not there when this file is compiled.
   defp decimal(sign, coef, exp), do: struct(Decimal, sign: sign, coef: coef, exp: exp)
 
   # General Decimal Arithmetic Specification, "to-scientific-string", and what Python prints.
@@ -50,8 +47,7 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
       decimal = decimal(sign, coef, exp)
       assert Decimals.to_text(decimal) == text
       assert Decimals.from_text(text) == {:ok, decimal}
-      {:ok, body, []} = MessagePack.encode([decimal])
-      assert MessagePack.decode(IO.iodata_to_binary(body)) == {:ok, [decimal]}
+      assert through(decimal) == decimal
     end
   end
 
@@ -72,6 +68,28 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
           "1_0"
         ],
         do: assert(Decimals.from_text(text) == :error)
+  end
+
+  test "durations come back in fields that add up to them" do
+    for {fields, back} <- [
+          {[second: 5_400], [hour: 1, minute: 30]},
+          {[week: 1, day: 1, microsecond: {5, 6}], [day: 8, microsecond: {5, 6}]},
+          {[second: -90, microsecond: {-500_000, 6}],
+           [minute: -1, second: -30, microsecond: {-500_000, 6}]},
+          {[], []}
+        ] do
+      assert through(struct(Duration, fields)) == struct(Duration, back)
+    end
+
+    assert through(%ErlangPython.Duration{microseconds: 1_500_000}) ==
+             struct(Duration, second: 1, microsecond: {500_000, 6})
+  end
+
+  test "a duration of months is an error" do
+    assert {:error, %EncodeError{reason: :no_equivalent} = error} =
+             MessagePack.encode(%{"in" => struct(Duration, month: 1)})
+
+    assert Exception.message(error) =~ ~s(Duration at ["in"] to Python: a Python timedelta has no)
   end
 
   test "Nx tensors go out as tensors and come back on request" do
@@ -95,5 +113,11 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
         Tensor.to_nx(%Tensor{dtype: dtype, shape: {0}, data: ""})
       end
     end
+  end
+
+  defp through(term) do
+    {:ok, body, []} = MessagePack.encode([term])
+    {:ok, [term]} = body |> IO.iodata_to_binary() |> MessagePack.decode()
+    term
   end
 end
