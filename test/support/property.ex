@@ -9,7 +9,7 @@ defmodule ErlangPython.Property do
 
   @spec check(:proper_types.raw_type(), pos_integer(), (term() -> boolean())) :: true
   def check(type, count, property) do
-    options = [:quiet, :long_result, numtests: count, max_size: 30]
+    options = [:quiet, :long_result, numtests: count, max_size: 16]
     result = :proper.quickcheck(:proper.forall(type, property), options)
     assert result == true, "counterexample: #{inspect(result, limit: :infinity)}"
   end

@@ -4,6 +4,8 @@ defmodule ErlangPython.MessagePack.Decimals do
   # string" of the General Decimal Arithmetic Specification. The Decimal library is no dependency:
   # its struct has been the same since 1.0 and is taken apart and made by its fields.
 
+  alias ErlangPython.MessagePack.Optional
+
   # Erlang reads long numbers in quadratic time.
   @max_digits 10_000
 
@@ -46,7 +48,7 @@ defmodule ErlangPython.MessagePack.Decimals do
   @spec from_text(binary()) :: {:ok, struct() | binary()} | :error
   def from_text(text) do
     with {:ok, fields} <- fields(text) do
-      if Code.ensure_loaded?(Decimal), do: {:ok, struct(Decimal, fields)}, else: {:ok, text}
+      if Optional.available?(Decimal), do: {:ok, struct(Decimal, fields)}, else: {:ok, text}
     end
   end
 

@@ -228,6 +228,9 @@ defmodule ErlangPython.MessagePack.Decoder do
 
   defp map(<<_rest::binary>>, _size, _stack, @max_depth, _ctx), do: {:error, :too_deep}
 
+  # A literal: a message full of empty maps must not become five words for each byte.
+  defp map(<<rest::binary>>, 0, stack, depth, ctx), do: next(rest, %{}, stack, depth, ctx)
+
   defp map(<<rest::binary>>, size, stack, depth, ctx),
     do: pairs(rest, size, size, [], stack, depth + 1, ctx)
 

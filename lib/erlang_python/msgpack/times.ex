@@ -5,6 +5,8 @@ defmodule ErlangPython.MessagePack.Times do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
 
+  alias ErlangPython.MessagePack.Optional
+
   @epoch_days 719_528
   @first_day Date.to_gregorian_days(~D[0001-01-01]) - @epoch_days
   @last_day Date.to_gregorian_days(~D[9999-12-31]) - @epoch_days
@@ -156,7 +158,7 @@ defmodule ErlangPython.MessagePack.Times do
   end
 
   defp duration(us) do
-    if Code.ensure_loaded?(Duration),
+    if Optional.available?(Duration),
       do: struct(Duration, duration_fields(us)),
       else: %ErlangPython.Duration{microseconds: us}
   end

@@ -13,7 +13,7 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
   @words_at_least 200
 
   test "a term that is encoded and decoded is the same term" do
-    check(TestTerms.term(), 150, fn term ->
+    check(TestTerms.term(), 300, fn term ->
       {:ok, body, buffers} = MessagePack.encode(term)
       body = IO.iodata_to_binary(body)
       MessagePack.decode(body, buffers) === {:ok, term}
@@ -21,7 +21,7 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
   end
 
   test "a body that is cut anywhere is an error" do
-    check({TestTerms.term(), :proper_types.non_neg_integer()}, 150, fn {term, cut} ->
+    check({TestTerms.term(), :proper_types.non_neg_integer()}, 300, fn {term, cut} ->
       {:ok, body, buffers} = MessagePack.encode(term)
       body = IO.iodata_to_binary(body)
       part = binary_part(body, 0, rem(cut, byte_size(body)))
@@ -47,7 +47,7 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
   test "a message with changed bytes gives a term or an error" do
     changed = :proper_types.list({:proper_types.non_neg_integer(), :proper_types.byte()})
 
-    check({TestTerms.term(), changed}, 150, fn {term, changes} ->
+    check({TestTerms.term(), changed}, 300, fn {term, changes} ->
       {:ok, body, buffers} = MessagePack.encode(term)
       body = Enum.reduce(changes, IO.iodata_to_binary(body), &change/2)
 

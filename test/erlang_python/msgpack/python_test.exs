@@ -23,7 +23,7 @@ defmodule ErlangPython.MessagePack.PythonTest do
   end
 
   test "any term comes back as it went out", %{port: port} do
-    check(TestTerms.term(), 150, fn term -> through(port, term) === {:ok, term} end)
+    check(TestTerms.term(), 300, fn term -> through(port, term) === {:ok, term} end)
   end
 
   test "pids, ports, references and functions are handed back", %{port: port} do
