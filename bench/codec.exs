@@ -32,7 +32,7 @@ defmodule Bench.Codec do
       {"1k maps, string keys", maps(&"key_#{&1}")},
       {"1k maps, atom keys", maps(&:"key_#{&1}")},
       {"1k tuples", for(n <- 1..1_000, do: {:ok, n, "text"})},
-      {"nested, 2 kB", nested(4)}
+      {"nested, 2 kB", nested(5)}
     ]
   end
 

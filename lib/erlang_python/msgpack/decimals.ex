@@ -9,8 +9,12 @@ defmodule ErlangPython.MessagePack.Decimals do
   # Erlang reads long numbers in quadratic time.
   @max_digits 10_000
 
-  @spec to_text(%{sign: 1 | -1, coef: non_neg_integer() | :NaN | :inf, exp: integer()}) ::
-          String.t()
+  @spec to_text(%{
+          required(:sign) => 1 | -1,
+          required(:coef) => non_neg_integer() | :NaN | :inf,
+          required(:exp) => integer(),
+          optional(atom()) => term()
+        }) :: String.t()
   def to_text(%{sign: sign, coef: coef, exp: exp}), do: sign(sign) <> unsigned(coef, exp)
 
   defp sign(-1), do: "-"

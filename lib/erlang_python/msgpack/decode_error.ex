@@ -20,7 +20,8 @@ defmodule ErlangPython.MessagePack.DecodeError do
   defexception [:reason]
 
   @doc "Why an extension of that type has no term."
-  @spec extension(integer()) :: reason()
+  @spec extension(integer()) ::
+          {:invalid_extension, integer()} | {:unknown_extension, integer()}
   def extension(type) do
     if Extension.known?(type), do: {:invalid_extension, type}, else: {:unknown_extension, type}
   end

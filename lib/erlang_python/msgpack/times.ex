@@ -5,7 +5,7 @@ defmodule ErlangPython.MessagePack.Times do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
 
-  alias ErlangPython.MessagePack.Optional
+  alias ErlangPython.MessagePack.{EncodeError, Optional}
 
   @epoch_days 719_528
   @first_day Date.to_gregorian_days(~D[0001-01-01]) - @epoch_days
@@ -17,8 +17,7 @@ defmodule ErlangPython.MessagePack.Times do
   defguardp in_python(us) when us >= @first_us and us <= @last_us
   defguardp is_int64(int) when int >= -0x8000_0000_0000_0000 and int < 0x8000_0000_0000_0000
 
-  @type packed ::
-          {:packed, binary()} | {:marked, integer(), list()} | {:error, atom(), String.t()}
+  @type packed :: {:packed, binary()} | {:error, EncodeError.reason(), hint :: String.t()}
 
   @spec pack_date(Date.t()) :: packed()
   def pack_date(%Date{calendar: Calendar.ISO} = date) do
@@ -50,7 +49,7 @@ defmodule ErlangPython.MessagePack.Times do
 
   def pack_naive(naive), do: converted(NaiveDateTime.convert(naive, Calendar.ISO), &pack_naive/1)
 
-  @spec pack_datetime(DateTime.t()) :: packed()
+  @spec pack_datetime(DateTime.t()) :: packed() | {:marked, integer(), [term()]}
   def pack_datetime(%DateTime{calendar: Calendar.ISO} = datetime) do
     wall = wall_us(datetime)
     utc = wall - (datetime.utc_offset + datetime.std_offset) * 1_000_000
