@@ -17,7 +17,10 @@ defmodule ErlangPython.MessagePack.Times do
   defguardp in_python(us) when us >= @first_us and us <= @last_us
   defguardp is_int64(int) when int >= -0x8000_0000_0000_0000 and int < 0x8000_0000_0000_0000
 
-  @type packed :: {:packed, binary()} | {:error, EncodeError.reason(), hint :: String.t()}
+  @type packed ::
+          {:packed, binary()}
+          | {:marked, integer(), [term()]}
+          | {:error, EncodeError.reason(), hint :: String.t()}
 
   @spec pack_date(Date.t()) :: packed()
   def pack_date(%Date{calendar: Calendar.ISO} = date) do
@@ -49,7 +52,7 @@ defmodule ErlangPython.MessagePack.Times do
 
   def pack_naive(naive), do: converted(NaiveDateTime.convert(naive, Calendar.ISO), &pack_naive/1)
 
-  @spec pack_datetime(DateTime.t()) :: packed() | {:marked, integer(), [term()]}
+  @spec pack_datetime(DateTime.t()) :: packed()
   def pack_datetime(%DateTime{calendar: Calendar.ISO} = datetime) do
     wall = wall_us(datetime)
     utc = wall - (datetime.utc_offset + datetime.std_offset) * 1_000_000
