@@ -1,0 +1,39 @@
+"""Where a worker starts: run by path in the user's interpreter.
+
+This file alone must parse on every Python 3, so that one too old gets a sentence
+instead of a SyntaxError.
+"""
+
+import sys
+
+TOO_OLD = 77  # docs/protocol.md, "Start of a worker"
+
+if sys.version_info < (3, 9):
+    sys.stderr.write(
+        "erlang_python needs Python 3.9 or newer, but {} is Python {}.{}.{}\n".format(
+            sys.executable, *sys.version_info[:3]
+        )
+    )
+    sys.exit(TOO_OLD)
+
+
+def main():
+    import os
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    # Python has put this folder at the front, unless told not to (-I, -P). It stays there
+    # only until our two packages are loaded: from then on nothing here shadows the user's.
+    if sys.flags.isolated or getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, here)
+    else:
+        sys.path[0] = here
+
+    import erlang  # noqa: F401
+    from erlang_python_worker import _start
+
+    sys.path.append(sys.path.pop(0))
+    _start.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# Types that the packer writes by itself: an encoder for them would never be asked.
+_NATIVE = frozenset({type(None), bool, int, float, str, bytes, bytearray, memoryview, list, dict})
+
+registered: "dict[type, Callable[[Any], Any]]" = {}
+
+# What the worker found for a type, by way of its bases; emptied by each registration.
+resolved: "dict[type, Callable[[Any, Any], Any]]" = {}
+
+
+def register_encoder(type: "type[T]", encoder: "Callable[[T], Any]") -> None:
+    """Say how instances of a type, and of its subclasses, go to Elixir.
+
+    Args:
+        type: any class but the built-in scalars, ``list`` and ``dict``.
+        encoder: gets the instance, returns a value that has an encoding.
+
+    Raises:
+        TypeError: ``type`` is no class, is one of those, or ``encoder`` can't be called.
+
+    The later registration wins; that of a class wins over that of its bases.
+    """
+    if not isinstance(type, _class):
+        raise TypeError(f"expected a class, got {type!r}")
+    if type in _NATIVE:
+        raise TypeError(f"{type.__name__} has its own form on the wire, which can't be changed")
+    if not callable(encoder):
+        raise TypeError(f"expected a function of one argument, got {encoder!r}")
+    registered[type] = encoder
+    resolved.clear()
+
+
+_class = type

@@ -1,0 +1,48 @@
+"""The control channel: served beside the main thread, so that it answers while code runs."""
+
+import threading
+from typing import Any
+
+import zmq
+from msgpack import packb, unpackb
+
+from erlang_python_worker import _protocol as wire
+from erlang_python_worker._channel import Channel
+from erlang_python_worker._memory import resident_bytes
+from erlang_python_worker._requests import Requests
+
+
+class Control(threading.Thread):
+    def __init__(self, channel: Channel, requests: Requests) -> None:
+        super().__init__(name="erlang_python control", daemon=True)
+        self._channel = channel
+        self._requests = requests
+
+    def run(self) -> None:
+        try:
+            while self._serve(self._channel.receive_head()):
+                pass
+        except zmq.ContextTerminated:  # the main thread is leaving
+            pass
+        finally:
+            self._channel.close(linger=True)
+
+    def _serve(self, head: bytes) -> bool:
+        kind, request_id = head[:1], head[1 : wire.HEAD_SIZE]
+        if kind == _CANCEL:
+            number = int.from_bytes(request_id, "big")
+            state = self._requests.cancel(number, unpackb(head[wire.HEAD_SIZE :]) is True)
+            self._answer(wire.CANCEL_ACK, request_id, state)
+        elif kind == _PING:
+            pong = {"rss": resident_bytes(), "running": self._requests.running}
+            self._answer(wire.PONG, request_id, pong)
+        elif kind == _SHUTDOWN:
+            self._requests.stop()
+            return False
+        return True
+
+    def _answer(self, kind: int, request_id: bytes, body: Any) -> None:
+        self._channel.send_head(kind.to_bytes(1, "big") + request_id + packb(body))
+
+
+_CANCEL, _PING, _SHUTDOWN = (bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN))

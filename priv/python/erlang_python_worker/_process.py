@@ -1,0 +1,91 @@
+"""The process around the worker: signals, group, standard streams, forked children."""
+
+import io
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+
+def adopt() -> None:
+    """Undo what the BEAM's children inherit, and lead a group of our own."""
+    try:
+        os.setpgid(0, 0)
+    except OSError:  # the leader of a session can't
+        pass
+    # The BEAM ignores SIGCHLD, and subprocess can't wait for its children then. SIGPIPE
+    # stays ignored, as in every Python: a closed pipe is a BrokenPipeError.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+class _NoInput(io.TextIOBase):
+    """stdin for user code: says why there is nothing to read."""
+
+    encoding = "utf-8"
+    errors = "strict"
+
+    def readable(self) -> bool:
+        return True
+
+    def _refuse(self, *_args: Any) -> NoReturn:
+        raise EOFError("a worker of erlang_python has no standard input: pass arguments instead")
+
+    read = readline = readlines = __next__ = _refuse  # type: ignore[assignment]
+
+    def fileno(self) -> int:
+        return 0  # an empty file by then, so that programs started here read nothing
+
+
+def prepare_streams() -> None:
+    """Prints come out line by line, whatever stdout is; input() fails at once."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+    sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc,assignment]
+
+
+class Forks:
+    """Keeps forked children off what belongs to the worker.
+
+    A child has our memory but none of our threads, and our sockets' descriptors: it must
+    neither send nor receive, and when its code ends, the child ends.
+    """
+
+    def __init__(self, watched: int) -> None:
+        self.is_child = False
+        self._watched = watched
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        if self.is_child:
+            return
+        self.is_child = True
+        os.close(self._watched)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def leave(self, error: "BaseException | None") -> NoReturn:
+        """End a child whose code came back to the worker, as Python ends a script.
+
+        Without atexit and destructors: they belong to the worker.
+        """
+        status = 0
+        try:
+            if isinstance(error, SystemExit):
+                status = _status(error)
+            elif error is not None:
+                status = 1
+                sys.excepthook(type(error), error, error.__traceback__)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _status(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,111 @@
+"""Which request runs, and how it is stopped.
+
+Theory of operation. The control thread decides (`cancel`); a SIGINT to the main thread
+carries it out, because only a signal ends a sleep, a read or a lock in the main thread. The
+handler raises `Interrupted`, and only while the code of that very request runs:
+
+* `armed` is true from just before the request's code to just after it. Outside, a signal
+  does nothing, so the receive loop can't be hit.
+* `_wanted` is set for the request that runs and is cleared when another begins, so a signal
+  that comes late finds nothing to do.
+* Between the lines of the function that runs the code (`guarded`), where `armed` is still
+  true although the code has ended, one interrupt may be raised: the function around it
+  catches that. A second one there is dropped: the code that it was meant for has ended.
+"""
+
+import signal
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Collection
+from types import CodeType, FrameType
+
+import erlang
+
+_DONE_KEPT = 1_024  # docs/protocol.md, `CANCEL_ACK`
+_REVOKED_KEPT = 65_536
+
+
+class Stop(BaseException):
+    """Raised in the receive loop when the worker is to end."""
+
+
+class Requests:
+    def __init__(self) -> None:
+        self.running = 0
+        self.armed = False
+        self.interrupted = False
+        self.stopping = False
+        self.guarded: "Collection[CodeType]" = ()
+        self._cancelled = False
+        self._wanted = False
+        self._stop_raised = False
+        self._revoked: "OrderedDict[int, None]" = OrderedDict()
+        self._done: "deque[int]" = deque(maxlen=_DONE_KEPT)
+        self._lock = threading.Lock()
+        self._main = threading.main_thread().ident or 0
+
+    def install(self) -> None:
+        """Take SIGINT over. Main thread only."""
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    # Main thread
+
+    def begin(self, request_id: int) -> bool:
+        """Is the request to run? Not if it was revoked before it came."""
+        with self._lock:
+            if self._revoked and request_id in self._revoked:
+                del self._revoked[request_id]
+                return False
+            self._cancelled = self._wanted = self.interrupted = False
+            self.running = request_id
+        return True
+
+    def end(self) -> None:
+        with self._lock:
+            self._done.append(self.running)
+            self.running = 0
+
+    def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
+        if self.stopping and not self.running and not self._stop_raised:
+            self._stop_raised = True
+            raise Stop
+        if not (self.armed and self._wanted):
+            return
+        if self.interrupted and frame is not None and frame.f_code in self.guarded:
+            return
+        self._wanted = False
+        self.interrupted = True
+        raise erlang.Interrupted
+
+    # Any thread
+
+    def is_cancelled(self, request_id: int) -> bool:
+        with self._lock:
+            return self._cancelled and self.running == request_id
+
+    def cancel(self, request_id: int, interrupt: bool) -> str:
+        """Stop a request; says where it was: ``revoked``, ``running`` or ``done``."""
+        with self._lock:
+            if request_id == self.running:
+                self._cancelled = True
+                self._wanted = self._wanted or interrupt
+            elif request_id in self._done:
+                return "done"
+            else:
+                self._revoked[request_id] = None
+                if len(self._revoked) > _REVOKED_KEPT:
+                    self._revoked.popitem(last=False)
+                return "revoked"
+        if interrupt:
+            self._signal()
+        return "running"
+
+    def stop(self, interrupt: bool = False) -> None:
+        """End the receive loop, after the request that runs."""
+        with self._lock:
+            self.stopping = True
+            self._wanted = self._wanted or interrupt
+        self._signal()
+
+    def _signal(self) -> None:
+        signal.pthread_kill(self._main, signal.SIGINT)

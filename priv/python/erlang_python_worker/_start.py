@@ -1,0 +1,94 @@
+"""The start of a worker: docs/protocol.md, "Start of a worker"."""
+
+import os
+import sys
+from typing import Any
+
+from erlang_python_worker import _process, runtime
+
+_STARTED_BY_HAND = 2
+
+
+def main() -> None:
+    endpoint, token, root = _take_environment()
+    _process.adopt()
+    runtime.activate(root)
+
+    # Only now: these import zmq and msgpack.
+    import erlang._request
+    from zmq.backend import Context
+
+    from erlang_python_worker import _parent
+    from erlang_python_worker._channel import Channel
+    from erlang_python_worker._control import Control
+    from erlang_python_worker._execute import Executor
+    from erlang_python_worker._namespace import Namespace
+    from erlang_python_worker._requests import Requests
+    from erlang_python_worker._worker import Worker
+
+    requests = Requests()
+    requests.install()
+    erlang._request._requests = requests
+    forks = _process.Forks(_parent.watch(lambda: requests.stop(interrupt=True)))
+    _process.prepare_streams()
+    sys.argv[:] = [""]
+
+    context = Context()
+    channel = Channel(context, endpoint, token)
+    control = Control(Channel(context, endpoint, token + "/control"), requests)
+    control.start()
+    worker = Worker(channel, requests, Executor(Namespace()), forks)
+    status = _run(worker, channel)
+
+    channel.close(linger=True)
+    context.term()  # waits for what still has to leave, and ends the control thread
+    sys.exit(status)
+
+
+def _run(worker: Any, channel: Any) -> int:
+    from msgpack import packb
+
+    from erlang_python_worker._protocol import FAILED, HELLO, READY, head
+
+    channel.send_head(head(HELLO) + packb(_hello()))
+    failed = worker.set_up()
+    if failed is not None:
+        channel.send(head(FAILED) + failed)
+        return 1
+    channel.send_head(head(READY))
+    worker.serve()
+    return 0
+
+
+def _take_environment() -> "tuple[str, ...]":
+    names = ("ERLANG_PYTHON_ENDPOINT", "ERLANG_PYTHON_TOKEN", "ERLANG_PYTHON_RUNTIME")
+    # Before any user code: a token is not for the programs that it starts.
+    values = [os.environ.pop(name, None) for name in names]
+    if None in values:
+        sys.stderr.write(f"{sys.argv[0]} is started by the BEAM, with {', '.join(names)} set\n")
+        sys.exit(_STARTED_BY_HAND)
+    return tuple(map(str, values))
+
+
+def _hello() -> "dict[str, Any]":
+    import msgpack
+    import zmq
+
+    from erlang_python_worker._protocol import VERSION
+
+    return {
+        "protocol": VERSION,
+        "pid": os.getpid(),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "implementation": _IMPLEMENTATIONS.get(sys.implementation.name, sys.implementation.name),
+        "executable": sys.executable,
+        "prefix": sys.prefix,
+        "free_threaded": "t" in getattr(sys, "abiflags", ""),
+        "pyzmq": zmq.__version__,
+        "libzmq": zmq.zmq_version(),
+        "msgpack": ".".join(map(str, msgpack.version)),
+        "msgpack_compiled": msgpack.Packer.__module__ != "msgpack.fallback",
+    }
+
+
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}
