@@ -1,0 +1,38 @@
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Callable
+
+import pytest
+from peer import READY, Peer
+
+
+@pytest.fixture
+def start() -> "Iterator[Callable[..., Peer]]":
+    """Starts workers that have not been set up; they end with the test."""
+    with ExitStack() as stack:
+
+        def start_one(**options: object) -> Peer:
+            peer = Peer(**options)  # type: ignore[arg-type]
+            stack.callback(peer.close)
+            return peer
+
+        yield start_one
+
+
+@pytest.fixture
+def worker(start: "Callable[..., Peer]") -> Peer:
+    """A worker of its own, ready for requests."""
+    peer = start()
+    assert peer.set_up().type == READY
+    return peer
+
+
+@pytest.fixture(scope="module")
+def shared() -> "Iterator[Peer]":
+    """One worker for the tests of a module that leave it as it was."""
+    peer = Peer()
+    try:
+        assert peer.set_up().type == READY
+        yield peer
+    finally:
+        peer.close()

@@ -1,0 +1,191 @@
+"""The BEAM's side of the protocol, on a pyzmq ROUTER and with a real worker process.
+
+It reads and writes bodies with msgpack alone, so that the worker's codec has no part in
+judging itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zmq
+
+PYTHON = Path(__file__).parent.parent / "priv" / "python"
+DEADLINE_MS = 30_000  # only reached on deadlock
+
+CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
+HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
+CANCEL, PING, SHUTDOWN, CANCEL_ACK, PONG = 0x21, 0x22, 0x23, 0x31, 0x32
+
+
+class Message:
+    def __init__(self, frames: list[bytes]) -> None:
+        head = frames[0]
+        self.type = head[0] & 0x7F
+        self.id = struct.unpack(">Q", head[1:9])[0]
+        self.raw = head[9:]
+        self.buffers = frames[1:]
+        assert bool(head[0] & 0x80) == bool(self.buffers)
+
+    @property
+    def body(self) -> Any:
+        return msgpack.unpackb(self.raw, strict_map_key=False) if self.raw else None
+
+    @property
+    def error(self) -> tuple[str, Any]:
+        assert self.type == ERROR, self
+        kind, payload = self.body
+        return kind, payload
+
+    def __repr__(self) -> str:
+        return f"<{self.type:#x} {self.id} {self.raw[:200]!r} +{len(self.buffers)}>"
+
+
+class Failure:
+    """A decoded exception."""
+
+    def __init__(self, marked: list[Any]) -> None:
+        mark, self.type, self.message, self.frames, cause, self.relation, *rest = marked
+        assert mark == msgpack.ExtType(35, b"")
+        self.notes, self.formatted = rest
+        self.cause = None if cause is None else Failure(cause)
+
+
+class Peer:
+    def __init__(self, python: str = sys.executable, **popen: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ep")
+        self._context = zmq.Context()
+        self.router = self._context.socket(zmq.ROUTER)
+        self.endpoint = f"ipc://{self._folder.name}/s"
+        self.router.bind(self.endpoint)
+        self.token = secrets.token_hex(16)
+        self._arrived: dict[bytes, deque[Message]] = defaultdict(deque)
+        self._id = 0
+        self.process = self._start(python, popen)
+
+    def _start(self, python: str, popen: dict[str, Any]) -> subprocess.Popen[bytes]:
+        env = {**os.environ, **popen.pop("env", {}), **self.environment()}
+        popen.setdefault("stdin", subprocess.PIPE)
+        popen.setdefault("stdout", subprocess.PIPE)
+        popen.setdefault("stderr", subprocess.STDOUT)
+        command = popen.pop("command", [python, str(PYTHON / "bootstrap.py")])
+        return subprocess.Popen(command, env=env, **popen)
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "ERLANG_PYTHON_ENDPOINT": self.endpoint,
+            "ERLANG_PYTHON_TOKEN": self.token,
+            "ERLANG_PYTHON_RUNTIME": f"{self._folder.name}/runtime",
+        }
+
+    def set_up(self, **setup: Any) -> Message:
+        """Answer HELLO; gives READY or FAILED."""
+        self.hello = self.receive()
+        assert self.hello.type == HELLO
+        body = {"paths": [], "preload": [], "max_message_size": 1 << 30, "worker": "test"}
+        self.send(SETUP, 0, {**body, **setup})
+        return self.receive()
+
+    # Messages
+
+    def send(self, kind: int, number: int, body: Any = None, buffers: Any = (), **kw: Any) -> None:
+        packed = kw["raw"] if "raw" in kw else b"" if body is None else msgpack.packb(body)
+        kind |= 0x80 if buffers else 0
+        self.send_frames(struct.pack(">BQ", kind, number) + packed, *buffers)
+
+    def send_frames(self, *frames: bytes) -> None:
+        self.router.send_multipart([self.token.encode(), *frames])
+
+    def receive(self, channel: str = "") -> Message:
+        identity = (self.token + channel).encode()
+        while not self._arrived[identity]:
+            assert self.router.poll(DEADLINE_MS), f"nothing came; {self.process.poll()=}"
+            sender, *frames = self.router.recv_multipart()
+            self._arrived[sender].append(Message(frames))
+        return self._arrived[identity].popleft()
+
+    def nothing_waits(self) -> bool:
+        return not any(self._arrived.values()) and not self.router.poll(0)
+
+    def control(self, kind: int, number: int, body: Any = None) -> None:
+        packed = b"" if body is None else msgpack.packb(body)
+        identity = (self.token + "/control").encode()
+        self.router.send_multipart([identity, struct.pack(">BQ", kind, number) + packed])
+
+    def cancel(self, number: int, interrupt: bool = True) -> str:
+        self.control(CANCEL, number, interrupt)
+        ack = self.receive("/control")
+        assert (ack.type, ack.id) == (CANCEL_ACK, number)
+        return str(ack.body)
+
+    def ping(self, number: int = 5) -> dict[str, int]:
+        self.control(PING, number)
+        pong = self.receive("/control")
+        assert (pong.type, pong.id) == (PONG, number)
+        return dict(pong.body)
+
+    # Requests
+
+    def begin(self, kind: int, body: Any, buffers: Any = ()) -> int:
+        self._id += 1
+        self.send(kind, self._id, body, buffers)
+        return self._id
+
+    def end(self, number: int) -> Message:
+        message = self.receive()
+        assert message.id == number, message
+        return message
+
+    def request(self, kind: int, body: Any, buffers: Any = ()) -> Message:
+        return self.end(self.begin(kind, body, buffers))
+
+    def call(self, module: str, function: str, *args: Any, face: int = 0, **kwargs: Any) -> Message:
+        return self.request(CALL, [module, function, list(args), kwargs or None, face])
+
+    def code(self, kind: int, text: str, face: int = 0, **bindings: Any) -> Message:
+        return self.request(kind, [text, bindings or None, None, 1, face])
+
+    def begin_code(self, kind: int, text: str) -> int:
+        return self.begin(kind, [text, None, None, 1, 0])
+
+    def value(self, text: str, **bindings: Any) -> Any:
+        """The value of an expression or of statements."""
+        message = self.code(RUN, text, **bindings)
+        assert message.type == RESULT, message
+        return message.body
+
+    def failure(self, text: str, kind: int = EXEC) -> Failure:
+        name, payload = self.code(kind, text).error
+        assert name == "python", (name, payload)
+        return Failure(payload)
+
+    # Processes
+
+    def wait_line(self, expected: bytes) -> None:
+        """Wait until the worker has printed a line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line == expected + b"\n", line
+
+    def exit_status(self, within_s: float = 30) -> int:
+        return self.process.wait(within_s)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self._context.destroy(linger=0)
+        self._folder.cleanup()

@@ -1,0 +1,48 @@
+"""Values that go to Elixir and come back the same."""
+
+import datetime
+import decimal
+
+import erlang
+from hypothesis import strategies as st
+
+# UTF-8 carries every character but the surrogates.
+text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+atoms = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).map(erlang.Atom)
+
+_INT64_US = datetime.timedelta(microseconds=2**63 - 1)
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    text,
+    st.binary(max_size=40),
+    atoms,
+    st.dates(),
+    st.times(),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(datetime.timezone.utc)),
+    st.timedeltas(-_INT64_US, _INT64_US),
+    st.decimals(allow_nan=False),
+    st.just(decimal.Decimal("NaN")),
+)
+
+keys = st.one_of(st.none(), st.booleans(), st.integers(), text, st.binary(max_size=20), atoms)
+
+hashable = st.recursive(
+    keys, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=10
+)
+
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=6),
+        st.lists(inner, max_size=6).map(tuple),
+        st.dictionaries(hashable, inner, max_size=6),
+        st.sets(hashable, max_size=6),
+    ),
+    max_leaves=30,
+)

@@ -1,0 +1,281 @@
+import datetime
+import decimal
+import sys
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import strategies
+import vectors
+from erlang_python_worker._decoder import Decoder
+from erlang_python_worker._encoder import EncodeError, Encoder
+from erlang_python_worker._extensions import DecodeError
+from erlang_python_worker._locate import locate
+from erlang_python_worker._types import find
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import erlang
+
+VALUES = vectors.rows("values.tsv")
+INVALID = vectors.rows("invalid.tsv")
+
+
+def encode(value: Any, plain: bool = False) -> "tuple[bytes, list[Any]]":
+    encoder = Encoder(find, plain)
+    try:
+        return encoder.encode(value)
+    except Exception as error:
+        raise locate(encoder, value, error) from error
+
+
+def decode(body: bytes, buffers: Any = ()) -> Any:
+    return Decoder().decode(body, [memoryview(buffer) for buffer in buffers])
+
+
+def named(rows: "list[list[str]]", *directions: str) -> Any:
+    chosen = [row for row in rows if row[1] in directions]
+    return pytest.mark.parametrize("row", chosen, ids=[row[0] for row in chosen])
+
+
+@named(VALUES, "both", "to_python", "decode")
+def test_reads_the_golden_vector(row: "list[str]") -> None:
+    assert vectors.same(decode(bytes.fromhex(row[2])), vectors.value(row[4]))
+
+
+@named([row for row in VALUES if row[4] != "-"], "both", "to_elixir")
+def test_writes_the_golden_vector(row: "list[str]") -> None:
+    body, buffers = encode(vectors.value(row[4]))
+    assert body.hex() == row[2]
+    assert buffers == []
+
+
+@named(INVALID, "both", "python")
+def test_refuses_the_invalid_vector(row: "list[str]") -> None:
+    with pytest.raises(DecodeError):
+        decode(bytes.fromhex(row[2]))
+
+
+@given(strategies.values)
+@example([float("nan"), -0.0, 2**64, -(2**63) - 1])
+def test_a_value_comes_back_the_same(value: Any) -> None:
+    body, buffers = encode(value)
+    assert buffers == []
+    assert vectors.same(decode(body), value)
+
+
+@given(strategies.values)
+def test_a_value_comes_back_the_same_beside_a_binary_that_is_not_utf_8(value: Any) -> None:
+    body, _ = encode(value)
+    if b"\xc4" in body:  # may be a bin, which the BEAM does not send beside such binaries
+        return
+    assert vectors.same(decode(b"\x92\xa1\xff" + body), [b"\xff", value])
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_give_a_value_or_our_error(data: bytes) -> None:
+    for buffers in ((), (b"abc",)):
+        try:
+            decode(data, buffers)
+        except DecodeError:
+            pass
+
+
+@given(st.sampled_from([row[2] for row in VALUES if len(row[2]) < 1000]), st.data())
+def test_a_vector_cut_short_or_changed_gives_a_value_or_our_error(
+    hexed: str, data: st.DataObject
+) -> None:
+    body = bytearray.fromhex(hexed)
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] = data.draw(st.integers(0, 255))
+    for damaged in (bytes(body), bytes.fromhex(hexed)[:at]):
+        try:
+            decode(damaged)
+        except DecodeError:
+            pass
+
+
+def test_each_cut_of_a_vector_is_an_error() -> None:
+    for row in VALUES:
+        whole = bytes.fromhex(row[2])
+        for at in range(min(len(whole), 64)):
+            with pytest.raises(DecodeError):
+                decode(whole[:at])
+
+
+class Unknown:
+    pass
+
+
+def _cycle() -> "list[Any]":
+    cycle: "list[Any]" = [1]
+    cycle.append({"again": cycle})
+    return cycle
+
+
+class BrokenDict(dict):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        raise RuntimeError("no keys today")
+
+    keys = items = __iter__
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "said"),
+    [
+        (Unknown(), "result", "'test_codec.Unknown'"),
+        ({"a": [0, 1, 2, Unknown()]}, 'result["a"][3]', "'test_codec.Unknown'"),
+        ([(1, {2: {Unknown()}})], "result[0][1][2]{", "'test_codec.Unknown'"),
+        ({(1, 2): Unknown()}, "result[(1, 2)]", "'test_codec.Unknown'"),
+        ({Unknown: 1}, "result.keys()[<class", "'type'"),
+        ("\ud800", "result", "surrogate"),
+        (["a", "\ud800"], "result[1]", "surrogate"),
+        ({"\ud800": 1}, 'result.keys()["\\\\ud800"]', "surrogate"),
+        (1 + 2j, "result", "'complex'"),
+        (np.complex128(1), "result", "'numpy.complex128'"),
+        (np.array([object()]), "result[0]", "'object'"),
+        (np.zeros(1, "V8"), "result", "dtype '|V8'"),
+        (datetime.time(1, tzinfo=datetime.timezone.utc), "result", "time zone"),
+        (datetime.timedelta.max, "result", "64 bits"),
+        ((n for n in [1]), "result", "'generator'"),
+        (_cycle(), "result", "contains itself"),
+        (memoryview(b"abcd")[::2], "result", "'memoryview'"),
+        (sys, "result", "'module'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_encoding_is_named(value: Any, path: str, said: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        encode(value)
+    assert caught.value.path.startswith(path)
+    assert said in str(caught.value)
+    msgpack.packb([str(caught.value), caught.value.path])
+
+
+def test_deep_nesting_is_an_error_not_a_crash() -> None:
+    deep: "list[Any]" = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(EncodeError, match="nested deeper"):
+        encode(deep)
+    while deep:
+        deep = deep.pop()
+
+
+def test_a_packer_serves_again_after_a_failure() -> None:
+    encoder = Encoder(find)
+    with pytest.raises(EncodeError):
+        encoder.encode([1, 2, Unknown()])
+    assert encoder.encode([1])[0] == b"\x91\x01"
+
+
+LARGE = 65_536
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1])
+@pytest.mark.parametrize("make", [bytes, bytearray, lambda n: memoryview(bytes(n))])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: v, lambda v: [v], lambda v: {"a": ({"b": [0, v]},)}, lambda v: [0] * 40 + [v]]
+)
+def test_bytes_leave_the_body_from_64_kib(size: int, make: Any, wrap: Any) -> None:
+    body, buffers = encode(wrap(make(size)))
+    assert [memoryview(buffer).nbytes for buffer in buffers] == ([size] if size >= LARGE else [])
+    assert decode(body, buffers) == wrap(bytes(size))
+
+
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: ["x", {"a": (v, 1)}], lambda v: [v] * 30])
+@pytest.mark.parametrize("letter", ["a", "é", "€", "🐍"])
+def test_text_leaves_the_body_from_64_kib(letter: str, wrap: Any) -> None:
+    width = len(letter.encode())
+    for count in (LARGE // width - 1, LARGE // width + 1):
+        value = wrap(letter * count)
+        body, buffers = encode(value)
+        assert bool(buffers) == (count * width >= LARGE)
+        assert all(len(buffer) == count * width for buffer in buffers)
+        assert decode(body, buffers) == value
+
+
+def test_a_plain_binary_out_of_band_is_text_only_if_it_is_utf_8() -> None:
+    reference = msgpack.packb(msgpack.ExtType(6, b"\0\0\0\0\0"))
+    assert decode(reference, [b"abc"]) == "abc"
+    assert decode(reference, [b"\xff"]) == b"\xff"
+
+
+@pytest.mark.parametrize("data", ["010000000001", "0200000000", "0100000001", "01000000"])
+def test_a_wrong_reference_is_an_error(data: str) -> None:
+    with pytest.raises(DecodeError):
+        decode(msgpack.packb(msgpack.ExtType(6, bytes.fromhex(data))), [b"abc"])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_travels_out_of_band_in_c_order(order: Any) -> None:
+    array = np.asarray(np.arange(300_000, dtype="f8").reshape(600, 500), order=order)
+    body, buffers = encode({"array": array})
+    assert len(body) < 100
+    assert vectors.same(decode(body, buffers), {"array": array})
+
+
+def test_a_large_contiguous_array_is_not_copied() -> None:
+    array = np.zeros(1 << 18)
+    _, (buffer,) = encode(array)
+    assert np.shares_memory(np.frombuffer(buffer), array)
+
+
+def test_an_array_from_elixir_can_be_written_to() -> None:
+    body, buffers = encode(np.arange(4))
+    array = decode(body, buffers)
+    array[0] = 7
+    assert array.tolist() == [7, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f4", "c8", "<M8[ns]", "<m8[s]", ">f8"])
+def test_each_dtype_comes_back(dtype: str) -> None:
+    array = np.array([0, 1, 1], "i8").astype(dtype)
+    assert vectors.same(decode(*encode(array)), array)
+
+
+def test_the_erlang_face_gets_lists() -> None:
+    value = {"a": np.arange(4).reshape(2, 2), "s": {1}, "f": frozenset(), "z": np.array(1.5)}
+    body, buffers = encode(value, plain=True)
+    assert decode(body, buffers) == {"a": [[0, 1], [2, 3]], "s": [1], "f": [], "z": 1.5}
+
+
+def test_text_and_masked_arrays_become_lists() -> None:
+    masked = np.ma.masked_array([1, 2], mask=[False, True])
+    body, _ = encode([np.array(["a", "b"]), masked])
+    assert decode(body) == [["a", "b"], [1, None]]
+
+
+def test_many_large_items_and_look_alikes_come_back() -> None:
+    # Floats and strings whose bytes look like headers of large data.
+    look_alike = [b"\xc6\x00\x01\x00\x00" * 20] * 1000 + ["x\0" * 100] * 500
+    value = [*look_alike, b"x" * LARGE, {"t": ("y" * LARGE, [bytearray(LARGE)])}]
+    body, buffers = encode(value)
+    assert len(buffers) == 3
+    assert decode(body, buffers) == [*look_alike, b"x" * LARGE, {"t": ("y" * LARGE, [bytes(LARGE)])}]
+
+
+def test_the_order_of_keys_is_kept() -> None:
+    keys = [f"k{n}" for n in range(50, 0, -1)]
+    assert list(decode(encode(dict.fromkeys(keys))[0])) == keys
+
+
+def test_atoms_are_kept_in_a_bounded_cache() -> None:
+    from erlang_python_worker import _extensions
+
+    for number in range(10_000):
+        assert decode(encode(erlang.Atom(f"a{number}"))[0]) == f"a{number}"
+    assert len(_extensions._atoms) <= 4_096
+
+
+def test_converters_are_kept_in_a_bounded_cache() -> None:
+    from erlang import _encoders
+
+    for _ in range(2_000):
+        encode(type("T", (list,), {})())
+    assert len(_encoders.resolved) <= 1_024
+
+
+def test_a_signalling_nan_is_a_nan() -> None:
+    assert decode(encode(decimal.Decimal("sNaN"))[0]).is_qnan()
