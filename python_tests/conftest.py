@@ -3,6 +3,7 @@ from contextlib import ExitStack
 from typing import Callable
 
 import pytest
+
 from peer import READY, Peer
 
 

@@ -66,6 +66,8 @@ class Peer:
         self._folder = tempfile.TemporaryDirectory(prefix="ep")
         self._context = zmq.Context()
         self.router = self._context.socket(zmq.ROUTER)
+        self.router.sndhwm = self.router.rcvhwm = 0  # a ROUTER drops what is over its limit
+        self.router.router_mandatory = True
         self.endpoint = f"ipc://{self._folder.name}/s"
         self.router.bind(self.endpoint)
         self.token = secrets.token_hex(16)

@@ -3,8 +3,9 @@
 import datetime
 import decimal
 
-import erlang
 from hypothesis import strategies as st
+
+import erlang
 
 # UTF-8 carries every character but the surrogates.
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
@@ -32,9 +33,7 @@ scalars = st.one_of(
 
 keys = st.one_of(st.none(), st.booleans(), st.integers(), text, st.binary(max_size=20), atoms)
 
-hashable = st.recursive(
-    keys, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=10
-)
+hashable = st.recursive(keys, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=10)
 
 values = st.recursive(
     scalars,

@@ -6,6 +6,10 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import erlang
 import strategies
 import vectors
 from erlang_python_worker._decoder import Decoder
@@ -13,10 +17,6 @@ from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
 from erlang_python_worker._types import find
-from hypothesis import example, given
-from hypothesis import strategies as st
-
-import erlang
 
 VALUES = vectors.rows("values.tsv")
 INVALID = vectors.rows("invalid.tsv")
@@ -176,7 +176,8 @@ LARGE = 65_536
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1])
 @pytest.mark.parametrize("make", [bytes, bytearray, lambda n: memoryview(bytes(n))])
 @pytest.mark.parametrize(
-    "wrap", [lambda v: v, lambda v: [v], lambda v: {"a": ({"b": [0, v]},)}, lambda v: [0] * 40 + [v]]
+    "wrap",
+    [lambda v: v, lambda v: [v], lambda v: {"a": ({"b": [0, v]},)}, lambda v: [0] * 40 + [v]],
 )
 def test_bytes_leave_the_body_from_64_kib(size: int, make: Any, wrap: Any) -> None:
     body, buffers = encode(wrap(make(size)))
@@ -253,7 +254,11 @@ def test_many_large_items_and_look_alikes_come_back() -> None:
     value = [*look_alike, b"x" * LARGE, {"t": ("y" * LARGE, [bytearray(LARGE)])}]
     body, buffers = encode(value)
     assert len(buffers) == 3
-    assert decode(body, buffers) == [*look_alike, b"x" * LARGE, {"t": ("y" * LARGE, [bytes(LARGE)])}]
+    assert decode(body, buffers) == [
+        *look_alike,
+        b"x" * LARGE,
+        {"t": ("y" * LARGE, [bytes(LARGE)])},
+    ]
 
 
 def test_the_order_of_keys_is_kept() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from erlang._handles import callable_from_wire, opaque_from_wire
 
 import erlang
+from erlang._handles import callable_from_wire, opaque_from_wire
 
 FOLDER = Path(__file__).parent.parent / "test" / "vectors"
 

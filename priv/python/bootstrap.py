@@ -17,7 +17,7 @@ if sys.version_info < (3, 9):
     sys.exit(TOO_OLD)
 
 
-def main():
+def main() -> None:
     import os
 
     here = os.path.dirname(os.path.abspath(__file__))

@@ -13,7 +13,7 @@ class Opaque:
     __slots__ = ("_data",)
     _data: bytes
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> "NoReturn":  # type: ignore[misc]
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Opaque":
         raise TypeError(f"erlang.{cls.__name__} comes from Elixir and can't be made in Python")
 
     def __eq__(self, other: object) -> bool:

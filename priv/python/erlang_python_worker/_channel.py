@@ -47,17 +47,19 @@ class Channel:
         """
         last = len(buffers)
         flags = zmq.SNDMORE if last else 0
-        self._socket.send(head, flags, copy=len(head) < OUT_OF_BAND)
+        send = cast(Any, self._socket).send
+        send(head, flags, copy=len(head) < OUT_OF_BAND)
         trackers = []
         for index, data in enumerate(buffers, 1):
             flags = zmq.SNDMORE if index < last else 0
             lent = not isinstance(data, bytes)
-            tracker = self._socket.send(data, flags, copy=False, track=lent)
+            tracker = send(data, flags, copy=False, track=lent)
             if lent:
                 trackers.append(tracker)
         for tracker in trackers:
-            cast(Any, tracker).wait()
+            tracker.wait()
 
     def close(self, linger: bool = False) -> None:
-        self._socket.set(zmq.LINGER, _LINGER_AT_END_MS if linger else 0)
+        if linger:
+            self._socket.set(zmq.LINGER, _LINGER_AT_END_MS)
         self._socket.close()

@@ -23,8 +23,8 @@ class Control(threading.Thread):
             while self._serve(self._channel.receive_head()):
                 pass
         except zmq.ContextTerminated:  # the main thread is leaving
-            pass
-        finally:
+            self._channel.close()
+        else:
             self._channel.close(linger=True)
 
     def _serve(self, head: bytes) -> bool:

@@ -1,7 +1,7 @@
 """The bytes of docs/protocol.md, "Values", to Python values."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from msgpack import unpackb
 
@@ -40,22 +40,27 @@ class Decoder:
             DecodeError: it breaks the rules of the page.
         """
         try:
-            return self._decode(body, buffers)
+            if buffers:
+                return self._decode_hooked(body, buffers)
+            return unpackb(body, strict_map_key=False, timestamp=3, ext_hook=_plain_ext)
+        except _MarkSeen:
+            return self._again(self._decode_hooked, body)
+        except UnicodeDecodeError:
+            return self._again(self._decode_raw, body)
         except DecodeError:
             raise
         except Exception as error:  # msgpack has a class for each way to be wrong
-            raise DecodeError(str(error) or type(error).__name__) from None
-        finally:
-            self._buffers = ()
+            raise _refusal(error) from None
 
-    def _decode(self, body: Any, buffers: "Sequence[memoryview]") -> Any:
-        if not buffers:
-            try:
-                return unpackb(body, strict_map_key=False, timestamp=3, ext_hook=_plain_ext)
-            except _MarkSeen:
-                pass
-            except UnicodeDecodeError:
-                return self._decode_raw(body)
+    def _again(self, decode: "Callable[[Any], Any]", body: Any) -> Any:
+        try:
+            return decode(body)
+        except DecodeError:
+            raise
+        except Exception as error:
+            raise _refusal(error) from None
+
+    def _decode_hooked(self, body: Any, buffers: "Sequence[memoryview]" = ()) -> Any:
         self._buffers = buffers
         self._marks = 0
         try:
@@ -68,6 +73,8 @@ class Decoder:
             )
         except UnicodeDecodeError:
             return self._decode_raw(body)
+        finally:
+            self._buffers = ()  # as large as they are, they belong to the value alone
         self._check_marks()
         return value
 
@@ -124,6 +131,10 @@ class Decoder:
             self._raw_tensor = False
             return buffer
         return text_or_bytes(buffer) if kind == BUFFER_BINARY else bytes(buffer)
+
+
+def _refusal(error: Exception) -> DecodeError:
+    return DecodeError(str(error) or type(error).__name__)
 
 
 def _plain_ext(code: int, data: bytes) -> Any:

@@ -171,7 +171,7 @@ def _is_large(value: Any) -> bool:
     return size is not None and len(value) >= size
 
 
-_LARGE_SIZES = {str: _LARGE_STR, bytes: OUT_OF_BAND, bytearray: OUT_OF_BAND}
+_LARGE_SIZES: "dict[type, int]" = {str: _LARGE_STR, bytes: OUT_OF_BAND, bytearray: OUT_OF_BAND}
 
 _SEARCHES: "dict[type, Callable[[Any], Optional[bool]]]" = {
     str: _is_large,

@@ -51,21 +51,23 @@ def _cause(error: BaseException) -> "tuple[BaseException | None, str | None]":
 
 
 def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "list[Any]":
+    # First: the traceback module swallows whatever a __str__ raises, an interrupt too.
+    message, notes = _shorten(_text(error), _MAX_MESSAGE), _notes(error)
     try:
         report = traceback.TracebackException(type(error), error, error.__traceback__)
         _hide_our_frames(report)
         formatted = "".join(report.format(chain=False))
         frames = [_frame(frame) for frame in _middle_out(report.stack)]
     except Exception:  # an exception whose own attributes raise
-        formatted, frames = f"{name(type(error))}: {_text(error)}\n", []
+        formatted, frames = f"{name(type(error))}: {message}\n", []
     return [
         MARKS[EXCEPTION],
         _clean(name(type(error))),
-        _shorten(_text(error), _MAX_MESSAGE),
+        message,
         frames,
         cause,
         relation,
-        _notes(error),
+        notes,
         _shorten(formatted, _MAX_FORMATTED),
     ]
 

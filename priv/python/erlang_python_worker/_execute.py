@@ -61,10 +61,7 @@ def call(body: Any) -> Any:
         raise ProtocolError("CALL has two str and an array first")
     # Looked up each time: a reload or a patched attribute counts at once.
     target = sys.modules.get(module) or import_module(module)
-    if "." in name:
-        function = _dotted(target, name)
-    else:
-        function = getattr(target, name)
+    function = _dotted(target, name) if "." in name else getattr(target, name)
     return function(*args, **kwargs) if kwargs else function(*args)
 
 

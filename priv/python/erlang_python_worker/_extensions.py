@@ -7,7 +7,6 @@ from typing import Any, Callable
 
 import erlang
 from erlang._handles import callable_from_wire, opaque_from_wire
-
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._types import REGEX_FLAGS, TENSOR_KINDS
 
@@ -155,9 +154,7 @@ def _tensor(items: "list[Any]") -> Any:
         type(dtype) is str and dtype[:1] in "<>|=" and dtype[1:2] in tuple(TENSOR_KINDS),
         "a tensor of no known dtype",
     )
-    _check(
-        all(type(size) is int and size >= 0 for size in shape), "a tensor with no valid shape"
-    )
+    _check(all(type(size) is int and size >= 0 for size in shape), "a tensor with no valid shape")
     numpy = _numpy()
     if numpy is None:
         return erlang.Tensor(dtype, tuple(shape), bytes(data))

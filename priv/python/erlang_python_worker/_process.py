@@ -31,7 +31,7 @@ class _NoInput(io.TextIOBase):
     def _refuse(self, *_args: Any) -> NoReturn:
         raise EOFError("a worker of erlang_python has no standard input: pass arguments instead")
 
-    read = readline = readlines = __next__ = _refuse  # type: ignore[assignment]
+    read = readline = readlines = __next__ = _refuse
 
     def fileno(self) -> int:
         return 0  # an empty file by then, so that programs started here read nothing

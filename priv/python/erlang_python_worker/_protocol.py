@@ -2,7 +2,7 @@
 
 VERSION = 1
 BUFFERS_FOLLOW = 0x80
-HEAD_SIZE = 9  # type: 8, id: 64
+HEAD_SIZE = 9  # one byte of type, eight of id
 
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16

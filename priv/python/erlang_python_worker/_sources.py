@@ -1,6 +1,5 @@
 """Code given as text: compiled once, named, and readable in tracebacks."""
 
-import ast
 import linecache
 from collections import OrderedDict
 from types import CodeType
@@ -79,6 +78,8 @@ def _compile(kind: str, text: str, name: str, line: int) -> Program:
         return None, compile(source.lstrip(" \t"), name, "eval", dont_inherit=True)
     if kind == "exec":
         return compile(source, name, "exec", dont_inherit=True), None
+    import ast  # 5 ms of a worker's start, and many workers never need it
+
     tree = ast.parse(source, name)
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, ast.Expr):

@@ -15,9 +15,9 @@ def main() -> None:
     runtime.activate(root)
 
     # Only now: these import zmq and msgpack.
-    import erlang._request
     from zmq.backend import Context
 
+    import erlang._request
     from erlang_python_worker import _parent
     from erlang_python_worker._channel import Channel
     from erlang_python_worker._control import Control

@@ -9,10 +9,10 @@ import struct
 import sys
 from typing import Any, Callable
 
-import erlang
-from erlang import _encoders
 from msgpack import ExtType, Timestamp
 
+import erlang
+from erlang import _encoders
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._encoder import Converter, EncodeError, Encoder
 

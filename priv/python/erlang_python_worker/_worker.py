@@ -3,9 +3,9 @@
 import sys
 from typing import Any, Callable, Optional, Tuple
 
-import erlang
 from msgpack import packb
 
+import erlang
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._decoder import Decoder
@@ -46,7 +46,7 @@ class Worker:
         """Answer HELLO's SETUP; gives the body of FAILED if that did not work."""
         try:
             head, buffers = self._receive()
-            if head[0] & ~wire.BUFFERS_FOLLOW != wire.SETUP:
+            if not head or head[0] & ~wire.BUFFERS_FOLLOW != wire.SETUP:
                 raise ProtocolError("SETUP comes first")
             setup = self._decoder.decode(head[HEAD_SIZE:], buffers)
             self._max_message_size = setup["max_message_size"]
@@ -75,6 +75,8 @@ class Worker:
         return head, []
 
     def _serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+        if len(head) < HEAD_SIZE:
+            head = bytes(HEAD_SIZE)  # of no type: an error of no request
         request = head[1:HEAD_SIZE]
         if not self._requests.begin(int.from_bytes(request, "big")):
             return
@@ -105,12 +107,12 @@ class Worker:
         requests = self._requests
         try:
             requests.armed = True
-            kind = head[0] & ~wire.BUFFERS_FOLLOW if head else 0
+            kind = head[0] & ~wire.BUFFERS_FOLLOW
             run = self._executor.by_type.get(kind)
             if run is None:
                 raise ProtocolError(f"unknown message type 0x{kind:02x}")
-            data: Any = head[9:] if len(head) < _COPY_BELOW else memoryview(head)[9:]
-            body = self._decoder.decode(data, buffers)
+            data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
+            body = self._decoder.decode(data[HEAD_SIZE:], buffers)
             end = self._result(run(body), body[4])
             requests.armed = False
             return end

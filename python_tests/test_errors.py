@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import pytest
+
+from peer import EVAL, EXEC, RESULT, Failure, Peer
+
+
+def test_type_is_qualified_as_python_prints_it(shared: Peer) -> None:
+    for code, kind in [
+        ("raise ValueError", "ValueError"),
+        ("import json; json.loads('')", "json.decoder.JSONDecodeError"),
+        ("class E(Exception): pass\nraise E", "E"),
+        ("def f():\n    class E(Exception): pass\n    raise E\nf()", "f.<locals>.E"),
+    ]:
+        assert shared.failure(code).type == kind
+
+
+def test_formatted_is_what_python_prints(shared: Peer, tmp_path: object) -> None:
+    script = f"{tmp_path}/script.py"
+    text = "def f(x):\n    return 1 / x\n\ntry:\n    f(0)\nexcept Exception as e:\n    raise KeyError('k') from e\n"
+    with open(script, "w") as file:
+        file.write(text)
+    printed = subprocess.run([sys.executable, script], capture_output=True, text=True).stderr
+    failure = Failure(shared.request(EXEC, [text, None, script, 1, 0]).error[1])
+    assert failure.cause is not None
+    sentence = "\nThe above exception was the direct cause of the following exception:\n\n"
+    assert failure.cause.formatted + sentence + failure.formatted == printed
+
+
+@pytest.mark.parametrize(
+    ("code", "relation", "cause"),
+    [
+        (
+            "try:\n    1/0\nexcept Exception as e:\n    raise KeyError from e",
+            "cause",
+            "ZeroDivisionError",
+        ),
+        ("try:\n    1/0\nexcept Exception:\n    raise KeyError", "context", "ZeroDivisionError"),
+        ("try:\n    1/0\nexcept Exception:\n    raise KeyError from None", None, None),
+        ("raise KeyError", None, None),
+    ],
+)
+def test_the_cause_follows_pythons_rule(
+    shared: Peer, code: str, relation: "str | None", cause: "str | None"
+) -> None:
+    failure = shared.failure(code)
+    assert failure.relation == relation
+    assert (failure.cause and failure.cause.type) == cause
+
+
+def test_no_frame_of_ours_is_shown(shared: Peer) -> None:
+    for failure in (shared.failure("1 / 0"), Failure(shared.call("json", "loads", "").error[1])):
+        assert "erlang_python_worker" not in failure.formatted
+        assert failure.frames
+        assert not any("erlang_python_worker" in frame[0] for frame in failure.frames)
+    assert Failure(shared.call("math", "sqrt", -1).error[1]).frames == []
+
+
+def test_notes_travel(shared: Peer) -> None:
+    failure = shared.failure("e = ValueError('x')\ne.__notes__ = ['one', 'two']\nraise e")
+    assert failure.notes == ["one", "two"]
+    if sys.version_info >= (3, 11):
+        assert failure.formatted.endswith("ValueError: x\none\ntwo\n")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
+def test_the_parts_of_a_group_are_in_its_text(shared: Peer) -> None:
+    failure = shared.failure("raise ExceptionGroup('many', [ValueError('a'), KeyError('b')])")
+    assert failure.type == "ExceptionGroup"
+    assert "ValueError: a" in failure.formatted
+    assert "KeyError: 'b'" in failure.formatted
+
+
+BROKEN = """
+class Broken(Exception):
+    def __str__(self): {body}
+    __repr__ = __str__
+raise Broken
+"""
+
+
+@pytest.mark.parametrize("body", ["raise ValueError", "return 5", "1/0", "raise Broken"])
+def test_a_broken_str_is_told(shared: Peer, body: str) -> None:
+    failure = shared.failure(BROKEN.format(body=body))
+    assert (failure.type, failure.message) == ("Broken", "<exception str() failed>")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ValueError('\\ud800')",
+        "exec(compile('1/0', '\\udcff', 'exec'))",
+        "e = ValueError(); e.__notes__ = 5; raise e",
+        "e = ValueError(); e.__notes__ = [object(), '\\ud800']; raise e",
+        "class E(Exception):\n    __module__ = None\nraise E",
+        "class E(Exception):\n    __module__ = '\\ud800'\nraise E",
+        "e = ValueError(); e.__cause__ = e; raise e",
+        "a = ValueError(); b = KeyError(); a.__cause__ = b; b.__cause__ = a; raise a",
+        "raise SyntaxError('x', (1, 2, 3, 4))",
+        "def f(): f()\nf()",
+        "raise MemoryError",
+        "raise GeneratorExit",
+        "raise KeyboardInterrupt",
+        "raise erlang.Interrupted",
+        "import sys; sys.exit()",
+        "import sys; sys.exit('why')",
+        "raise StopIteration(5)",
+        "class E(BaseException): pass\nraise E",
+    ],
+)
+def test_any_exception_is_an_error_of_its_request_alone(shared: Peer, code: str) -> None:
+    assert shared.failure(code).type
+    assert shared.value("1 + 1") == 2
+
+
+def test_chains_frames_and_messages_are_bounded(shared: Peer) -> None:
+    chain = (
+        "e = None\nfor n in range(1000):\n    f = ValueError(n); f.__cause__ = e; e = f\nraise e"
+    )
+    failure, links = shared.failure(chain), 0
+    while failure is not None:
+        failure, links = failure.cause, links + 1
+    assert links == 32
+    deep = shared.failure("def f(n): return f(n + 1)\nf(0)")
+    assert deep.type == "RecursionError"
+    assert len(deep.frames) == 256
+    long = shared.code(EXEC, "raise ValueError('x' * 10_000_000)")
+    assert len(long.raw) + sum(map(len, long.buffers)) < 1_000_000
+
+
+def test_an_exception_is_also_a_value(shared: Peer) -> None:
+    end = shared.code(EVAL, "[ValueError('x')]")
+    assert end.type == RESULT
+    assert Failure(end.body[0]).formatted == "ValueError: x\n"

@@ -1,0 +1,174 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from peer import CANCELLED, ERROR, EVAL, EXEC, RESULT, RUN, Failure, Peer
+
+BLOCKED = {
+    "sleep": "import time; print('in'); time.sleep(60)",
+    "event": "import threading; e = threading.Event(); print('in'); e.wait()",
+    "lock": "import threading; e = threading.Lock(); e.acquire(); print('in'); e.acquire()",
+    "queue": "import queue; q = queue.Queue(); print('in'); q.get()",
+    "socket": "import socket; a, b = socket.socketpair(); print('in'); a.recv(1)",
+    "subprocess": "import subprocess; print('in'); subprocess.run(['sleep', '60'])",
+    "loop": "print('in')\nwhile True: pass",
+    "except Exception": "print('in')\nwhile True:\n    try:\n        pass\n    except Exception: pass",
+    "asyncio": "import asyncio; print('in'); asyncio.run(asyncio.sleep(60))",
+    "str of an error": "class E(Exception):\n    def __str__(self):\n        print('in')\n        while True: pass\nraise E",
+    "encoder": "class C: pass\ndef enc(c):\n    print('in')\n    while True: pass\nerlang.register_encoder(C, enc)\nC()",
+}
+
+
+@pytest.mark.parametrize("code", BLOCKED.values(), ids=BLOCKED)
+def test_code_that_waits_is_interrupted(shared: Peer, code: str) -> None:
+    number = shared.begin_code(RUN, code)
+    shared.wait_line(b"in")
+    assert shared.cancel(number) == "running"
+    assert shared.end(number).type == CANCELLED
+    assert shared.value("1 + 1") == 2
+
+
+def test_ping_is_answered_while_code_runs(shared: Peer) -> None:
+    number = shared.begin_code(RUN, BLOCKED["loop"])
+    shared.wait_line(b"in")
+    assert shared.ping()["running"] == number
+    shared.cancel(number)
+    assert shared.end(number).type == CANCELLED
+
+
+def test_cancel_without_interrupt_only_tells_the_code(shared: Peer) -> None:
+    code = "print('in')\nr = erlang.current_request()\nwhile not r.cancelled: pass\n'seen'"
+    number = shared.begin_code(RUN, code)
+    shared.wait_line(b"in")
+    assert shared.cancel(number, interrupt=False) == "running"
+    assert shared.end(number).body == "seen"
+
+
+def test_an_interrupt_that_the_code_swallows_is_allowed(shared: Peer) -> None:
+    code = "import time\ntry:\n    print('in')\n    time.sleep(60)\nexcept BaseException as e:\n    x = type(e).__name__\nx"
+    number = shared.begin_code(RUN, code)
+    shared.wait_line(b"in")
+    shared.cancel(number)
+    end = shared.end(number)
+    assert (end.type, end.body) == (RESULT, "Interrupted")
+
+
+def test_an_exception_raised_on_the_way_out_is_an_error(shared: Peer) -> None:
+    code = "import time\ntry:\n    print('in')\n    time.sleep(60)\nfinally:\n    raise ValueError('cleanup')"
+    number = shared.begin_code(EXEC, code)
+    shared.wait_line(b"in")
+    shared.cancel(number)
+    failure = Failure(shared.end(number).error[1])
+    assert (failure.type, failure.relation) == ("ValueError", "context")
+    assert failure.cause is not None
+    assert failure.cause.type == "erlang._interrupted.Interrupted"
+    assert "erlang_python_worker" not in failure.cause.formatted
+
+
+def test_a_second_cancel_ends_a_finally_that_waits(shared: Peer) -> None:
+    code = "import time\ntry:\n    print('in')\n    time.sleep(60)\nfinally:\n    print('finally')\n    time.sleep(60)"
+    number = shared.begin_code(EXEC, code)
+    shared.wait_line(b"in")
+    assert shared.cancel(number) == "running"
+    shared.wait_line(b"finally")
+    assert shared.cancel(number) == "running"
+    assert shared.end(number).type == CANCELLED
+
+
+def test_a_request_that_has_not_begun_is_revoked(shared: Peer) -> None:
+    first = shared.begin_code(RUN, BLOCKED["loop"])
+    shared.wait_line(b"in")
+    second = shared.begin_code(EXEC, "print('never')")
+    third = shared.begin_code(RUN, "3")
+    assert shared.cancel(second) == "revoked"
+    assert shared.cancel(first) == "running"
+    assert shared.end(first).type == CANCELLED
+    assert shared.end(third).body == 3
+    assert shared.nothing_waits()
+
+
+def test_a_request_is_revoked_even_before_it_comes(shared: Peer) -> None:
+    assert shared.cancel(900_001) == "revoked"
+    shared.send(EVAL, 900_001, ["1", None, None, 1, 0])
+    assert shared.value("2") == 2
+
+
+def test_cancel_after_the_end_does_nothing(shared: Peer) -> None:
+    number = shared.begin_code(RUN, "1")
+    shared.end(number)
+    shared.value("1")  # its end is noted before this begins
+    assert shared.cancel(number) == "done"
+    assert shared.value("import time; time.sleep(0.01); 5") == 5
+
+
+def test_interrupts_never_hit_another_request(worker: Peer) -> None:
+    """Cancels racing with ends: each request has one end, and the next is unharmed."""
+    ends = {CANCELLED: 0, RESULT: 0}
+    for turn in range(300):
+        number = worker.begin_code(RUN, f"for _ in range({turn * 40}): pass")
+        following = worker.begin_code(RUN, "sum(range(100))")
+        state = worker.cancel(number)
+        if state != "revoked":
+            end = worker.end(number)
+            ends[end.type] += 1
+        assert worker.end(following).body == 4950
+    assert worker.nothing_waits()
+
+
+def test_a_storm_of_cancels_never_kills_the_worker(worker: Peer) -> None:
+    for _ in range(50):
+        number = worker.begin_code(
+            RUN, "try:\n    while True: pass\nfinally:\n    x = [n for n in range(500)]"
+        )
+        while worker.ping()["running"] != number:
+            pass
+        for _ in range(20):
+            worker.control(0x21, number, True)
+        assert worker.end(number).type == CANCELLED
+        for _ in range(20):
+            assert worker.receive("/control").type == 0x32 - 1
+    assert worker.value("1") == 1
+
+
+def test_a_signal_from_elsewhere_is_ignored(worker: Peer) -> None:
+    number = worker.begin_code(RUN, "import time; print('in'); time.sleep(0.05); 4")
+    worker.wait_line(b"in")
+    os.kill(worker.process.pid, signal.SIGINT)
+    assert worker.end(number).body == 4
+    os.kill(worker.process.pid, signal.SIGINT)
+    assert worker.value("5") == 5
+
+
+def test_code_that_holds_the_gil_answers_nothing_and_can_be_killed(worker: Peer) -> None:
+    worker.begin_code(
+        RUN, "import re, os; os.write(1, b'in\\n'); re.match('(a+)+$', 'a' * 60 + 'b')"
+    )
+    worker.wait_line(b"in")
+    worker.control(0x22, 1)
+    assert not worker.router.poll(200)  # silence is the point, so this waits
+    os.killpg(worker.process.pid, signal.SIGTERM)
+    assert worker.exit_status() == -signal.SIGTERM
+
+
+def test_prints_in_floods_do_not_stop_cancels(worker: Peer) -> None:
+    assert worker.process.stdout is not None
+    reader = threading.Thread(target=worker.process.stdout.read)
+    reader.start()
+    number = worker.begin_code(EXEC, "import sys\nwhile True:\n    print('x' * 1000)")
+    while worker.ping()["running"] != number:
+        pass
+    worker.cancel(number)
+    assert worker.end(number).type in (CANCELLED, ERROR)
+    assert worker.value("1") == 1
+    worker.control(0x23, 0)
+    reader.join()
+
+
+def test_the_handler_serves_again_in_each_request(worker: Peer) -> None:
+    for _ in range(20):
+        number = worker.begin_code(RUN, BLOCKED["event"])
+        worker.wait_line(b"in")
+        worker.cancel(number)
+        assert worker.end(number).type == CANCELLED

@@ -1,0 +1,232 @@
+import os
+import struct
+import sys
+
+import msgpack
+import pytest
+
+import vectors
+from peer import CALL, EVAL, EXEC, FAILED, READY, RESULT, RUN, SHUTDOWN, Failure, Peer
+
+MESSAGES = {
+    row[0]: [bytes.fromhex(f) for f in row[1].split()] for row in vectors.rows("messages.tsv")
+}
+
+
+def test_hello_says_who_is_there(worker: Peer) -> None:
+    hello = worker.hello.body
+    assert hello["protocol"] == 1
+    assert hello["pid"] == worker.process.pid
+    assert hello["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert hello["implementation"] == "CPython"
+    assert (hello["executable"], hello["prefix"]) == (sys.executable, sys.prefix)
+    assert hello["msgpack_compiled"] is True
+    expected = msgpack.unpackb(MESSAGES["HELLO"][0][9:])
+    assert list(hello) == list(expected)
+    assert list(map(type, hello.values())) == list(map(type, expected.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("CALL", 4.0),
+        ("CALL with kwargs", 255),
+        ("CALL with the largest id", 0),
+        ("CALL with a buffer", 8),
+        ("CALL with two buffers", 2),
+        ("EVAL", 2),
+        ("EXEC", None),
+        ("RUN", 4),
+    ],
+)
+def test_the_golden_request_is_answered(shared: Peer, name: str, result: object) -> None:
+    frames = MESSAGES[name]
+    shared.send_frames(*frames)
+    end = shared.end(struct.unpack(">Q", frames[0][1:9])[0])
+    assert (end.type, end.body) == (RESULT, result)
+
+
+def test_the_golden_setup_is_taken(start: "type[Peer]") -> None:
+    peer = start()
+    peer.receive()
+    peer.send_frames(*MESSAGES["SETUP"])
+    assert peer.receive().type == READY
+    assert peer.value("import sys; [sys.path[0], 'json' in sys.modules, a]") == [
+        "/opt/app",
+        True,
+        1,
+    ]
+
+
+def test_the_golden_ping_is_answered(shared: Peer) -> None:
+    assert 1 << 20 < shared.ping()["rss"] < 1 << 30
+    assert shared.ping(2**64 - 1)["running"] == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "args", "result"),
+    [
+        ("os.path", "join", ["a", "b"], "a/b"),
+        ("pathlib", "Path.cwd", [], os.getcwd()),
+        ("builtins", "len", [[1, 2]], 2),
+        ("xml.etree.ElementTree", "XML.__name__", [], None),
+        ("xml", "sax.saxutils.escape", ["<"], "&lt;"),
+        ("datetime", "date.fromordinal", [1], msgpack.ExtType(7, struct.pack(">i", -719162))),
+        ("__main__", "erlang.Atom", ["ok"], msgpack.ExtType(1, b"ok")),
+    ],
+)
+def test_call_finds_the_function(
+    shared: Peer, module: str, function: str, args: "list[object]", result: object
+) -> None:
+    end = shared.call(module, function, *args)
+    if result is None:
+        assert Failure(end.error[1]).message == "'str' object is not callable"
+    else:
+        assert (end.type, end.body) == (RESULT, result)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "kind", "message"),
+    [
+        ("no_such_module", "f", "ModuleNotFoundError", "No module named 'no_such_module'"),
+        ("math", "no_such", "AttributeError", "module 'math' has no attribute 'no_such'"),
+        ("xml", "no_such.f", "AttributeError", "module 'xml' has no attribute 'no_such'"),
+        ("builtins", "len", "TypeError", "len() takes exactly one argument (0 given)"),
+    ],
+)
+def test_call_names_what_is_missing(
+    shared: Peer, module: str, function: str, kind: str, message: str
+) -> None:
+    failure = Failure(shared.call(module, function).error[1])
+    assert (failure.type, failure.message) == (kind, message)
+
+
+def test_a_patched_function_counts_at_once(worker: Peer) -> None:
+    assert worker.call("math", "floor", 1.5).body == 1
+    worker.value("import math; math.floor = lambda x: 'patched'")
+    assert worker.call("math", "floor", 1.5).body == "patched"
+
+
+def test_setup_failure_is_told_and_ends_the_worker(start: "type[Peer]") -> None:
+    peer = start()
+    failed = peer.set_up(preload=[["code", "x = 1"], ["code", "1 / 0"]])
+    assert failed.type == FAILED
+    assert Failure(failed.body).type == "ZeroDivisionError"
+    assert peer.exit_status() == 1
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(3)", "import no_such_module", "x ="])
+def test_preload_that_exits_or_does_not_compile_is_a_failure(
+    start: "type[Peer]", code: str
+) -> None:
+    peer = start()
+    assert peer.set_up(preload=[["code", code]]).type == FAILED
+    assert peer.exit_status() == 1
+
+
+def test_paths_come_first_and_ours_last(start: "type[Peer]", tmp_path: "os.PathLike[str]") -> None:
+    peer = start()
+    assert peer.set_up(paths=[str(tmp_path), "/b"]).type == READY
+    path = peer.value("import sys; sys.path")
+    assert path[:2] == [str(tmp_path), "/b"]
+    assert path[-1].endswith("priv/python")
+    assert sum(entry.endswith("priv/python") for entry in path) == 1
+
+
+def test_the_erlang_face_gets_lists(shared: Peer) -> None:
+    assert shared.code(EVAL, "{1}", face=1).body == [1]
+    assert shared.code(EVAL, "{1}").body == [msgpack.ExtType(33, b""), 1]
+
+
+def test_large_data_goes_there_and_back(shared: Peer) -> None:
+    reference = msgpack.ExtType(6, b"\1\0\0\0\0")
+    data = os.urandom(10_000_000)
+    end = shared.request(CALL, ["builtins", "list", [[reference]], None, 0], [data])
+    assert (end.body, end.buffers) == ([reference], [data])
+
+
+def test_an_array_changed_after_it_was_returned_arrives_as_it_was(shared: Peer) -> None:
+    shared.value("import numpy; array = numpy.zeros(1 << 20); 0")
+    first = shared.begin_code(EVAL, "array")
+    second = shared.begin_code(EXEC, "array[:] = 1")
+    assert not any(shared.end(first).buffers[0])
+    shared.end(second)
+
+
+def test_a_result_over_the_limit_is_too_large(start: "type[Peer]") -> None:
+    peer = start()
+    peer.set_up(max_message_size=1_000)
+    assert peer.value("'x' * 988") == "x" * 988  # 9 of head, 3 of str 16
+    assert peer.code(EVAL, "'x' * 989").error == ("too_large", [1_001, 1_000])
+    assert peer.code(EVAL, "b'x' * 70000").error == ("too_large", [70_017, 1_000])
+    long = Failure(peer.code(EVAL, "int('x' * 3000)").error[1])
+    assert long.type == "ValueError"
+
+
+def test_a_result_without_an_encoding_is_named(shared: Peer) -> None:
+    kind, payload = shared.code(EVAL, "{'a': [0, object()]}").error
+    assert (kind, payload) == (
+        "encode",
+        ["cannot encode a value of type 'object'", 'result["a"][1]'],
+    )
+    assert shared.value("1") == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (b"", "decode"),
+        (b"\xc1", "decode"),
+        (b"\x91", "decode"),
+        (b"\x01", "protocol"),
+        (b"\x91\x01", "protocol"),
+        (msgpack.packb(["math", "sqrt", {}, None, 0]), "protocol"),
+        (msgpack.packb([1, "sqrt", [], None, 0]), "protocol"),
+    ],
+)
+def test_a_wrong_body_is_an_error_of_its_request(shared: Peer, raw: bytes, kind: str) -> None:
+    shared.send(CALL, 12345, raw=raw)
+    assert shared.end(12345).error[0] == kind
+    assert shared.value("1") == 1
+
+
+@pytest.mark.parametrize(
+    "body", [["1", None, None, 0, 0], [1, None, None, 1, 0], ["1", [], None, 1, 0], ["1"]]
+)
+@pytest.mark.parametrize("kind", [EVAL, EXEC, RUN])
+def test_wrong_code_messages_are_protocol_errors(shared: Peer, kind: int, body: object) -> None:
+    assert shared.request(kind, body).error[0] == "protocol"
+
+
+@pytest.mark.parametrize("frames", [[b""], [b"\x01"], [b"\x7f" + bytes(8)], [b"\x7f", b"x"]])
+def test_rubbish_does_not_stop_the_worker(shared: Peer, frames: "list[bytes]") -> None:
+    if len(frames) == 1:
+        shared.send_frames(*frames)
+        assert shared.receive().error[0] == "protocol"
+    shared.send(0x7F, 99)
+    assert shared.end(99).error == ("protocol", ["unknown message type 0x7f"])
+
+
+def test_shutdown_while_idle_runs_atexit(worker: Peer) -> None:
+    worker.value("import atexit; atexit.register(print, 'bye'); 0")
+    worker.control(SHUTDOWN, 0)
+    worker.wait_line(b"bye")
+    assert worker.exit_status() == 0
+
+
+def test_shutdown_lets_the_request_that_runs_end(
+    worker: Peer, tmp_path: "os.PathLike[str]"
+) -> None:
+    gate = f"{tmp_path}/gate"
+    os.mkfifo(gate)
+    number = worker.begin_code(RUN, f"print('in'); open({gate!r}).read()")
+    worker.wait_line(b"in")
+    worker.begin_code(EXEC, "print('never')")
+    worker.control(SHUTDOWN, 0)
+    with open(gate, "w") as file:
+        file.write("x" * 100_000)
+    end = worker.end(number)
+    assert end.buffers == [b"x" * 100_000]
+    assert worker.exit_status() == 0
+    assert worker.process.stdout is not None
+    assert worker.process.stdout.read() == b""
