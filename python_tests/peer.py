@@ -62,8 +62,9 @@ class Failure:
 
 
 class Peer:
-    def __init__(self, python: str = sys.executable, **popen: Any) -> None:
+    def __init__(self, python: str = sys.executable, runtime: str = "", **popen: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ep")
+        self._runtime = runtime or f"{self._folder.name}/runtime"
         self._context = zmq.Context()
         self.router = self._context.socket(zmq.ROUTER)
         self.router.sndhwm = self.router.rcvhwm = 0  # a ROUTER drops what is over its limit
@@ -87,7 +88,7 @@ class Peer:
         return {
             "ERLANG_PYTHON_ENDPOINT": self.endpoint,
             "ERLANG_PYTHON_TOKEN": self.token,
-            "ERLANG_PYTHON_RUNTIME": f"{self._folder.name}/runtime",
+            "ERLANG_PYTHON_RUNTIME": self._runtime,
         }
 
     def set_up(self, **setup: Any) -> Message:

@@ -19,3 +19,7 @@ __all__ = [
     "current_request",
     "register_encoder",
 ]
+
+# Names in tracebacks and pickles are those that users import.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import zmq
-from msgpack import packb, unpackb
+from msgpack import packb
 
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
@@ -31,7 +31,7 @@ class Control(threading.Thread):
         kind, request_id = head[:1], head[1 : wire.HEAD_SIZE]
         if kind == _CANCEL:
             number = int.from_bytes(request_id, "big")
-            state = self._requests.cancel(number, unpackb(head[wire.HEAD_SIZE :]) is True)
+            state = self._requests.cancel(number, head[wire.HEAD_SIZE :] == _TRUE)
             self._answer(wire.CANCEL_ACK, request_id, state)
         elif kind == _PING:
             pong = {"rss": resident_bytes(), "running": self._requests.running}
@@ -45,4 +45,5 @@ class Control(threading.Thread):
         self._channel.send_head(kind.to_bytes(1, "big") + request_id + packb(body))
 
 
+_TRUE = packb(True)
 _CANCEL, _PING, _SHUTDOWN = (bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN))

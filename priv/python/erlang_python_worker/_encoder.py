@@ -83,7 +83,14 @@ class Encoder:
                 return self._encode_lifted(value)
             if len(body) >= _KEEP_PACKER_BELOW:
                 self._renew()
-        return body, self._buffers
+        return body, self._take_buffers()
+
+    def _take_buffers(self) -> "list[Any]":
+        # As large as they are, an idle worker must not hold them.
+        buffers = self._buffers
+        if buffers:
+            self._buffers = []
+        return buffers
 
     def _encode_lifted(self, value: Any) -> "tuple[bytes, list[Any]]":
         self._lifting = True
@@ -93,7 +100,7 @@ class Encoder:
             self._lifting = False
         if len(body) >= _KEEP_PACKER_BELOW:
             self._renew()
-        return body, self._buffers
+        return body, self._take_buffers()
 
     def _default(self, value: Any) -> Any:
         kind = type(value)

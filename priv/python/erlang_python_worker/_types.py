@@ -213,10 +213,10 @@ def _exception(_encoder: Encoder, value: BaseException) -> Any:
 
 
 _BY_NAME: "dict[str, Converter]" = {
-    "erlang._atom.Atom": _ext(wire.ATOM, lambda value: str.encode(value)),
-    "erlang._handles.Callable": _ext(wire.CALLABLE, lambda value: value._data),
-    "erlang._handles.Opaque": _ext(wire.OPAQUE, lambda value: value._data),
-    "erlang._tensor.Tensor": _tensor,
+    "erlang.Atom": _ext(wire.ATOM, lambda value: str.encode(value)),
+    "erlang.Callable": _ext(wire.CALLABLE, lambda value: value._data),
+    "erlang.Opaque": _ext(wire.OPAQUE, lambda value: value._data),
+    "erlang.Tensor": _tensor,
     "tuple": _tuple,
     "set": _set,
     "frozenset": _set,
