@@ -284,3 +284,12 @@ def test_converters_are_kept_in_a_bounded_cache() -> None:
 
 def test_a_signalling_nan_is_a_nan() -> None:
     assert decode(encode(decimal.Decimal("sNaN"))[0]).is_qnan()
+
+
+def test_long_lists_of_floats_are_known_as_such() -> None:
+    floats = [1e-300, 2.5e17] * 5_000
+    assert vectors.same(decode(*encode(floats)), floats)
+    mixed = [1.5] * 20_000 + [b"x" * LARGE]
+    body, buffers = encode(mixed)
+    assert len(buffers) == 1
+    assert decode(body, buffers) == mixed

@@ -188,3 +188,25 @@ def test_the_handler_serves_again_in_each_request(worker: Peer) -> None:
         worker.wait_line(b"in")
         worker.cancel(number)
         assert worker.end(number).type == CANCELLED
+
+
+def test_a_signal_that_comes_just_before_a_call_blocks_is_repeated(worker: Peer) -> None:
+    # The first signal is taken away, as by a main thread that was about to block.
+    code = """
+import os, signal, threading
+ours = signal.getsignal(signal.SIGINT)
+signals = []
+def lose_the_first(number, frame):
+    signals.append(number)
+    if len(signals) > 1:
+        signal.signal(signal.SIGINT, ours)
+        ours(number, frame)
+signal.signal(signal.SIGINT, lose_the_first)
+print("in")
+threading.Event().wait()
+"""
+    number = worker.begin_code(EXEC, code)
+    worker.wait_line(b"in")
+    worker.cancel(number)
+    assert worker.end(number).type == CANCELLED
+    assert worker.value("len(signals)") == 2

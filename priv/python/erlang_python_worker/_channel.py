@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, cast
 
 import zmq
-from zmq.backend import Context, Socket
+from zmq.backend import Context, Socket, zmq_poll
 
 from erlang_python_worker._protocol import OUT_OF_BAND
 
@@ -31,6 +31,10 @@ class Channel:
         self._socket = socket
         self.receive_head: Callable[[], bytes] = cast(Any, socket).recv
         self.send_head: Callable[[bytes], None] = cast(Any, socket).send
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Has a message come within the time?"""
+        return bool(zmq_poll([(self._socket, zmq.POLLIN)], timeout_ms))
 
     def receive_buffers(self) -> "list[memoryview]":
         """The out-of-band frames that follow the head just received."""

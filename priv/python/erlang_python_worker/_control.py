@@ -11,6 +11,11 @@ from erlang_python_worker._channel import Channel
 from erlang_python_worker._memory import resident_bytes
 from erlang_python_worker._requests import Requests
 
+# Between two signals to a main thread that has not acted on the first: it was about to block
+# when that came, or C code holds it.
+_FIRST_PAUSE_MS = 5
+_LAST_PAUSE_MS = 500
+
 
 class Control(threading.Thread):
     def __init__(self, channel: Channel, requests: Requests) -> None:
@@ -20,14 +25,22 @@ class Control(threading.Thread):
 
     def run(self) -> None:
         try:
-            while self._serve(self._channel.receive_head()):
-                pass
+            while True:
+                self._wait()
+                self._serve(self._channel.receive_head())
         except zmq.ContextTerminated:  # the main thread is leaving
             self._channel.close()
-        else:
-            self._channel.close(linger=True)
 
-    def _serve(self, head: bytes) -> bool:
+    def _wait(self) -> None:
+        """Wait for a message as long as there is a signal to repeat."""
+        pause = _FIRST_PAUSE_MS
+        while self._requests.signal_pending():
+            if self._channel.wait(pause):
+                return
+            self._requests.repeat_signal()
+            pause = min(2 * pause, _LAST_PAUSE_MS)
+
+    def _serve(self, head: bytes) -> None:
         kind, request_id = head[:1], head[1 : wire.HEAD_SIZE]
         if kind == _CANCEL:
             number = int.from_bytes(request_id, "big")
@@ -38,8 +51,6 @@ class Control(threading.Thread):
             self._answer(wire.PONG, request_id, pong)
         elif kind == _SHUTDOWN:
             self._requests.stop()
-            return False
-        return True
 
     def _answer(self, kind: int, request_id: bytes, body: Any) -> None:
         self._channel.send_head(kind.to_bytes(1, "big") + request_id + packb(body))

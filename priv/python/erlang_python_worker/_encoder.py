@@ -161,6 +161,8 @@ def _may_hold_large_data(body: bytes) -> bool:
 
     Searching the packed bytes costs a tenth of a walk through the value.
     """
+    if _is_all_floats(body):
+        return False
     for form in (b"\xc6", b"\xdb"):
         for high in range((len(body) >> 24) + 1):
             lead = form + bytes((high,))
@@ -171,6 +173,13 @@ def _may_hold_large_data(body: bytes) -> bool:
                     return True
                 at = body.find(lead, at + 1)
     return False
+
+
+def _is_all_floats(body: bytes) -> bool:
+    """Is the body one long array of float 64, 9 bytes each? Its bytes look like anything."""
+    start = 3 if body[0] == 0xDC else 5 if body[0] == 0xDD else 0
+    leads = body[start::9] if start else b""
+    return bool(leads) and body[start] == 0xCB and leads.count(0xCB) == len(leads)
 
 
 def _is_large(value: Any) -> bool:

@@ -48,8 +48,10 @@ def _wait(pipe: int, stop: "Callable[[], None]") -> None:
             pass
     except OSError:
         pass
-    stop()
-    time.sleep(_GRACE)
+    end = time.monotonic() + _GRACE
+    while time.monotonic() < end:
+        stop()  # again and again: a signal can come just before a call that blocks
+        time.sleep(_GRACE / 20)
     if _leads_group():
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,6 +8,9 @@ handler raises `Interrupted`, and only while the code of that very request runs:
   does nothing, so the receive loop can't be hit.
 * `_wanted` is set for the request that runs and is cleared when another begins, so a signal
   that comes late finds nothing to do.
+* A signal that comes just before the main thread enters a blocking call does not end that
+  call: Python runs the handler after it. So the control thread repeats the signal until it
+  is no longer `signal_pending`.
 * Between the lines of the function that runs the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
@@ -35,10 +38,10 @@ class Requests:
         self.armed = False
         self.interrupted = False
         self.stopping = False
+        self.stopped = False
         self.guarded: "Collection[CodeType]" = ()
         self._cancelled = False
         self._wanted = False
-        self._stop_raised = False
         self._revoked: "OrderedDict[int, None]" = OrderedDict()
         self._done: "deque[int]" = deque(maxlen=_DONE_KEPT)
         self._lock = threading.Lock()
@@ -64,10 +67,11 @@ class Requests:
         with self._lock:
             self._done.append(self.running)
             self.running = 0
+            self._wanted = False
 
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
-        if self.stopping and not self.running and not self._stop_raised:
-            self._stop_raised = True
+        if self.stopping and not self.running and not self.stopped:
+            self.stopped = True
             raise Stop
         if not (self.armed and self._wanted):
             return
@@ -106,6 +110,18 @@ class Requests:
             self.stopping = True
             self._wanted = self._wanted or interrupt
         self._signal()
+
+    def signal_pending(self) -> bool:
+        """Has the main thread still to act on a signal?"""
+        if self.running:  # at its end the receive loop sees `stopping` by itself
+            return self._wanted
+        return self.stopping and not self.stopped
+
+    def repeat_signal(self) -> None:
+        with self._lock:
+            pending = self.signal_pending()
+        if pending:
+            self._signal()
 
     def _signal(self) -> None:
         signal.pthread_kill(self._main, signal.SIGINT)

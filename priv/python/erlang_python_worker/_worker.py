@@ -65,6 +65,7 @@ class Worker:
         try:
             while not requests.stopping:
                 self._serve(*self._receive())
+            requests.stopped = True
         except Stop:
             pass
 
