@@ -13,7 +13,9 @@ defmodule ErlangPython.MixProject do
       deps: [],
       description: "Python for the BEAM: supervised pools of Python processes over ZeroMQ",
       package: package(),
-      test_coverage: [summary: [threshold: 0]]
+      test_coverage: [summary: [threshold: 0]],
+      # PropEr comes with the system's Erlang, for tests only.
+      xref: [exclude: [:proper, :proper_types]]
     ]
   end
 
@@ -31,7 +33,7 @@ defmodule ErlangPython.MixProject do
     [
       licenses: ["Apache-2.0"],
       files: ~w(lib mix.exs README.md CHANGELOG.md LICENSE .formatter.exs docs
-                priv/python/pyproject.toml priv/python/*.lock
+                priv/python/*.py priv/python/requirements.lock
                 priv/python/erlang priv/python/erlang_python_worker)
     ]
   end

@@ -1,5 +1,251 @@
 defmodule ErlangPython do
   @moduledoc """
-  Python for the BEAM: supervised pools of Python processes.
+  Runs Python from Elixir, in supervised pools of Python processes.
+
+      iex> ErlangPython.call(:math, :sqrt, [16])
+      {:ok, 4.0}
+      iex> ErlangPython.eval("sum(n * n for n in numbers)", %{numbers: [1, 2, 3]})
+      {:ok, 14}
+
+  Each worker is an OS process of its own with a stock CPython, so whatever Python does (a segmentation fault, an
+  endless loop, running out of memory) ends at most its own request, with an `ErlangPython.Error`
+  that says so. The pool replaces the worker by itself.
+
+  ## Where a request runs
+
+  In any free worker of a pool. The pool named `:default` starts with the first request that
+  needs it; see `ErlangPython.Pool` for others. Workers share nothing: what `exec/3` defines
+  stays in the worker that it ran in. In a pool of one worker that is always the same one.
+
+  ## Options
+
+  All functions that send a request take these:
+
+    * `:pool` (`t:atom/0`) - the pool's name. The default is `:default`.
+    * `:timeout` (`t:timeout/0`) - how long, in milliseconds, the caller waits: for a
+      worker, for Python and for the answer together. When it has passed, the caller has
+      `{:error, %ErlangPython.Error{kind: :timeout}}`, and Python is stopped: by an interrupt, and if that does not
+      help within the pool's `:grace`, by killing the worker. The default is `30_000`.
+
+  Code given as text (`eval/3`, `exec/3`, `run/3`) takes two more:
+
+    * `:file` (`t:String.t/0`) and `:line` (`t:pos_integer/0`) - where the code stands, for
+      Python's tracebacks. Without `:file` they show the code's own lines.
+
+  ## Names
+
+  Modules and functions are atoms or strings, with dots where Python has them:
+  `call("os.path", :join, ["a", "b"])`, `call(:pathlib, "Path.cwd")`. Python's builtins are in the
+  module `:builtins`; what `exec/3` has defined is in the module `:__main__`.
+
+  ## Values
+
+  See [Types](types.md). In short: numbers, strings, lists, tuples, maps, sets, dates and `nil` become
+  what they are called in Python, and come back. Strings that are not UTF-8 arrive as `bytes`;
+  `bytes/1` forces that for any.
+
+  ## Failures
+
+  Python's exceptions come as `{:error, %ErlangPython.Error{kind: :python}}` with type, message and traceback. All
+  the other kinds are listed there. The functions that end in `!` raise the same struct. A wrong
+  option or argument raises `ArgumentError`.
   """
+
+  alias ErlangPython.{Bytes, Error, Request}
+  alias ErlangPython.Pool.{Configured, Manager}
+  alias ErlangPython.Request.{Fanout, Message, Options}
+
+  @type name :: atom() | String.t()
+  @type bindings :: %{optional(name()) => term()} | [{atom(), term()}]
+  @type result :: {:ok, term()} | {:error, Error.t()}
+
+  @call_options [:pool, :timeout, :kwargs]
+  @code_options [:pool, :timeout, :file, :line]
+
+  @doc """
+  Calls a Python function with positional arguments, and with keyword arguments in the option `:kwargs` (a
+  map or a keyword list).
+
+      iex> ErlangPython.call(:builtins, :sorted, [[3, 1, 2]], kwargs: [reverse: true])
+      {:ok, [3, 2, 1]}
+
+  The module is imported if it has not been.
+  """
+  @spec call(name(), name(), list(), keyword()) :: result()
+  def call(module, function, args \\ [], opts \\ []),
+    do: Request.run(call_message(module, function, args), Options.new!(opts, @call_options))
+
+  @doc "As `call/4`, but gives the value or raises `ErlangPython.Error`."
+  @spec call!(name(), name(), list(), keyword()) :: term()
+  def call!(module, function, args \\ [], opts \\ []),
+    do: value!(call(module, function, args, opts))
+
+  @doc """
+  Evaluates one Python expression. The bindings are variables of this evaluation only.
+
+      iex> ErlangPython.eval("[x for x in range(limit) if x % 2]", limit: 6)
+      {:ok, [1, 3, 5]}
+  """
+  @spec eval(String.t(), bindings(), keyword()) :: result()
+  def eval(expression, bindings \\ %{}, opts \\ []), do: code(:eval, expression, bindings, opts)
+
+  @doc "As `eval/3`, but gives the value or raises `ErlangPython.Error`."
+  @spec eval!(String.t(), bindings(), keyword()) :: term()
+  def eval!(expression, bindings \\ %{}, opts \\ []), do: value!(eval(expression, bindings, opts))
+
+  @doc """
+  Executes statements in the namespace of the worker, where what they define stays. The bindings are
+  variables of these statements only: what is to stay has to be assigned.
+
+      iex> ErlangPython.exec("def double(n): return 2 * n", %{}, pool: :single)
+      :ok
+      iex> ErlangPython.call(:__main__, :double, [21], pool: :single)
+      {:ok, 42}
+  """
+  @spec exec(String.t(), bindings(), keyword()) :: :ok | {:error, Error.t()}
+  def exec(code, bindings \\ %{}, opts \\ []) do
+    with {:ok, nil} <- code(:exec, code, bindings, opts), do: :ok
+  end
+
+  @doc "As `exec/3`, but raises `ErlangPython.Error`."
+  @spec exec!(String.t(), bindings(), keyword()) :: :ok
+  def exec!(code, bindings \\ %{}, opts \\ []) do
+    with {:error, error} <- exec(code, bindings, opts), do: raise(error)
+  end
+
+  @doc """
+  Executes statements as `exec/3` does; if the last one is an expression, its value is the result, as in a
+  notebook's cell, and `nil` otherwise.
+
+      iex> ErlangPython.run("import statistics\\nstatistics.median(data)", data: [1, 5, 2])
+      {:ok, 2}
+  """
+  @spec run(String.t(), bindings(), keyword()) :: result()
+  def run(code, bindings \\ %{}, opts \\ []), do: code(:run, code, bindings, opts)
+
+  @doc "As `run/3`, but gives the value or raises `ErlangPython.Error`."
+  @spec run!(String.t(), bindings(), keyword()) :: term()
+  def run!(code, bindings \\ %{}, opts \\ []), do: value!(run(code, bindings, opts))
+
+  @doc """
+  Starts a call and gives a `Task` whose result is what `call/4` returns.
+
+      iex> task = ErlangPython.async(:math, :factorial, [5])
+      iex> Task.await(task)
+      {:ok, 120}
+
+  Works with `Task.await/2`, `Task.await_many/2` and `Task.yield/2`. Shutting the task down, or the end of the
+  process that started it, stops the Python side too.
+  """
+  @spec async(name(), name(), list(), keyword()) :: Task.t()
+  def async(module, function, args \\ [], opts \\ []) do
+    message = call_message(module, function, args)
+    options = Options.new!(opts, @call_options)
+    Task.async(fn -> Request.run(message, options) end)
+  end
+
+  @doc """
+  Calls and forgets: nobody waits, and a failure is logged. Its default `:timeout` is `:infinity`.
+
+      iex> ErlangPython.cast(:gc, :collect)
+      :ok
+  """
+  @spec cast(name(), name(), list(), keyword()) :: :ok
+  def cast(module, function, args \\ [], opts \\ []) do
+    options = Options.new!(Keyword.put_new(opts, :timeout, :infinity), @call_options)
+    Fanout.cast(call_message(module, function, args), options)
+  end
+
+  @doc """
+  Calls a function for each element, over the whole pool; a stream of `{:ok, value}` and
+  `{:error, error}`.
+
+      iex> [1, 4, 9] |> ErlangPython.map(:math, :sqrt) |> Enum.to_list()
+      [{:ok, 1.0}, {:ok, 2.0}, {:ok, 3.0}]
+
+  Lazy: elements are taken and sent as results are taken. Halting the stream stops what still runs.
+
+  ## Options
+
+  Those of `call/4`, and:
+
+    * `:args` (function of one argument) - makes the list of arguments out of an element. By default the element is the one argument.
+    * `:max_concurrency` (`t:pos_integer/0`) - how many calls are under way at once. The
+      default is twice the number of the pool's workers, so that none of them waits.
+    * `:ordered` (`t:boolean/0`) - whether results come in the order of the elements, or as they are
+      there. The default is `true`.
+    * `:on_error` - `:collect` (default) puts errors into the stream, `:raise` raises the first.
+  """
+  @spec map(Enumerable.t(), name(), name(), keyword()) :: Enumerable.t()
+  def map(enumerable, module, function, opts \\ []) do
+    {fanout, opts} = Keyword.split(opts, Fanout.options())
+    options = Options.new!(opts, @call_options)
+    message = call_message(module, function, [])
+    Fanout.map(enumerable, message, options, Fanout.new!(fanout))
+  end
+
+  @doc """
+  What a pool's Python is: `:python` (version), `:implementation`, `:executable`, `:prefix`, `:free_threaded`,
+  `:packages` (those the workers themselves use), `:workers` (how many), `:protocol` (the
+  wire protocol's version) and `:pool`.
+
+  Waits for the pool to be ready. Raises `ErlangPython.Error` if it can't be.
+  """
+  @spec info(keyword()) :: map()
+  def info(opts \\ []) do
+    %{pool: pool} = Options.new!(opts, [:pool])
+
+    with {:ok, handle} <- Configured.fetch(pool),
+         :ok <- Manager.await_ready(handle) do
+      Request.Info.describe(handle)
+    else
+      {:error, error} -> raise error
+    end
+  end
+
+  @doc """
+  Marks a binary to arrive in Python as `bytes`, also when it is valid UTF-8.
+
+      iex> ErlangPython.call!(:builtins, :repr, [ErlangPython.bytes("abc")])
+      "b'abc'"
+  """
+  @spec bytes(binary()) :: Bytes.t()
+  def bytes(binary) when is_binary(binary), do: %Bytes{data: binary}
+
+  @doc """
+  One of the floats that Elixir does not have: `:nan`, `:infinity` or `:neg_infinity`. They come
+  back from Python as those atoms.
+
+      iex> ErlangPython.call!(:math, :isnan, [ErlangPython.float(:nan)])
+      true
+  """
+  @spec float(:nan | :infinity | :neg_infinity | float()) :: ErlangPython.Float.t()
+  def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
+    do: %ErlangPython.Float{value: value}
+
+  defp code(kind, code, bindings, opts) when is_binary(code) do
+    Request.run(
+      {kind, code, Options.named!(:bindings, bindings)},
+      Options.new!(opts, @code_options)
+    )
+  end
+
+  defp code(_kind, code, _bindings, _opts),
+    do: raise(ArgumentError, "expected Python code as a string, got: #{inspect(code)}")
+
+  @spec call_message(name(), name(), list()) :: Message.t()
+  defp call_message(module, function, args) when is_list(args),
+    do: {:call, text(:module, module), text(:function, function), args}
+
+  defp call_message(_module, _function, args),
+    do: raise(ArgumentError, "expected the arguments as a list, got: #{inspect(args)}")
+
+  defp text(_what, name) when is_binary(name), do: name
+  defp text(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
+
+  defp text(what, name),
+    do: raise(ArgumentError, "expected the #{what} as an atom or string, got: #{inspect(name)}")
+
+  defp value!({:ok, value}), do: value
+  defp value!({:error, error}), do: raise(error)
 end

@@ -72,6 +72,8 @@ class Peer:
         self.endpoint = f"ipc://{self._folder.name}/s"
         self.router.bind(self.endpoint)
         self.token = secrets.token_hex(16)
+        self.running = Path(self._folder.name) / "running"
+        self.running.write_bytes(bytes(8))
         self._arrived: dict[bytes, deque[Message]] = defaultdict(deque)
         self._id = 0
         self.process = self._start(python, popen)
@@ -89,6 +91,7 @@ class Peer:
             "ERLANG_PYTHON_ENDPOINT": self.endpoint,
             "ERLANG_PYTHON_TOKEN": self.token,
             "ERLANG_PYTHON_RUNTIME": self._runtime,
+            "ERLANG_PYTHON_RUNNING": str(self.running),
         }
 
     def set_up(self, **setup: Any) -> Message:

@@ -109,6 +109,21 @@ def test_a_request_is_revoked_even_before_it_comes(shared: Peer) -> None:
     assert shared.value("2") == 2
 
 
+def test_each_revocation_drops_one_frame(shared: Peer) -> None:
+    assert shared.cancel(900_002) == "revoked"
+    assert shared.cancel(900_002) == "revoked"
+    for value in ("1", "2", "3"):
+        shared.send(EVAL, 900_002, [value, None, None, 1, 0])
+    assert shared.end(900_002).body == 3
+
+
+def test_the_mapped_file_names_what_had_begun(worker: Peer) -> None:
+    number = worker.begin_code(RUN, "import os; os._exit(1)")
+    worker.begin_code(RUN, "1")
+    assert worker.process.wait(timeout=30) == 1
+    assert int.from_bytes(worker.running.read_bytes(), "big") == number
+
+
 def test_cancel_after_the_end_does_nothing(shared: Peer) -> None:
     number = shared.begin_code(RUN, "1")
     shared.end(number)

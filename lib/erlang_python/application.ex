@@ -1,9 +1,27 @@
 defmodule ErlangPython.Application do
   @moduledoc false
+  # What all pools share. `:one_for_one`: none of these holds anything of another.
+  #
+  #     Heir          ends the open requests of pools that are gone
+  #     Names         pool name → supervisor
+  #     Provisioner   fills the cache of runtime packages, once for all who ask
+  #     Casts         requests that nobody waits for
+  #     Answers       results that Erlang callers have not fetched yet
+  #     Pools         the configured pools, started by their first use; last, so they end first
+  #
   use Application
 
   @impl true
   def start(_type, _args) do
-    Supervisor.start_link([], strategy: :one_for_one, name: ErlangPython.Supervisor)
+    children = [
+      ErlangPython.Pool.Heir,
+      {Registry, keys: :unique, name: ErlangPython.Pool.Names},
+      ErlangPython.Env.Provisioner,
+      {Task.Supervisor, name: ErlangPython.Casts},
+      {Registry, keys: :unique, name: ErlangPython.Answers},
+      {DynamicSupervisor, strategy: :one_for_one, name: ErlangPython.Pools}
+    ]
+
+    Supervisor.start_link(children, strategy: :one_for_one, name: ErlangPython.Supervisor)
   end
 end

@@ -13,7 +13,7 @@ from erlang_python_worker._extensions import (
     Mark,
     text_or_bytes,
 )
-from erlang_python_worker._protocol import BUFFER, BUFFER_BINARY, BYTES, TENSOR
+from erlang_python_worker._protocol import BUFFER, BUFFER_BINARY, BYTES, FIRST_MARK, TENSOR
 
 
 class _MarkSeen(Exception):
@@ -97,7 +97,7 @@ class Decoder:
             raise DecodeError("a marker stands elsewhere than first in an array")
 
     def _ext(self, code: int, data: bytes) -> Any:
-        if not data:
+        if not data and code >= FIRST_MARK:
             self._marks += 1
             self._raw_tensor = code == TENSOR
             return _mark(code)
@@ -123,8 +123,10 @@ class Decoder:
         return self._list(items)
 
     def _buffer(self, data: bytes) -> Any:
+        if len(data) != 5:
+            raise DecodeError("a buffer that does not follow the message")
         kind, index = data[0], int.from_bytes(data[1:], "big")
-        if len(data) != 5 or kind not in (0, 1) or index >= len(self._buffers):
+        if kind not in (0, 1) or index >= len(self._buffers):
             raise DecodeError("a buffer that does not follow the message")
         buffer = self._buffers[index]
         if self._raw_tensor:  # its data comes next after its marker: no copy
@@ -138,7 +140,7 @@ def _refusal(error: Exception) -> DecodeError:
 
 
 def _plain_ext(code: int, data: bytes) -> Any:
-    if not data:
+    if not data and code >= FIRST_MARK:
         raise _MarkSeen
     return _decode_ext(code, data)
 

@@ -15,6 +15,8 @@ DATE, TIME, NAIVE_DATETIME, DURATION, DECIMAL = 7, 8, 9, 10, 11
 
 # Marked arrays
 TUPLE, SET, DATETIME, EXCEPTION, TENSOR, RANGE, REGEX = 32, 33, 34, 35, 36, 37, 38
+# An extension without data is a marker from here on, and an empty value below.
+FIRST_MARK = TUPLE
 
 OUT_OF_BAND = 65_536  # bytes from which data leaves the body
 BUFFER_BINARY, BUFFER_BYTES = 0, 1

@@ -20,6 +20,7 @@ import signal
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
+from mmap import mmap
 from types import CodeType, FrameType
 
 import erlang
@@ -33,7 +34,8 @@ class Stop(BaseException):
 
 
 class Requests:
-    def __init__(self) -> None:
+    def __init__(self, begun: "mmap | bytearray") -> None:
+        self._begun = begun
         self.running = 0
         self.armed = False
         self.interrupted = False
@@ -42,7 +44,8 @@ class Requests:
         self.guarded: "Collection[CodeType]" = ()
         self._cancelled = False
         self._wanted = False
-        self._revoked: "OrderedDict[int, None]" = OrderedDict()
+        # How many frames of a request are to be dropped: the BEAM may have sent it again already.
+        self._revoked: "OrderedDict[int, int]" = OrderedDict()
         self._done: "deque[int]" = deque(maxlen=_DONE_KEPT)
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident or 0
@@ -57,11 +60,17 @@ class Requests:
         """Is the request to run? Not if it was revoked before it came."""
         with self._lock:
             if self._revoked and request_id in self._revoked:
-                del self._revoked[request_id]
+                self._drop(request_id)
                 return False
             self._cancelled = self._wanted = self.interrupted = False
             self.running = request_id
+            self._begun[:] = request_id.to_bytes(8, "big")
         return True
+
+    def _drop(self, request_id: int) -> None:
+        left = self._revoked.pop(request_id) - 1
+        if left:
+            self._revoked[request_id] = left
 
     def end(self) -> None:
         with self._lock:
@@ -96,7 +105,7 @@ class Requests:
             elif request_id in self._done:
                 return "done"
             else:
-                self._revoked[request_id] = None
+                self._revoked[request_id] = self._revoked.get(request_id, 0) + 1
                 if len(self._revoked) > _REVOKED_KEPT:
                     self._revoked.popitem(last=False)
                 return "revoked"

@@ -1,5 +1,6 @@
 """The start of a worker: docs/protocol.md, "Start of a worker"."""
 
+import mmap
 import os
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ _STARTED_BY_HAND = 2
 
 
 def main() -> None:
-    endpoint, token, root = _take_environment()
+    endpoint, token, root, begun = _take_environment()
     _process.adopt()
     runtime.activate(root)
 
@@ -26,7 +27,7 @@ def main() -> None:
     from erlang_python_worker._requests import Requests
     from erlang_python_worker._worker import Worker
 
-    requests = Requests()
+    requests = Requests(_map(begun))
     requests.install()
     erlang._request._requests = requests
     forks = _process.Forks(_parent.watch(lambda: requests.stop(interrupt=True)))
@@ -60,8 +61,19 @@ def _run(worker: Any, channel: Any) -> int:
     return 0
 
 
+def _map(path: str) -> mmap.mmap:
+    """The file in which the BEAM finds, after any death, which request had begun."""
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 8)
+
+
 def _take_environment() -> "tuple[str, ...]":
-    names = ("ERLANG_PYTHON_ENDPOINT", "ERLANG_PYTHON_TOKEN", "ERLANG_PYTHON_RUNTIME")
+    names = (
+        "ERLANG_PYTHON_ENDPOINT",
+        "ERLANG_PYTHON_TOKEN",
+        "ERLANG_PYTHON_RUNTIME",
+        "ERLANG_PYTHON_RUNNING",
+    )
     # Before any user code: a token is not for the programs that it starts.
     values = [os.environ.pop(name, None) for name in names]
     if None in values:

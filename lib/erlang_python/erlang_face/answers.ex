@@ -1,0 +1,109 @@
+defmodule ErlangPython.ErlangFace.Answers do
+  @moduledoc false
+  # The results of `py:call_async`: one process each, which makes the call and keeps its result
+  # until it is fetched or its owner ends. So nothing ever stands in the owner's mailbox.
+
+  alias ErlangPython.ErlangFace.Calls
+
+  @default_timeout 30_000
+
+  @spec start(term(), term(), term(), term()) :: reference()
+  def start(module, function, args, kwargs \\ %{}) do
+    ref = make_ref()
+    owner = self()
+    started = make_ref()
+
+    spawn(fn ->
+      {:ok, _registry} = Registry.register(ErlangPython.Answers, ref, nil)
+      send(owner, started)
+      hold(owner, fn -> Calls.call(module, function, args, kwargs, :infinity) end)
+    end)
+
+    # Not before `ref` can be found.
+    receive do
+      ^started -> ref
+    end
+  end
+
+  # The call has a process of its own, so that this one sees the owner's end while Python runs.
+  defp hold(owner, call) do
+    holder = self()
+    owner_ref = Process.monitor(owner)
+    {caller, caller_ref} = spawn_monitor(fn -> send(holder, {:answer, self(), call.()}) end)
+
+    receive do
+      {:answer, ^caller, result} ->
+        Process.demonitor(caller_ref, [:flush])
+        keep(owner_ref, result)
+
+      {:DOWN, ^caller_ref, :process, _pid, _reason} ->
+        :ok
+
+      {:DOWN, ^owner_ref, :process, _pid, _reason} ->
+        Process.exit(caller, :kill)
+    end
+  end
+
+  defp keep(owner_ref, result) do
+    receive do
+      {:fetch, from, tag} ->
+        send(from, {tag, result})
+        await_taken(owner_ref, tag, result)
+
+      {:DOWN, ^owner_ref, :process, _pid, _reason} ->
+        :ok
+    end
+  end
+
+  # The answer may have come after the fetcher's timeout; then somebody may fetch it again.
+  defp await_taken(owner_ref, tag, result) do
+    receive do
+      {:taken, ^tag} -> :ok
+      {:missed, ^tag} -> keep(owner_ref, result)
+      {:DOWN, ^owner_ref, :process, _pid, _reason} -> :ok
+    end
+  end
+
+  @spec await(term(), term()) :: Calls.result()
+  def await(ref, timeout \\ @default_timeout)
+
+  def await(ref, timeout)
+      when is_reference(ref) and (timeout == :infinity or (is_integer(timeout) and timeout > 0)) do
+    case Registry.lookup(ErlangPython.Answers, ref) do
+      [{holder, _value}] -> fetch(holder, timeout)
+      [] -> {:error, :invalid_args}
+    end
+  end
+
+  def await(_ref, _timeout), do: {:error, :invalid_args}
+
+  defp fetch(holder, timeout) do
+    tag = :erlang.monitor(:process, holder, alias: :reply_demonitor)
+    send(holder, {:fetch, tag, tag})
+
+    receive do
+      {^tag, result} ->
+        send(holder, {:taken, tag})
+        result
+
+      {:DOWN, ^tag, :process, _pid, _reason} ->
+        {:error, :invalid_args}
+    after
+      timeout ->
+        Process.demonitor(tag, [:flush])
+        late(holder, tag)
+    end
+  end
+
+  defp late(holder, tag) do
+    receive do
+      {^tag, result} ->
+        send(holder, {:taken, tag})
+        result
+    after
+      0 ->
+        send(holder, {:missed, tag})
+        {:error, :timeout}
+    end
+  end
+end

@@ -1,0 +1,91 @@
+defmodule ErlangPython.ErlangFace.Calls do
+  @moduledoc false
+  # The calls of `:py`: Erlang's ways to write names and code in, Erlang's shapes of results out.
+
+  alias ErlangPython.ErlangFace.{Reason, Text}
+  alias ErlangPython.Request
+  alias ErlangPython.Request.{Fanout, Options}
+
+  @default_timeout 30_000
+
+  @type result :: {:ok, term()} | {:error, Reason.t()}
+
+  @spec call(term(), term(), term(), term(), term()) :: result()
+  def call(module, function, args, kwargs \\ %{}, timeout \\ @default_timeout) do
+    with {:ok, message} <- call_message(module, function, args),
+         {:ok, kwargs} <- names(kwargs),
+         {:ok, options} <- options(timeout) do
+      request(message, %{options | kwargs: kwargs})
+    end
+  end
+
+  @spec eval(term(), term(), term()) :: result()
+  def eval(code, locals \\ %{}, timeout \\ @default_timeout) do
+    with {:ok, code} <- Text.code(code),
+         {:ok, locals} <- names(locals),
+         {:ok, options} <- options(timeout) do
+      request({:eval, code, locals}, options)
+    end
+  end
+
+  @spec exec(term(), term()) :: :ok | {:error, Reason.t()}
+  def exec(code, timeout \\ @default_timeout) do
+    with {:ok, code} <- Text.code(code),
+         {:ok, options} <- options(timeout),
+         {:ok, _none} <- request({:exec, code, nil}, options) do
+      :ok
+    end
+  end
+
+  @spec cast(term(), term(), term(), term()) :: :ok | {:error, :invalid_args}
+  def cast(module, function, args, kwargs \\ %{}) do
+    with {:ok, message} <- call_message(module, function, args),
+         {:ok, kwargs} <- names(kwargs),
+         {:ok, options} <- options(:infinity) do
+      Fanout.cast(message, %{options | kwargs: kwargs})
+    end
+  end
+
+  @spec version() :: result()
+  def version do
+    {:ok, ErlangPython.info().python}
+  rescue
+    error in ErlangPython.Error -> {:error, Reason.of(error)}
+  end
+
+  defp request(message, options) do
+    with {:error, error} <- Request.run(message, options), do: {:error, Reason.of(error)}
+  end
+
+  defp call_message(module, function, args) when is_list(args) do
+    with {:ok, module} <- Text.name(module),
+         {:ok, function} <- Text.name(function) do
+      {:ok, {:call, module, function, args}}
+    end
+  end
+
+  defp call_message(_module, _function, _args), do: {:error, :invalid_args}
+
+  defp names(empty) when empty == %{} or empty == [], do: {:ok, nil}
+  defp names(names) when is_map(names), do: names |> Map.to_list() |> names()
+
+  defp names(names) when is_list(names) do
+    Enum.reduce_while(names, {:ok, %{}}, fn
+      {name, value}, {:ok, acc} ->
+        case Text.name(name) do
+          {:ok, name} -> {:cont, {:ok, Map.put(acc, name, value)}}
+          {:error, reason} -> {:halt, {:error, reason}}
+        end
+
+      _no_pair, _acc ->
+        {:halt, {:error, :invalid_args}}
+    end)
+  end
+
+  defp names(_other), do: {:error, :invalid_args}
+
+  defp options(timeout) when timeout == :infinity or (is_integer(timeout) and timeout > 0),
+    do: {:ok, %{Options.new!([], []) | timeout: timeout, face: :erlang}}
+
+  defp options(_timeout), do: {:error, :invalid_args}
+end

@@ -1,0 +1,226 @@
+defmodule ErlangPython.Pool do
+  @moduledoc """
+  A pool of Python workers, for a supervision tree of your own.
+
+      children = [
+        {ErlangPython.Pool, name: :ml, workers: 2, venv: "/srv/app/venv", preload: ["numpy"]}
+      ]
+
+      Supervisor.start_link(children, strategy: :one_for_one)
+      ErlangPython.call("numpy", "dot", [[1, 2], [3, 4]], pool: :ml)
+
+  A pool is ready when `start_link/1` returns: each worker has imported what `:preload` names. If a
+  worker can't start, `start_link/1` returns `{:error, %ErlangPython.Error{}}`, with what Python printed.
+
+  Pools can also stand in the application's configuration. Those start with their first use; so does the
+  pool named `:default`, which needs no configuration at all.
+
+      config :erlang_python, pools: [[name: :default, workers: 4], [name: :ml, venv: "/srv/app/venv"]]
+
+  ## Options
+
+    * `:name` (`t:atom/0`) - required, except for `:default`.
+    * `:workers` (`t:pos_integer/0`) - how many Python processes, at most 1024. The default is
+      `System.schedulers_online()`.
+
+  Which Python:
+
+    * `:python` (`t:String.t/0`) - an interpreter's path, a name on `PATH`, or a version such as `"3.12"`. The
+      default is `python3`.
+    * `:venv` (`t:Path.t/0`) - a virtual environment; its interpreter is used.
+    * `:env` (map or list of pairs) - environment variables; `nil` removes one.
+    * `:cd` (`t:Path.t/0`) - the working folder.
+    * `:paths` (list of `t:Path.t/0`) - put at the front of `sys.path`.
+    * `:preload` (list) - modules, by name, and `{:code, text}`, imported and executed in each worker before it
+      is ready.
+
+  Limits:
+
+    * `:max_queue` (`t:non_neg_integer/0`) - how many requests may wait for a worker. One more fails
+      at once with `:overloaded`. The default is `10_000`.
+    * `:max_concurrent` (`t:pos_integer/0` or `:infinity`) - how many requests may be open at once, the waiting
+      ones included. The default is `:infinity`.
+    * `:max_message_size` (`t:pos_integer/0`) - in bytes, for a request and for a result. The default is 256 MiB.
+    * `:window` (`:auto` or 1..256) - how many requests a worker may hold at a time. Requests sent
+      ahead of their turn hide the way between two processes. `:auto` (default) allows as many as the
+      worker has lately answered in a millisecond, and one at a time for longer calls. A
+      request that waits behind a longer one than expected is given to another worker.
+
+  Health:
+
+    * `:start_timeout` (`t:timeout/0`) - milliseconds for a worker to become ready. The
+      default is `60_000`.
+    * `:grace` (`t:pos_integer/0`) - milliseconds between the interrupt that stops Python code and the
+      kill of a worker whose code does not stop. The default is `1_000`.
+    * `:heartbeat` (`t:pos_integer/0` or `nil`) - how often, in milliseconds, a worker must answer; one that does not
+      (C code that holds Python's global lock) is killed and its request ends with `:worker_exit`. The
+      default is `nil`: the requests' own deadlines decide.
+    * `:max_requests` (`t:pos_integer/0` or `:infinity`) - a worker that has served as many is
+      replaced between two requests. The default is `:infinity`.
+    * `:max_memory` (`t:pos_integer/0` or `:infinity`) - the same for its resident memory in bytes, which is looked at
+      once a second. The default is `:infinity`.
+    * `:stdout` (`:logger` or `:ignore`) - where what Python prints goes. The default is `:logger`, with the
+      metadata `:pool`, `:worker` and `:os_pid`.
+    * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
+      127.0.0.1. The default is `:ipc`.
+    * `:lazy` (`t:boolean/0`) - whether `start_link/1` returns without waiting for the workers. The default is `false`.
+
+  ## Ends
+
+  A worker that dies while it runs a request ends that request with `:worker_exit`. Requests that had been sent to
+  it but had not begun are given to another worker, unseen by their callers. The worker is
+  replaced at once. Starts that fail are repeated after 100 ms, then 200 ms, up to 30 s; while no
+  worker is there and three have failed in a row, requests fail at once with the reason.
+
+  When the BEAM ends, in whatever way, so do all Python processes.
+  """
+
+  alias ErlangPython.{Error, Worker}
+  alias ErlangPython.Pool.{Configured, Handle, Manager, Options, Slots}
+
+  @type option :: {atom(), term()}
+
+  # How long a worker may take to say how much memory it has.
+  @ping_ms 500
+
+  @doc "A child specification; its id is `{ErlangPython.Pool, name}`."
+  @spec child_spec([option()]) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{
+      id: {__MODULE__, Keyword.get(options, :name)},
+      start: {__MODULE__, :start_link, [options]},
+      type: :supervisor
+    }
+  end
+
+  @doc """
+  Starts a pool, linked to the caller. Raises `ArgumentError` for a wrong option.
+  """
+  @spec start_link([option()]) :: Supervisor.on_start() | {:error, Error.t()}
+  def start_link(options) do
+    options = Options.new!(options)
+
+    with {:ok, pid} <- ErlangPython.Pool.Supervisor.start_link(options) do
+      if options.lazy, do: {:ok, pid}, else: await_ready(pid, options.name)
+    end
+  end
+
+  defp await_ready(pid, name) do
+    {:ok, handle} = Handle.fetch(name)
+
+    with {:error, error} <- Manager.await_ready(handle) do
+      Process.unlink(pid)
+      Supervisor.stop(pid, :shutdown)
+      {:error, error}
+    else
+      :ok -> {:ok, pid}
+    end
+  end
+
+  @doc """
+  Numbers of the pool: `:workers` (how many there should be), `:starting`, `:idle`, `:busy`, `:queued` (requests that wait
+  for a worker) and `:in_flight` (requests that workers hold).
+
+  Counted without asking any process, so the numbers may be a moment apart.
+  """
+  @spec stats(atom()) :: %{atom() => non_neg_integer()}
+  def stats(pool) do
+    handle = fetch!(pool)
+    slots = for slot <- 1..Slots.count(handle)//1, do: slot_state(handle, slot)
+    count = fn state -> Enum.count(slots, fn {is, _in_flight} -> is == state end) end
+
+    %{
+      workers: length(slots),
+      starting: count.(:starting),
+      idle: count.(:idle),
+      busy: count.(:busy),
+      queued: max(Slots.queued(handle), 0),
+      in_flight: Enum.sum(for {_state, in_flight} <- slots, do: max(in_flight, 0))
+    }
+  end
+
+  defp slot_state(handle, slot) do
+    in_flight = Slots.in_flight(handle, slot)
+
+    cond do
+      in_flight > 0 -> {:busy, in_flight}
+      Slots.window(handle, slot) == 0 -> {:starting, 0}
+      true -> {:idle, 0}
+    end
+  end
+
+  @doc """
+  The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (`:starting`, `:idle`, `:busy` or
+  `:draining`), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if the worker did not say
+  so within half a second).
+  """
+  @spec workers(atom()) :: [map()]
+  def workers(pool) do
+    handle = fetch!(pool)
+
+    handle
+    |> Manager.slots()
+    |> Task.async_stream(&describe(handle, &1), max_concurrency: 64, timeout: :infinity)
+    |> Enum.map(fn {:ok, worker} -> worker end)
+  end
+
+  defp describe(handle, entry) do
+    pong = if entry.phase == :ready, do: Worker.ping(entry.worker, @ping_ms)
+
+    %{
+      id: entry.slot,
+      os_pid: entry.os_pid,
+      state: worker_state(handle, entry),
+      requests: Slots.served(handle, entry.slot),
+      memory: pong["rss"]
+    }
+  end
+
+  defp worker_state(handle, %{phase: :ready, slot: slot}),
+    do: if(Slots.in_flight(handle, slot) > 0, do: :busy, else: :idle)
+
+  defp worker_state(_handle, %{phase: :draining}), do: :draining
+  defp worker_state(_handle, _not_ready), do: :starting
+
+  @doc """
+  Changes the number of workers. Returns when new ones are ready; superfluous ones end after the
+  requests that they have.
+  """
+  @spec scale(atom(), pos_integer()) :: :ok | {:error, Error.t()}
+  def scale(pool, workers) do
+    Options.check_workers!(workers)
+    Manager.scale(fetch!(pool), workers)
+  end
+
+  @doc """
+  Replaces all workers, one after another, each between two requests: no request is lost, and the others go on
+  serving. Returns when the last is ready; if a new one can't start, the rest stay as they are.
+  """
+  @spec restart(atom()) :: :ok | {:error, Error.t()}
+  def restart(pool), do: Manager.restart(fetch!(pool))
+
+  @doc """
+  Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout` milliseconds.
+
+  A pool that stands in a supervision tree is started again by its supervisor, as any child would be;
+  a configured one by its next use.
+  """
+  @spec stop(atom(), timeout()) :: :ok
+  def stop(pool, timeout \\ :infinity) do
+    handle = fetch!(pool)
+    supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
+    Slots.close(handle)
+    Manager.await_empty(handle, timeout)
+    Supervisor.stop(supervisor)
+  catch
+    # Somebody else was faster.
+    :exit, {:noproc, _call} -> :ok
+  end
+
+  defp fetch!(pool) do
+    case Configured.fetch(pool) do
+      {:ok, handle} -> handle
+      {:error, error} -> raise error
+    end
+  end
+end

@@ -1,0 +1,79 @@
+defmodule ErlangPython.Pool.Callers do
+  @moduledoc false
+  # Owns the tables of a pool, and cancels the requests of callers that die.
+  #
+  # One monitor per calling process, made at its first call and kept: a monitor per call would
+  # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
+  # exit, by far the most frequent, needs no look into the pending table, unless the process
+  # has left requests behind on purpose (`watch: :always`).
+
+  use GenServer
+
+  alias ErlangPython.Pool.{Directory, Handle, Heir, Intake, Options, Pending, Slots}
+
+  @spec start_link(Options.t()) :: GenServer.on_start()
+  def start_link(options), do: GenServer.start_link(__MODULE__, options)
+
+  @doc "Makes sure that the death of `caller` cancels its requests."
+  @spec watch(Handle.t(), pid(), :waiting | :always) :: term()
+  def watch(%{callers: table} = handle, caller, :waiting) do
+    unless :ets.member(table, caller), do: first_watch(handle, caller, :waiting)
+  end
+
+  def watch(%{callers: table} = handle, caller, :always) do
+    case :ets.lookup(table, caller) do
+      [{_caller, :always}] -> :ok
+      [{_caller, :waiting}] -> :ets.insert(table, {caller, :always})
+      [] -> first_watch(handle, caller, :always)
+    end
+  end
+
+  # The message before the row: a caller killed in between leaves no row without a monitor.
+  defp first_watch(%{callers: table} = handle, caller, mode) do
+    Directory.notify(handle, :callers, {:watch, caller})
+    :ets.insert(table, {caller, mode})
+  end
+
+  @impl true
+  def init(options) do
+    Process.flag(:trap_exit, true)
+
+    handle = %Handle{
+      name: options.name,
+      options: options,
+      pending: Pending.new(),
+      callers:
+        :ets.new(:callers, [:set, :public, write_concurrency: true, read_concurrency: true]),
+      directory: Directory.new(),
+      counters: Slots.new()
+    }
+
+    Heir.adopt(handle)
+    Directory.register(handle, :callers)
+    Handle.publish(handle)
+    {:ok, handle}
+  end
+
+  @impl true
+  def handle_info({:watch, caller}, handle) do
+    Process.monitor(caller)
+    {:noreply, handle}
+  end
+
+  def handle_info({:DOWN, _ref, :process, caller, reason}, handle) do
+    case :ets.take(handle.callers, caller) do
+      [{_caller, :waiting}] when reason == :normal ->
+        :ok
+
+      _left_or_killed ->
+        handle |> Pending.of_caller(caller) |> Enum.each(&Intake.cancel(handle, &1))
+    end
+
+    {:noreply, handle}
+  end
+
+  def handle_info({:EXIT, _pid, _reason}, handle), do: {:noreply, handle}
+
+  @impl true
+  def terminate(_reason, handle), do: Handle.withdraw(handle)
+end

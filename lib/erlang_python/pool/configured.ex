@@ -1,0 +1,58 @@
+defmodule ErlangPython.Pool.Configured do
+  @moduledoc false
+  # The pools of `config :erlang_python, pools: [...]` and the default pool: started by their first
+  # use, so that a dependency on the library alone starts no Python.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Handle, Intake, Options, Supervisor}
+
+  @default :default
+
+  @spec default() :: atom()
+  def default, do: @default
+
+  @doc "The handle of a running pool; a configured one is started."
+  @spec fetch(atom()) :: {:ok, Handle.t()} | {:error, Error.t()}
+  def fetch(name) do
+    case Handle.fetch(name) do
+      {:ok, handle} -> {:ok, handle}
+      :error -> start(name, options(name))
+    end
+  end
+
+  # Many callers may come first at once; the name lets one of them start it.
+  defp start(name, nil), do: {:error, Intake.no_pool(name)}
+
+  defp start(name, options) do
+    spec = %{
+      id: name,
+      start: {Supervisor, :start_link, [Options.new!(options)]},
+      type: :supervisor,
+      # Its next use starts it again.
+      restart: :temporary
+    }
+
+    case DynamicSupervisor.start_child(ErlangPython.Pools, spec) do
+      {:ok, _pid} -> Handle.fetch(name)
+      {:error, {:already_started, _pid}} -> Handle.fetch(name)
+      {:error, reason} -> raise "the pool #{inspect(name)} could not start: #{inspect(reason)}"
+    end
+  end
+
+  defp options(name) do
+    pools = Application.get_env(:erlang_python, :pools, [])
+
+    case Enum.find(pools, &(Keyword.get(&1, :name) == name)) do
+      nil when name == @default -> [name: @default] ++ erlang_settings()
+      nil -> nil
+      options -> options
+    end
+  end
+
+  # What applications written for the Erlang face set.
+  defp erlang_settings do
+    for {key, option} <- [num_workers: :workers, max_concurrent: :max_concurrent],
+        {:ok, value} <- [Application.fetch_env(:erlang_python, key)],
+        do: {option, value}
+  end
+end

@@ -1,0 +1,39 @@
+defmodule ErlangPython.Pool.Handle do
+  @moduledoc false
+  # What every caller of a pool needs, in one :persistent_term: tables and counters, made once
+  # when the pool starts and never replaced, so that a call asks no process for anything.
+
+  alias ErlangPython.Pool.Options
+
+  @enforce_keys [:name, :options, :pending, :callers, :directory, :counters]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          name: atom(),
+          options: Options.t(),
+          pending: :ets.table(),
+          callers: :ets.table(),
+          directory: :ets.table(),
+          counters: :atomics.atomics_ref()
+        }
+
+  @spec fetch(atom()) :: {:ok, t()} | :error
+  def fetch(name) do
+    case :persistent_term.get({__MODULE__, name}, nil) do
+      nil -> :error
+      handle -> {:ok, handle}
+    end
+  end
+
+  @spec publish(t()) :: :ok
+  def publish(handle), do: :persistent_term.put({__MODULE__, handle.name}, handle)
+
+  @doc "Takes the pool's name away, unless a later pool of that name has put its own there."
+  @spec withdraw(t()) :: :ok
+  def withdraw(handle) do
+    with {:ok, ^handle} <- fetch(handle.name),
+         do: :persistent_term.erase({__MODULE__, handle.name})
+
+    :ok
+  end
+end

@@ -1,0 +1,196 @@
+defmodule ErlangPython.Pool.Intake do
+  @moduledoc false
+  # The way of a request into the pool and, when its caller gives up, out of it. Runs in the
+  # caller's process.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Slots}
+
+  @type request :: %{
+          id: Pending.id(),
+          wire: iodata(),
+          dest: reference() | pid(),
+          tag: term(),
+          caller: pid(),
+          watch: :waiting | :always
+        }
+
+  @doc """
+  Hands a request to a free worker, or to the queue. After `:ok` the request's `dest` gets
+  exactly one `{tag, frames}` or `{tag, error}`, unless it is cancelled first.
+  """
+  @spec submit(Handle.t(), request()) :: :ok | {:error, Error.t()}
+  def submit(handle, request) do
+    with :ok <- check_open(handle),
+         :ok <- admit(handle) do
+      Callers.watch(handle, request.caller, request.watch)
+      # Whoever comes while others queue goes behind them.
+      claimed = if Slots.queued(handle) > 0, do: :none, else: Slots.claim(handle)
+      place(handle, request, claimed)
+    end
+  rescue
+    # The tables go with the pool.
+    error in ArgumentError ->
+      if :ets.info(handle.pending) == :undefined,
+        do: {:error, no_pool(handle.name)},
+        else: reraise(error, __STACKTRACE__)
+  end
+
+  @doc """
+  Takes a request back, because its caller's deadline has passed or the caller died. Answers whether
+  it may have run. From now on no answer reaches `dest`.
+  """
+  @spec cancel(Handle.t(), Pending.id()) :: :no | :maybe
+  def cancel(handle, id) do
+    if Pending.take_queued(handle, id) do
+      Directory.notify(handle, :dispatcher, {:drop, id})
+      :no
+    else
+      cancel_running(handle, id)
+    end
+  end
+
+  defp cancel_running(handle, id) do
+    if Pending.abandon(handle, id) do
+      case Pending.lookup(handle, id) do
+        # Moved back to the queue since the first look.
+        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> cancel(handle, id)
+        {_id, _dest, _tag, _caller, slot, _generation, _sent_at, _wire} -> tell(handle, slot, id)
+        nil -> :ok
+      end
+    end
+
+    :maybe
+  end
+
+  defp tell(handle, slot, id) do
+    with {_generation, worker, _writer} <- Directory.worker(handle, slot),
+         do: send(worker, {:cancel, id})
+  end
+
+  # A worker that has not answered for so long is held up by the request that it runs, and what waits
+  # behind that had better go elsewhere: twice what the window promises. A worker that is
+  # merely busy answers all the time.
+  @held_up_us 2_000
+
+  @doc """
+  Asks for another worker for a request that was sent ahead of its turn, if the one before it
+  takes longer than expected.
+  """
+  @spec rebalance(Handle.t(), Pending.id()) :: term()
+  def rebalance(handle, id) do
+    with {_id, _dest, _tag, _caller, slot, generation, sent_at, _wire} when slot > 0 <-
+           Pending.lookup(handle, id),
+         true <- Slots.in_flight(handle, slot) > 1,
+         since = max(sent_at, Slots.last_end(handle, slot)),
+         true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
+         {^generation, worker, _writer} <- Directory.worker(handle, slot) do
+      send(worker, {:rebalance, id})
+    end
+  end
+
+  @spec no_pool(atom()) :: Error.t()
+  def no_pool(name) do
+    %Error{
+      kind: :no_pool,
+      message:
+        "there is no running pool #{inspect(name)}: start {ErlangPython.Pool, name: " <>
+          "#{inspect(name)}} under a supervisor or add it to config :erlang_python, :pools",
+      executed: :no,
+      details: %{pool: name}
+    }
+  end
+
+  defp check_open(handle) do
+    if Slots.closed?(handle), do: {:error, stopping(handle)}, else: :ok
+  end
+
+  defp stopping(handle) do
+    %Error{
+      kind: :no_pool,
+      message: "the pool #{inspect(handle.name)} is stopping",
+      executed: :no,
+      details: %{pool: handle.name}
+    }
+  end
+
+  defp admit(%{options: %{max_concurrent: :infinity}}), do: :ok
+
+  defp admit(%{options: %{max_concurrent: max}} = handle) do
+    case Slots.add_admitted(handle, 1) do
+      current when current <= max ->
+        :ok
+
+      current ->
+        Slots.add_admitted(handle, -1)
+        {:error, overloaded(handle, "requests at once", current - 1, max)}
+    end
+  end
+
+  defp place(handle, request, {:ok, slot}) do
+    case Directory.worker(handle, slot) do
+      {generation, _worker, writer} ->
+        now = System.monotonic_time(:microsecond)
+        Pending.insert(handle, row(request, slot, generation, now))
+        send(writer, {:tx, request.wire})
+        confirm(handle, request.id, slot, generation)
+
+      nil ->
+        # The worker went between claim and look.
+        Slots.release(handle, slot)
+        place(handle, request, :none)
+    end
+  end
+
+  defp place(handle, request, :none) do
+    max = handle.options.max_queue
+
+    case Slots.add_queued(handle, 1) do
+      current when current <= max ->
+        Pending.insert(handle, row(request, 0, 0, 0))
+        Directory.notify(handle, :dispatcher, {:enqueue, request.id})
+        confirm_open(handle, request.id)
+
+      current ->
+        Slots.add_queued(handle, -1)
+        unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, -1)
+        {:error, overloaded(handle, "requests in its queue", current - 1, max)}
+    end
+  end
+
+  defp row(request, slot, generation, sent_at) do
+    {request.id, request.dest, request.tag, request.caller, slot, generation, sent_at,
+     request.wire}
+  end
+
+  # When a worker dies its slot's generation moves on first and its rows are collected after: a row that
+  # was inserted too late to be collected sees the new generation here.
+  defp confirm(handle, id, slot, generation) do
+    if Slots.generation(handle, slot) != generation and
+         Pending.unassign(handle, id, slot, generation) do
+      Slots.add_queued(handle, 1)
+      Directory.notify(handle, :dispatcher, {:enqueue, id})
+    end
+
+    confirm_open(handle, id)
+  end
+
+  # The same for a pool that closed: its rows are collected after it was marked closed.
+  defp confirm_open(handle, id) do
+    if Slots.closed?(handle) and Pending.take_queued(handle, id) do
+      Directory.notify(handle, :dispatcher, {:drop, id})
+      {:error, stopping(handle)}
+    else
+      :ok
+    end
+  end
+
+  defp overloaded(handle, what, current, max) do
+    %Error{
+      kind: :overloaded,
+      message: "the pool #{inspect(handle.name)} has #{current} #{what}, its limit is #{max}",
+      executed: :no,
+      details: %{current: current, max: max}
+    }
+  end
+end

@@ -1,0 +1,382 @@
+defmodule ErlangPython.Pool.Manager do
+  @moduledoc false
+  # Keeps every slot of a pool filled: starts workers, opens their slots when they are ready, settles what a
+  # dead one left, waits longer after each failed start, and recycles workers one at a time.
+
+  use GenServer
+
+  alias ErlangPython.{Error, Worker}
+
+  alias ErlangPython.Pool.{
+    Backoff,
+    Directory,
+    Dispatcher,
+    Handle,
+    Pending,
+    Slots,
+    Supervisor,
+    Window
+  }
+
+  alias ErlangPython.Worker.{Exit, OSProcess}
+
+  # Start failures in a row before callers get the error instead of waiting. A pool that
+  # never had a worker is not going to be whole by itself: there one is enough.
+  @failures_before_circuit 3
+  @drain_poll_ms 10
+
+  @spec start_link(Handle.t()) :: GenServer.on_start()
+  def start_link(handle), do: GenServer.start_link(__MODULE__, handle)
+
+  @doc "Waits until each worker is ready, or the first has failed to start."
+  @spec await_ready(Handle.t()) :: :ok | {:error, Error.t()}
+  def await_ready(handle), do: call(handle, :await_ready)
+
+  @doc "Waits until no request is open any more."
+  @spec await_empty(Handle.t(), timeout()) :: :ok | :timeout
+  def await_empty(handle, timeout) do
+    call(handle, :await_empty, timeout)
+  catch
+    :exit, {:timeout, _call} -> :timeout
+  end
+
+  @spec scale(Handle.t(), pos_integer()) :: :ok | {:error, Error.t()}
+  def scale(handle, count), do: call(handle, {:scale, count})
+
+  @doc "Replaces each worker, one at a time, between two requests."
+  @spec restart(Handle.t()) :: :ok | {:error, Error.t()}
+  def restart(handle), do: call(handle, :restart)
+
+  @doc "Every slot with what is known of its worker."
+  @spec slots(Handle.t()) :: [map()]
+  def slots(handle), do: call(handle, :slots)
+
+  defp call(handle, request, timeout \\ :infinity),
+    do: GenServer.call(Directory.whereis(handle, :manager), request, timeout)
+
+  @impl true
+  def init(handle) do
+    for slot <- 1..Slots.count(handle)//1, do: Slots.put_window(handle, slot, 0)
+    Directory.register(handle, :manager)
+
+    state = %{
+      handle: handle,
+      workers: Supervisor.workers(handle.name),
+      count: 0,
+      slots: %{},
+      failures: 0,
+      last_error: nil,
+      had_worker: false,
+      recycling: :queue.new(),
+      current: nil,
+      waiting: %{ready: [], empty: [], restart: []}
+    }
+
+    {:ok, state, {:continue, :start}}
+  end
+
+  @impl true
+  def handle_continue(:start, state) do
+    end_orphans(state)
+    settle_orphans(state.handle)
+    count = max(Slots.count(state.handle), state.handle.options.workers)
+    {:noreply, resize(state, count)}
+  end
+
+  # Workers of an earlier manager.
+  defp end_orphans(state) do
+    for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(state.workers),
+        do: DynamicSupervisor.terminate_child(state.workers, pid)
+  end
+
+  # Requests in slots from before this process: nobody knows any more whether they ran.
+  defp settle_orphans(handle) do
+    for {id, slot} <- Pending.in_any_slot(handle) do
+      Pending.finish(handle, id, Exit.lost(unknown_exit(nil)))
+      Slots.next_generation(handle, slot)
+    end
+  end
+
+  @impl true
+  def handle_call(:await_ready, from, state),
+    do: {:noreply, state |> wait(:ready, from) |> tell_ready()}
+
+  def handle_call(:await_empty, from, state),
+    do: {:noreply, state |> wait(:empty, from) |> tell_empty()}
+
+  def handle_call({:scale, count}, from, state),
+    do: {:noreply, state |> resize(count) |> wait(:ready, from) |> tell_ready()}
+
+  def handle_call(:restart, from, state) do
+    state = Enum.reduce(Map.keys(state.slots), state, &enqueue_recycle/2)
+    {:noreply, state |> wait(:restart, from) |> recycle_next()}
+  end
+
+  def handle_call(:slots, _from, state), do: {:reply, Map.values(state.slots), state}
+
+  defp wait(state, what, from), do: update_in(state.waiting[what], &[from | &1])
+
+  @impl true
+  def handle_info({:ready, ready}, state) do
+    if match?(
+         %{generation: generation} when generation == ready.generation,
+         state.slots[ready.slot]
+       ),
+       do: {:noreply, ready(state, ready)},
+       else: {:noreply, state}
+  end
+
+  def handle_info({:DOWN, ref, :process, worker, reason}, state) do
+    case Enum.find(state.slots, fn {_slot, entry} -> entry.ref == ref end) do
+      {slot, %{worker: ^worker} = entry} -> {:noreply, down(state, slot, entry, reason)}
+      nil -> {:noreply, state}
+    end
+  end
+
+  def handle_info({:start, slot}, state) do
+    case state.slots do
+      %{^slot => %{phase: :waiting}} -> {:noreply, start_worker(state, slot)}
+      _started_or_gone -> {:noreply, state}
+    end
+  end
+
+  def handle_info({:retire, slot, generation, _why}, state) do
+    case state.slots do
+      %{^slot => %{generation: ^generation}} ->
+        {:noreply, slot |> enqueue_recycle(state) |> recycle_next()}
+
+      _gone ->
+        {:noreply, state}
+    end
+  end
+
+  def handle_info(:empty?, state), do: {:noreply, tell_empty(state)}
+
+  # --- size
+
+  defp resize(state, count) when count >= state.count do
+    Slots.put_count(state.handle, count)
+    Enum.reduce((state.count + 1)..count//1, %{state | count: count}, &start_worker(&2, &1))
+  end
+
+  # Slots above the count are emptied by `down`, and only then no longer looked at.
+  defp resize(state, count) do
+    for slot <- (count + 1)..state.count//1, do: close_slot(state, slot)
+    %{state | count: count} |> drop_waiting() |> shrink_scan()
+  end
+
+  defp drop_waiting(state) do
+    gone = for {slot, %{phase: :waiting}} <- state.slots, slot > state.count, do: slot
+    %{state | slots: Map.drop(state.slots, gone)}
+  end
+
+  defp close_slot(state, slot) do
+    Slots.put_window(state.handle, slot, 0)
+    with %{worker: worker} when is_pid(worker) <- state.slots[slot], do: Worker.drain(worker)
+  end
+
+  defp shrink_scan(state) do
+    Slots.put_count(state.handle, Enum.max([state.count | Map.keys(state.slots)]))
+    state
+  end
+
+  # --- one worker
+
+  defp start_worker(state, slot) do
+    generation = Slots.next_generation(state.handle, slot)
+    Slots.reset_served(state.handle, slot)
+
+    spec = %{
+      id: slot,
+      start: {Worker, :start_link, [{state.handle, slot, generation}]},
+      restart: :temporary,
+      # Its own patience with Python, and then some.
+      shutdown: state.handle.options.grace + 2_000
+    }
+
+    {:ok, worker} = DynamicSupervisor.start_child(state.workers, spec)
+
+    entry = %{
+      slot: slot,
+      generation: generation,
+      worker: worker,
+      ref: Process.monitor(worker),
+      phase: :starting,
+      os_pid: nil,
+      hello: nil
+    }
+
+    put_in(state.slots[slot], entry)
+  end
+
+  defp ready(%{handle: handle} = state, %{slot: slot} = ready) do
+    Directory.put_worker(handle, ready)
+    Directory.put_hello(handle, ready.hello)
+    entry = %{state.slots[slot] | phase: :ready, os_pid: ready.os_pid, hello: ready.hello}
+    state = put_in(state.slots[slot], entry)
+    state = %{state | failures: 0, last_error: nil, had_worker: true}
+    Directory.close_circuit(handle)
+
+    if slot <= state.count do
+      Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
+      Slots.put_window(handle, slot, Window.initial(handle.options.window))
+      Directory.notify(handle, :dispatcher, {:free, slot})
+      state |> recycled(slot, :ok) |> tell_ready()
+    else
+      Worker.drain(ready.worker)
+      state
+    end
+  end
+
+  defp down(%{handle: handle} = state, slot, entry, reason) do
+    # The order matters, see Intake.confirm: first the slot closes and its generation moves on, then the rows are collected.
+    Slots.put_window(handle, slot, 0)
+    Directory.delete_worker(handle, slot, entry.generation)
+    Slots.next_generation(handle, slot)
+    lost = collect(handle, slot, entry, exit_of(entry, reason))
+
+    if slot > state.count,
+      do: remove(state, slot),
+      else: replace(state, slot, entry, reason, lost)
+  end
+
+  defp remove(state, slot), do: %{state | slots: Map.delete(state.slots, slot)} |> shrink_scan()
+
+  defp replace(state, slot, _entry, {:shutdown, :drained}, _lost), do: start_worker(state, slot)
+
+  defp replace(state, slot, _entry, {:shutdown, {:start_failed, error}}, _lost) do
+    state = %{state | failures: state.failures + 1, last_error: error}
+
+    state
+    |> start_later(slot)
+    |> open_circuit()
+    |> recycled(slot, {:error, error})
+    |> fail_ready(error)
+  end
+
+  # One that died while it served is replaced at once; one that dies by itself, unused, is not worth a busy loop.
+  defp replace(%{handle: handle} = state, slot, entry, _reason, lost) do
+    state = recycled(state, slot, :ok)
+
+    if entry.phase == :ready and (lost > 0 or Slots.served(handle, slot) > 0) do
+      start_worker(state, slot)
+    else
+      start_later(%{state | failures: state.failures + 1}, slot)
+    end
+  end
+
+  defp start_later(state, slot) do
+    Process.send_after(self(), {:start, slot}, Backoff.wait_ms(state.failures, :rand.uniform()))
+    entry = %{state.slots[slot] | phase: :waiting, worker: nil, ref: nil, os_pid: nil}
+    put_in(state.slots[slot], entry)
+  end
+
+  defp open_circuit(state) do
+    alive? = Enum.any?(state.slots, fn {_slot, entry} -> entry.phase in [:ready, :draining] end)
+    hopeless? = not state.had_worker or state.failures >= @failures_before_circuit
+
+    if hopeless? and not alive? do
+      Directory.open_circuit(state.handle, state.last_error)
+      # To give its error to those who wait.
+      Directory.notify(state.handle, :dispatcher, {:free, 0})
+    end
+
+    state
+  end
+
+  # --- what a dead worker leaves
+
+  defp exit_of(_entry, {:shutdown, {:exited, exit, running}}), do: {exit, running}
+  defp exit_of(_entry, {:shutdown, _in_order}), do: {unknown_exit(nil), 0}
+
+  # The worker's process itself crashed or was killed: Python may still be there.
+  defp exit_of(entry, _crash) do
+    if entry.os_pid, do: OSProcess.signal(entry.os_pid, :kill)
+    {unknown_exit(entry.os_pid), :unknown}
+  end
+
+  defp unknown_exit(os_pid), do: %{status: nil, cause: nil, os_pid: os_pid, output: []}
+
+  defp collect(handle, slot, entry, {exit, running}) do
+    ids = Pending.in_slot(handle, slot, entry.generation)
+    {lost, unbegun} = Enum.split_with(ids, &(running in [&1, :unknown] or abandoned?(handle, &1)))
+    Enum.each(lost, &Pending.finish(handle, &1, Exit.lost(exit)))
+    requeued = Enum.filter(unbegun, &Pending.unassign(handle, &1, slot, entry.generation))
+    Dispatcher.requeue(handle, requeued)
+    length(lost)
+  end
+
+  defp abandoned?(handle, id) do
+    case Pending.lookup(handle, id) do
+      nil -> true
+      row -> elem(row, 1) == nil
+    end
+  end
+
+  # --- recycling, one worker at a time
+
+  defp enqueue_recycle(slot, state) do
+    if slot == state.current or :queue.member(slot, state.recycling),
+      do: state,
+      else: %{state | recycling: :queue.in(slot, state.recycling)}
+  end
+
+  defp recycle_next(%{current: nil} = state) do
+    case :queue.out(state.recycling) do
+      {{:value, slot}, recycling} -> recycle(%{state | recycling: recycling}, slot)
+      {:empty, _queue} -> tell(state, :restart, :ok)
+    end
+  end
+
+  defp recycle_next(state), do: state
+
+  defp recycle(state, slot) do
+    case state.slots do
+      %{^slot => %{phase: :ready} = entry} ->
+        close_slot(state, slot)
+        %{put_in(state.slots[slot], %{entry | phase: :draining}) | current: slot}
+
+      # It is being replaced anyhow, or has gone.
+      _not_ready ->
+        recycle_next(state)
+    end
+  end
+
+  defp recycled(%{current: slot} = state, slot, :ok), do: recycle_next(%{state | current: nil})
+
+  # The others stay as they are: better old workers than none.
+  defp recycled(%{current: slot} = state, slot, {:error, _error} = failed),
+    do: tell(%{state | current: nil, recycling: :queue.new()}, :restart, failed)
+
+  defp recycled(state, _slot, _result), do: state
+
+  # --- who waits
+
+  defp tell_ready(state) do
+    ready? =
+      Enum.all?(
+        1..state.count//1,
+        &match?(%{phase: phase} when phase in [:ready, :draining], state.slots[&1])
+      )
+
+    if ready?, do: tell(state, :ready, :ok), else: state
+  end
+
+  defp fail_ready(state, error), do: tell(state, :ready, {:error, error})
+
+  defp tell_empty(%{waiting: %{empty: []}} = state), do: state
+
+  defp tell_empty(state) do
+    if Pending.size(state.handle) == 0 do
+      tell(state, :empty, :ok)
+    else
+      Process.send_after(self(), :empty?, @drain_poll_ms)
+      state
+    end
+  end
+
+  defp tell(state, what, reply) do
+    Enum.each(state.waiting[what], &GenServer.reply(&1, reply))
+    put_in(state.waiting[what], [])
+  end
+end

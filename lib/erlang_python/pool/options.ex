@@ -1,0 +1,177 @@
+defmodule ErlangPython.Pool.Options do
+  @moduledoc false
+  # The options of a pool, checked once at start. `ErlangPython.Pool` documents them.
+
+  @mebibyte 1024 * 1024
+
+  defstruct name: nil,
+            workers: nil,
+            max_queue: 10_000,
+            max_concurrent: :infinity,
+            python: nil,
+            venv: nil,
+            env: [],
+            cd: nil,
+            paths: [],
+            preload: [],
+            start_timeout: 60_000,
+            grace: 1_000,
+            heartbeat: nil,
+            max_requests: :infinity,
+            max_memory: :infinity,
+            max_message_size: 256 * @mebibyte,
+            stdout: :logger,
+            window: :auto,
+            endpoint: :ipc,
+            lazy: false
+
+  @type t :: %__MODULE__{
+          name: term(),
+          workers: pos_integer(),
+          max_queue: non_neg_integer(),
+          max_concurrent: pos_integer() | :infinity,
+          python: String.t() | nil,
+          venv: Path.t() | nil,
+          env: [{String.t(), String.t() | nil}],
+          cd: Path.t() | nil,
+          paths: [String.t()],
+          preload: [{:module | :code, String.t()}],
+          start_timeout: timeout(),
+          grace: pos_integer(),
+          heartbeat: pos_integer() | nil,
+          max_requests: pos_integer() | :infinity,
+          max_memory: pos_integer() | :infinity,
+          max_message_size: pos_integer(),
+          stdout: :logger | :ignore,
+          window: :auto | pos_integer(),
+          endpoint: :ipc | :tcp,
+          lazy: boolean()
+        }
+
+  # The slots of a pool are laid out once; scale/2 moves within them.
+  @max_workers 1024
+
+  # The worker remembers the last 1,024 requests it began, to tell a finished one from
+  # one that has not come yet; a window must stay well inside that.
+  @max_window 256
+
+  # A frame has a 9-byte head, and error texts must always fit.
+  @min_message_size 65_536
+
+  @spec max_workers() :: pos_integer()
+  def max_workers, do: @max_workers
+
+  @doc """
+  Checks a keyword list. Raises `ArgumentError` that names the option, what it must be and
+  what it was.
+  """
+  @spec new!(keyword()) :: t()
+  def new!(options) do
+    unless Keyword.keyword?(options) do
+      raise ArgumentError, "expected pool options as a keyword list, got: #{inspect(options)}"
+    end
+
+    options = Keyword.put_new_lazy(options, :workers, &System.schedulers_online/0)
+    known = %__MODULE__{} |> Map.from_struct() |> Map.keys() |> Enum.sort()
+
+    case Keyword.keys(options) -- known do
+      [] ->
+        :ok
+
+      unknown ->
+        raise ArgumentError,
+              "unknown pool options #{inspect(unknown)}, the known ones are #{inspect(known)}"
+    end
+
+    Enum.reduce(options, %__MODULE__{}, fn {key, value}, acc ->
+      Map.put(acc, key, check(key, value))
+    end)
+    |> require_name()
+  end
+
+  @doc "Raises unless it is a number of workers that a pool can have."
+  @spec check_workers!(term()) :: pos_integer()
+  def check_workers!(value), do: check(:workers, value)
+
+  defp require_name(%{name: nil}), do: raise(ArgumentError, "a pool needs the option :name")
+  defp require_name(options), do: options
+
+  defp check(:name, name) when is_atom(name) and not is_nil(name), do: name
+  defp check(:name, value), do: bad(:name, "an atom", value)
+
+  defp check(:workers, n) when is_integer(n) and n in 1..@max_workers, do: n
+  defp check(:workers, value), do: bad(:workers, "an integer from 1 to #{@max_workers}", value)
+
+  defp check(:max_queue, n) when is_integer(n) and n >= 0, do: n
+  defp check(:max_queue, value), do: bad(:max_queue, "a non-negative integer", value)
+
+  defp check(key, :infinity)
+       when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout],
+       do: :infinity
+
+  defp check(key, n)
+       when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout, :grace] and
+              is_integer(n) and n > 0,
+       do: n
+
+  defp check(:grace, value), do: bad(:grace, "a positive integer (ms)", value)
+
+  defp check(key, value)
+       when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout],
+       do: bad(key, "a positive integer or :infinity", value)
+
+  defp check(:heartbeat, nil), do: nil
+  defp check(:heartbeat, n) when is_integer(n) and n > 0, do: n
+  defp check(:heartbeat, value), do: bad(:heartbeat, "a positive integer (ms) or nil", value)
+
+  defp check(:max_message_size, n) when is_integer(n) and n >= @min_message_size, do: n
+
+  defp check(:max_message_size, value),
+    do: bad(:max_message_size, "an integer of at least #{@min_message_size} bytes", value)
+
+  defp check(:window, :auto), do: :auto
+  defp check(:window, n) when is_integer(n) and n in 1..@max_window, do: n
+
+  defp check(:window, value),
+    do: bad(:window, ":auto or an integer from 1 to #{@max_window}", value)
+
+  defp check(:stdout, value) when value in [:logger, :ignore], do: value
+  defp check(:stdout, value), do: bad(:stdout, ":logger or :ignore", value)
+
+  defp check(:endpoint, value) when value in [:ipc, :tcp], do: value
+  defp check(:endpoint, value), do: bad(:endpoint, ":ipc or :tcp", value)
+
+  defp check(:lazy, value) when is_boolean(value), do: value
+  defp check(:lazy, value), do: bad(:lazy, "a boolean", value)
+
+  defp check(key, nil) when key in [:python, :venv, :cd], do: nil
+  defp check(key, value) when key in [:python, :venv, :cd], do: text(key, value)
+
+  defp check(:paths, paths) when is_list(paths), do: Enum.map(paths, &text(:paths, &1))
+  defp check(:paths, value), do: bad(:paths, "a list of folders", value)
+
+  defp check(:env, env) when is_list(env) or is_map(env), do: Enum.map(env, &variable/1)
+  defp check(:env, value), do: bad(:env, "a map or list of variables", value)
+
+  defp check(:preload, preload) when is_list(preload), do: Enum.map(preload, &preload/1)
+  defp check(:preload, value), do: bad(:preload, "a list of modules and {:code, text}", value)
+
+  defp text(_key, value) when is_binary(value) and value != "", do: value
+  defp text(key, value), do: bad(key, "a non-empty string", value)
+
+  defp variable({name, value}) when is_binary(name) or is_atom(name) do
+    {to_string(name), value && to_string(value)}
+  end
+
+  defp variable(value), do: bad(:env, "pairs of a name and a value or nil", value)
+
+  defp preload({:code, code}) when is_binary(code), do: {:code, code}
+  defp preload(module) when is_binary(module), do: {:module, module}
+  defp preload(module) when is_atom(module), do: {:module, Atom.to_string(module)}
+  defp preload(value), do: bad(:preload, "modules and {:code, text}", value)
+
+  @spec bad(atom(), String.t(), term()) :: no_return()
+  defp bad(key, expected, value) do
+    raise ArgumentError, "expected #{inspect(key)} to be #{expected}, got: #{inspect(value)}"
+  end
+end

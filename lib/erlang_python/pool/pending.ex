@@ -1,0 +1,164 @@
+defmodule ErlangPython.Pool.Pending do
+  @moduledoc false
+  # The open requests of a pool: one ETS row each, from before its frame is sent until its
+  # end. Taking the row out is what ends a request, so it has exactly one end.
+  #
+  # A row is
+  #
+  #     {id, dest, tag, caller, slot, generation, sent_at, wire}
+  #
+  # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
+  # nobody waits any more). `caller` is the process whose death cancels the request. `slot`
+  # is 0 while the request waits in the dispatcher's queue. `wire` is kept so that a request which
+  # never ran can be given to another worker.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Handle, Slots}
+
+  @dest 2
+  @slot 5
+
+  @type id :: pos_integer()
+  @type row ::
+          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid(),
+           slot :: 0 | Slots.slot(), generation :: non_neg_integer(), sent_at :: integer(),
+           wire :: iodata()}
+
+  @spec new() :: :ets.table()
+  def new do
+    :ets.new(__MODULE__, [
+      :set,
+      :public,
+      write_concurrency: true,
+      decentralized_counters: true
+    ])
+  end
+
+  @spec insert(Handle.t(), row()) :: true
+  def insert(%{pending: table}, row), do: :ets.insert(table, row)
+
+  @spec lookup(Handle.t(), id()) :: row() | nil
+  def lookup(%{pending: table}, id) do
+    case :ets.lookup(table, id) do
+      [row] -> row
+      [] -> nil
+    end
+  end
+
+  @spec member?(Handle.t(), id()) :: boolean()
+  def member?(%{pending: table}, id), do: :ets.member(table, id)
+
+  @spec size(Handle.t()) :: non_neg_integer()
+  def size(%{pending: table}), do: :ets.info(table, :size)
+
+  @doc """
+  Takes a request out; `nil` if it had its end already. The caller of this function releases
+  the slot (`finish/3` does it itself; the reader counts and releases a whole packet at once).
+  """
+  @spec take(Handle.t(), id()) :: row() | nil
+  def take(%{pending: table} = handle, id) do
+    case :ets.take(table, id) do
+      [row] ->
+        leave(handle)
+        row
+
+      [] ->
+        nil
+    end
+  end
+
+  @doc "Ends a request with a message for its caller. False if it had its end already."
+  @spec finish(Handle.t(), id(), Error.t() | [binary()]) :: boolean()
+  def finish(handle, id, message) do
+    case take(handle, id) do
+      nil ->
+        false
+
+      {_id, dest, tag, _caller, slot, _generation, _sent_at, _wire} ->
+        if slot > 0, do: Slots.release(handle, slot)
+        answer(dest, tag, message)
+        true
+    end
+  end
+
+  @doc "Ends a request that nobody waits for. False if it had its end already."
+  @spec discard(Handle.t(), id()) :: boolean()
+  def discard(handle, id) do
+    case take(handle, id) do
+      nil ->
+        false
+
+      row ->
+        if elem(row, 4) > 0, do: Slots.release(handle, elem(row, 4))
+        true
+    end
+  end
+
+  @spec answer(reference() | pid() | nil, term(), Error.t() | [binary()]) :: term()
+  def answer(nil, _tag, _message), do: :ok
+  def answer(dest, tag, message), do: send(dest, {tag, message})
+
+  @doc "Takes a request out only if it still waits in the queue: then it certainly never runs."
+  @spec take_queued(Handle.t(), id()) :: boolean()
+  def take_queued(%{pending: table} = handle, id) do
+    if :ets.select_delete(table, [{{id, :_, :_, :_, 0, :_, :_, :_}, [], [true]}]) == 1 do
+      leave(handle)
+      true
+    else
+      false
+    end
+  end
+
+  @doc "Nobody waits for this request any more. False if it had its end already."
+  @spec abandon(Handle.t(), id()) :: boolean()
+  def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {@dest, nil})
+
+  @doc "Gives a queued request to a slot. False if it had its end already."
+  @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) :: boolean()
+  def assign(%{pending: table}, id, slot, generation, sent_at),
+    do: :ets.update_element(table, id, [{@slot, slot}, {6, generation}, {7, sent_at}])
+
+  @doc """
+  Moves a request from a slot back to the queue. False if it is not there (any more): then
+  somebody else has moved or ended it. Releases the slot.
+  """
+  @spec unassign(Handle.t(), id(), Slots.slot(), pos_integer()) :: boolean()
+  def unassign(%{pending: table} = handle, id, slot, generation) do
+    spec = [
+      {{id, :"$1", :"$2", :"$3", slot, generation, :_, :"$4"}, [],
+       [{{id, :"$1", :"$2", :"$3", 0, 0, 0, :"$4"}}]}
+    ]
+
+    if :ets.select_replace(table, spec) == 1 do
+      Slots.release(handle, slot)
+      true
+    else
+      false
+    end
+  end
+
+  @doc "The requests a slot's incarnation holds, and all that no slot but the queue holds for slot 0."
+  @spec in_slot(Handle.t(), 0 | Slots.slot(), non_neg_integer()) :: [id()]
+  def in_slot(%{pending: table}, slot, generation),
+    do: :ets.select(table, [{{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [:"$1"]}])
+
+  @spec in_any_slot(Handle.t()) :: [{id(), Slots.slot()}]
+  def in_any_slot(%{pending: table}) do
+    :ets.select(table, [
+      {{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [{:>, :"$2", 0}], [{{:"$1", :"$2"}}]}
+    ])
+  end
+
+  @spec all(Handle.t()) :: [id()]
+  def all(%{pending: table}),
+    do: :ets.select(table, [{{:"$1", :_, :_, :_, :_, :_, :_, :_}, [], [:"$1"]}])
+
+  @spec of_caller(Handle.t(), pid()) :: [id()]
+  def of_caller(%{pending: table}, pid),
+    do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_}, [], [:"$1"]}])
+
+  # The other half of Intake's admission under :max_concurrent.
+  @spec leave(Handle.t()) :: term()
+  defp leave(%{options: %{max_concurrent: :infinity}}), do: :ok
+  defp leave(handle), do: Slots.add_admitted(handle, -1)
+end

@@ -1,0 +1,163 @@
+defmodule ErlangPython.Pool.Slots do
+  @moduledoc false
+  # The counters of a pool and the claim of a worker, without any process in between.
+  #
+  # Each worker has a slot. `in_flight` counts the requests given to it and not yet ended,
+  # `window` how many it may have (0: none, it is starting, draining or gone), `generation`
+  # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
+  # pending table (or moves it back to the queue) releases its slot, once.
+
+  alias ErlangPython.Pool.{Handle, Options}
+
+  @last_id 1
+  @closed 2
+  @slot_count 3
+  @queued 4
+  @admitted 5
+  @globals 8
+  @per_slot 5
+  @in_flight 1
+  @window 2
+  @generation 3
+  @served 4
+  @last_end 5
+
+  @type slot :: pos_integer()
+
+  defguardp is_slot(slot) when is_integer(slot) and slot > 0
+
+  @spec new() :: :atomics.atomics_ref()
+  def new, do: :atomics.new(@globals + @per_slot * Options.max_workers(), signed: true)
+
+  @spec next_id(Handle.t()) :: pos_integer()
+  def next_id(%{counters: counters}), do: :atomics.add_get(counters, @last_id, 1)
+
+  # --- the pool as a whole
+
+  @spec close(Handle.t()) :: :ok
+  def close(%{counters: counters}), do: :atomics.put(counters, @closed, 1)
+
+  @spec closed?(Handle.t()) :: boolean()
+  def closed?(%{counters: counters}), do: :atomics.get(counters, @closed) == 1
+
+  @spec put_count(Handle.t(), non_neg_integer()) :: :ok
+  def put_count(%{counters: counters}, count), do: :atomics.put(counters, @slot_count, count)
+
+  @spec count(Handle.t()) :: non_neg_integer()
+  def count(%{counters: counters}), do: :atomics.get(counters, @slot_count)
+
+  @spec queued(Handle.t()) :: integer()
+  def queued(%{counters: counters}), do: :atomics.get(counters, @queued)
+
+  @spec add_queued(Handle.t(), integer()) :: integer()
+  def add_queued(%{counters: counters}, n), do: :atomics.add_get(counters, @queued, n)
+
+  @spec put_queued(Handle.t(), non_neg_integer()) :: :ok
+  def put_queued(%{counters: counters}, n), do: :atomics.put(counters, @queued, n)
+
+  @spec add_admitted(Handle.t(), integer()) :: integer()
+  def add_admitted(%{counters: counters}, n), do: :atomics.add_get(counters, @admitted, n)
+
+  # --- one slot
+
+  @spec in_flight(Handle.t(), slot()) :: integer()
+  def in_flight(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @in_flight))
+
+  @spec window(Handle.t(), slot()) :: non_neg_integer()
+  def window(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @window))
+
+  @spec put_window(Handle.t(), slot(), non_neg_integer()) :: :ok
+  def put_window(%{counters: counters}, slot, n),
+    do: :atomics.put(counters, at(slot, @window), n)
+
+  @doc "Changes the window only if it is still `old`: a reader must not reopen a slot that was closed."
+  @spec adapt_window(Handle.t(), slot(), pos_integer(), pos_integer()) :: boolean()
+  def adapt_window(%{counters: counters}, slot, old, new),
+    do: :atomics.compare_exchange(counters, at(slot, @window), old, new) == :ok
+
+  @doc "Back to one request at a time, unless the slot is closed."
+  @spec shrink_window(Handle.t(), slot()) :: term()
+  def shrink_window(%{options: %{window: :auto}} = handle, slot) do
+    case window(handle, slot) do
+      0 -> false
+      size -> adapt_window(handle, slot, size, 1)
+    end
+  end
+
+  def shrink_window(_fixed, _slot), do: false
+
+  @spec generation(Handle.t(), slot()) :: non_neg_integer()
+  def generation(%{counters: counters}, slot),
+    do: :atomics.get(counters, at(slot, @generation))
+
+  @spec next_generation(Handle.t(), slot()) :: pos_integer()
+  def next_generation(%{counters: counters}, slot),
+    do: :atomics.add_get(counters, at(slot, @generation), 1)
+
+  @spec release(Handle.t(), slot(), pos_integer()) :: integer()
+  def release(%{counters: counters}, slot, n \\ 1),
+    do: :atomics.sub_get(counters, at(slot, @in_flight), n)
+
+  @doc "Counts ended requests of this incarnation and gives the new number."
+  @spec add_served(Handle.t(), slot(), non_neg_integer()) :: non_neg_integer()
+  def add_served(%{counters: counters}, slot, n),
+    do: :atomics.add_get(counters, at(slot, @served), n)
+
+  @spec served(Handle.t(), slot()) :: non_neg_integer()
+  def served(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @served))
+
+  @spec reset_served(Handle.t(), slot()) :: :ok
+  def reset_served(%{counters: counters}, slot),
+    do: :atomics.put(counters, at(slot, @served), 0)
+
+  @doc "When a worker's reader last had an answer, in microseconds of monotonic time."
+  @spec put_last_end(Handle.t(), slot(), integer()) :: :ok
+  def put_last_end(%{counters: counters}, slot, now),
+    do: :atomics.put(counters, at(slot, @last_end), now)
+
+  @spec last_end(Handle.t(), slot()) :: integer()
+  def last_end(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @last_end))
+
+  @doc """
+  Takes a place in the least loaded slot that has one: an idle worker if there is any, else
+  the one with the fewest requests inside its window.
+  """
+  @spec claim(Handle.t()) :: {:ok, slot()} | :none
+  def claim(%{counters: counters} = handle) do
+    case least_loaded(counters, :atomics.get(counters, @slot_count), 0, :none) do
+      0 ->
+        :none
+
+      slot when is_slot(slot) ->
+        if claim_slot(handle, slot), do: {:ok, slot}, else: claim(handle)
+    end
+  end
+
+  @spec claim_slot(Handle.t(), slot()) :: boolean()
+  defp claim_slot(%{counters: counters} = handle, slot) do
+    # Somebody else may have come first between the look and the claim.
+    if :atomics.add_get(counters, at(slot, @in_flight), 1) <=
+         :atomics.get(counters, at(slot, @window)) do
+      true
+    else
+      release(handle, slot)
+      false
+    end
+  end
+
+  # Integers sort before atoms, so `:none` is larger than any load.
+  defp least_loaded(_counters, 0, best, _best_load), do: best
+
+  defp least_loaded(counters, slot, best, best_load) do
+    load = :atomics.get(counters, at(slot, @in_flight))
+
+    if load < best_load and load < :atomics.get(counters, at(slot, @window)) do
+      least_loaded(counters, slot - 1, slot, load)
+    else
+      least_loaded(counters, slot - 1, best, best_load)
+    end
+  end
+
+  @compile {:inline, at: 2}
+  defp at(slot, field), do: @globals + (slot - 1) * @per_slot + field
+end

@@ -1,0 +1,87 @@
+defmodule ErlangPython.Pool.Supervisor do
+  @moduledoc false
+  # One pool. `:rest_for_one`: each later child holds what the earlier ones own.
+  #
+  #     Callers      the pool's tables and counters; cancels what dead callers leave
+  #     Router       the ROUTER socket; one reader and one writer per connection
+  #     workers      one process per Python process
+  #     Manager      starts them again; restarted with them, never without
+  #     Dispatcher   the queue; last, so that intake ends first
+  #
+  # A Manager that crashed knows nothing of the workers that are there, so a new one ends them.
+
+  use Supervisor
+
+  alias ErlangPython.Pool.{Callers, Directory, Dispatcher, Handle, Manager, Options}
+  alias ErlangPython.Worker.Channel
+  alias ErlangPython.ZMTP
+
+  # A head and its buffers, which have 64 KiB each at least: more can't fit in a message of 4 GiB.
+  @max_frames 65_536
+
+  @spec start_link(Options.t()) :: Supervisor.on_start()
+  def start_link(options) do
+    Supervisor.start_link(__MODULE__, options, name: via(options.name))
+  end
+
+  @spec whereis(atom()) :: pid() | nil
+  def whereis(name), do: GenServer.whereis(via(name))
+
+  defp via(name), do: {:via, Registry, {ErlangPython.Pool.Names, name}}
+
+  @impl true
+  def init(options) do
+    name = options.name
+
+    children = [
+      {Callers, options},
+      %{id: Router, start: {__MODULE__, :start_router, [name]}},
+      {DynamicSupervisor, strategy: :one_for_one, name: workers(name)},
+      %{id: Manager, start: {__MODULE__, :start_part, [Manager, name]}},
+      %{id: Dispatcher, start: {__MODULE__, :start_part, [Dispatcher, name]}}
+    ]
+
+    Supervisor.init(children, strategy: :rest_for_one)
+  end
+
+  @doc "The supervisor of the pool's workers."
+  @spec workers(atom()) :: Supervisor.name()
+  def workers(name), do: via({name, :workers})
+
+  # The handle is there once Callers has started, hence these wrappers.
+
+  @doc false
+  @spec start_router(atom()) :: GenServer.on_start()
+  def start_router(name) do
+    {:ok, %{options: options} = handle} = Handle.fetch(name)
+
+    router =
+      ZMTP.Router.start_link(
+        transport: options.endpoint,
+        handler: Channel,
+        handler_arg: handle,
+        max_message_size: options.max_message_size,
+        max_frames: @max_frames
+      )
+
+    with {:ok, pid} <- router do
+      endpoint = ZMTP.Router.endpoint(pid)
+      Directory.put_endpoint(handle, endpoint, folder(endpoint))
+      router
+    end
+  end
+
+  defp folder("ipc://" <> socket), do: Path.dirname(socket)
+
+  defp folder("tcp://" <> _address) do
+    {:ok, dir} = ZMTP.SocketDir.create()
+    dir.path
+  end
+
+  @doc false
+  @spec start_part(module(), atom()) :: GenServer.on_start()
+  def start_part(module, name) do
+    {:ok, handle} = Handle.fetch(name)
+    module.start_link(handle)
+  end
+end

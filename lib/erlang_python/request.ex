@@ -1,0 +1,99 @@
+defmodule ErlangPython.Request do
+  @moduledoc false
+  # One request and its end, as its caller lives through it: encode, hand over, wait, decode.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Configured, Handle, Intake, Slots}
+  alias ErlangPython.Request.{Message, Options, Reply}
+
+  # How long a caller waits before it looks whether its worker is held up by a request before its
+  # own (`Intake.rebalance/2`); longer each time.
+  @patience_ms 2
+  @longest_patience_ms 1_000
+
+  @spec run(Message.t(), Options.t()) :: {:ok, term()} | {:error, Error.t()}
+  def run(message, options) do
+    deadline = deadline(options.timeout)
+
+    with {:ok, handle} <- Configured.fetch(options.pool) do
+      id = Slots.next_id(handle)
+
+      with {:ok, wire} <- Message.encode(message, id, options, handle.options.max_message_size) do
+        submit(handle, id, wire, deadline, options)
+      end
+    end
+  end
+
+  # The alias dies with its first answer, so that no second one can ever reach the mailbox.
+  defp submit(handle, id, wire, deadline, options) do
+    alias_ref = :erlang.alias([:reply])
+
+    request = %{
+      id: id,
+      wire: wire,
+      dest: alias_ref,
+      tag: alias_ref,
+      caller: self(),
+      watch: :waiting
+    }
+
+    case Intake.submit(handle, request) do
+      :ok ->
+        await(handle, id, alias_ref, deadline, @patience_ms, options)
+
+      {:error, error} ->
+        :erlang.unalias(alias_ref)
+        {:error, error}
+    end
+  end
+
+  defp await(handle, id, alias_ref, deadline, patience, options) do
+    left = remaining(deadline)
+
+    receive do
+      {^alias_ref, reply} -> Reply.read(reply, options.face)
+    after
+      min(left, patience) ->
+        if left <= patience do
+          give_up(handle, id, alias_ref, options)
+        else
+          Intake.rebalance(handle, id)
+          await(handle, id, alias_ref, deadline, min(patience * 2, @longest_patience_ms), options)
+        end
+    end
+  end
+
+  defp give_up(handle, id, alias_ref, options) do
+    executed = Intake.cancel(handle, id)
+    :erlang.unalias(alias_ref)
+
+    # An answer that came between the deadline and here is better than none.
+    receive do
+      {^alias_ref, reply} -> Reply.read(reply, options.face)
+    after
+      0 -> {:error, timeout(handle, executed, options.timeout)}
+    end
+  end
+
+  @spec timeout(Handle.t(), :no | :maybe, timeout()) :: Error.t()
+  defp timeout(handle, executed, timeout) do
+    what =
+      case executed do
+        :no -> "still waited for a worker of the pool #{inspect(handle.name)}"
+        :maybe -> "had no result"
+      end
+
+    %Error{
+      kind: :timeout,
+      message: "the request #{what} after #{timeout} ms",
+      executed: executed,
+      details: %{timeout: timeout}
+    }
+  end
+
+  defp deadline(:infinity), do: :infinity
+  defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
+
+  defp remaining(:infinity), do: :infinity
+  defp remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
+end

@@ -1,0 +1,96 @@
+defmodule ErlangPython.Request.Fanout do
+  @moduledoc false
+  # Requests that other processes wait for: one for nobody (`cast`), many for one caller (`map`).
+
+  alias ErlangPython.{Error, Request}
+  alias ErlangPython.Pool.{Configured, Slots}
+  alias ErlangPython.Request.{Message, Options}
+
+  require Logger
+
+  defstruct args: nil, max_concurrency: nil, ordered: true, on_error: :collect
+
+  @type t :: %__MODULE__{
+          args: (term() -> list()) | nil,
+          max_concurrency: pos_integer() | nil,
+          ordered: boolean(),
+          on_error: :collect | :raise
+        }
+
+  @spec options() :: [atom()]
+  def options, do: [:args, :max_concurrency, :ordered, :on_error]
+
+  @spec new!(keyword()) :: t()
+  def new!(options), do: Enum.reduce(options, %__MODULE__{}, &put/2)
+
+  defp put({:args, fun}, acc) when is_function(fun, 1), do: %{acc | args: fun}
+
+  defp put({:max_concurrency, n}, acc) when is_integer(n) and n > 0,
+    do: %{acc | max_concurrency: n}
+
+  defp put({:ordered, ordered}, acc) when is_boolean(ordered), do: %{acc | ordered: ordered}
+  defp put({:on_error, what}, acc) when what in [:collect, :raise], do: %{acc | on_error: what}
+
+  defp put({key, value}, _acc) do
+    raise ArgumentError,
+          "#{inspect(value)} is not a value for #{inspect(key)}: :args is a function of one argument, " <>
+            ":max_concurrency a positive integer, :ordered a boolean, :on_error :collect or :raise"
+  end
+
+  @spec cast(Message.t(), Options.t()) :: :ok
+  def cast(message, options) do
+    {:ok, _pid} =
+      Task.Supervisor.start_child(ErlangPython.Casts, fn ->
+        with {:error, error} <- Request.run(message, options), do: log(message, error)
+      end)
+
+    :ok
+  end
+
+  defp log({:call, module, function, _args}, %Error{} = error) do
+    Logger.error("cast to #{module}.#{function} failed: " <> Exception.message(error))
+  end
+
+  @spec map(Enumerable.t(), Message.t(), Options.t(), t()) :: Enumerable.t()
+  def map(enumerable, {:call, module, function, []}, options, fanout) do
+    call = fn element ->
+      Request.run({:call, module, function, args(fanout.args, element)}, options)
+    end
+
+    Stream.resource(
+      fn -> concurrency(fanout, options) end,
+      fn
+        :done ->
+          {:halt, :done}
+
+        concurrency ->
+          settings = [
+            max_concurrency: concurrency,
+            ordered: fanout.ordered,
+            # Each request has its own.
+            timeout: :infinity
+          ]
+
+          {enumerable |> Task.async_stream(call, settings) |> Stream.map(&result(&1, fanout)),
+           :done}
+      end,
+      fn _done -> :ok end
+    )
+  end
+
+  defp args(nil, element), do: [element]
+  defp args(fun, element), do: fun.(element)
+
+  # Asked when the stream is run, for a pool may be scaled.
+  defp concurrency(%{max_concurrency: nil}, options) do
+    case Configured.fetch(options.pool) do
+      {:ok, handle} -> 2 * max(Slots.count(handle), handle.options.workers)
+      {:error, error} -> raise error
+    end
+  end
+
+  defp concurrency(%{max_concurrency: n}, _options), do: n
+
+  defp result({:ok, {:error, error}}, %{on_error: :raise}), do: raise(error)
+  defp result({:ok, result}, _fanout), do: result
+end

@@ -1,0 +1,81 @@
+defmodule ErlangPython.Request.Message do
+  @moduledoc false
+  # A request as the bytes of one ZMTP message (pure). Made in the caller's process, so
+  # that encoding is as parallel as the callers are.
+
+  alias ErlangPython.{Error, MessagePack, Protocol}
+  alias ErlangPython.MessagePack.EncodeError
+  alias ErlangPython.Request.Options
+  alias ErlangPython.ZMTP.Frame
+
+  require Protocol
+
+  @head_size 9
+
+  @type t ::
+          {:call, module :: String.t(), function :: String.t(), args :: list()}
+          | {:eval | :exec | :run, code :: String.t(), bindings :: %{String.t() => term()} | nil}
+
+  @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer()) ::
+          {:ok, iodata()} | {:error, Error.t()}
+  def encode(request, id, options, max_size) do
+    {type, body} = layout(request, options)
+
+    with {:ok, packed, buffers} <- pack(request, body, options.face),
+         :ok <- check_size(packed, buffers, max_size) do
+      head = Protocol.mark_buffers([Protocol.head(type, id) | packed], buffers)
+      {:ok, Frame.encode_message([head | buffers])}
+    end
+  end
+
+  defp layout({:call, module, function, args}, options),
+    do: {Protocol.type(:call), [module, function, args, options.kwargs, face(options.face)]}
+
+  defp layout({kind, code, bindings}, options),
+    do: {number(kind), [code, bindings, options.file, options.line, face(options.face)]}
+
+  defp number(:eval), do: Protocol.type(:eval)
+  defp number(:exec), do: Protocol.type(:exec)
+  defp number(:run), do: Protocol.type(:run)
+
+  defp face(:elixir), do: 0
+  defp face(:erlang), do: 1
+
+  defp pack(request, body, face) do
+    with {:error, error} <- MessagePack.encode(body, face) do
+      path = path(request, error.path)
+
+      {:error,
+       %Error{
+         kind: :encode,
+         message: "#{path}: #{Exception.message(%{error | path: []})}",
+         executed: :no,
+         details: %{path: path}
+       }}
+    end
+  end
+
+  # The body's own parts have names; what stands in them is shown as Python would index it.
+  defp path({:call, _module, _function, _args}, [2 | steps]), do: named("args", steps)
+  defp path({:call, _module, _function, _args}, [3 | steps]), do: named("kwargs", steps)
+  defp path({_kind, _code, _bindings}, [1 | steps]), do: named("bindings", steps)
+  defp path(_request, steps), do: named("the request", steps)
+
+  defp named(name, steps), do: name <> EncodeError.format_path(steps)
+
+  defp check_size(packed, buffers, limit) do
+    case @head_size + IO.iodata_length([packed | buffers]) do
+      size when size <= limit ->
+        :ok
+
+      size ->
+        {:error,
+         %Error{
+           kind: :too_large,
+           message: "the request has #{size} bytes, the pool's :max_message_size is #{limit}",
+           executed: :no,
+           details: %{size: size, limit: limit}
+         }}
+    end
+  end
+end

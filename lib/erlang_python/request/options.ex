@@ -1,0 +1,76 @@
+defmodule ErlangPython.Request.Options do
+  @moduledoc false
+  # The options of one request, checked. `ErlangPython` documents them.
+
+  alias ErlangPython.Pool.Configured
+
+  @default_timeout 30_000
+
+  defstruct pool: nil, timeout: @default_timeout, kwargs: nil, file: nil, line: 1, face: :elixir
+
+  @type face :: :elixir | :erlang
+  @type t :: %__MODULE__{
+          pool: atom(),
+          timeout: timeout(),
+          kwargs: %{String.t() => term()} | nil,
+          file: String.t() | nil,
+          line: pos_integer(),
+          face: face()
+        }
+
+  @spec new!(keyword(), [atom()]) :: t()
+  def new!([], _known), do: %__MODULE__{pool: Configured.default()}
+
+  def new!(options, known) when is_list(options) do
+    Enum.reduce(options, %__MODULE__{pool: Configured.default()}, fn
+      {key, value}, acc ->
+        if key in known, do: Map.put(acc, key, check(key, value)), else: unknown!(key, known)
+
+      other, _acc ->
+        bad("options", "a keyword list", other)
+    end)
+  end
+
+  def new!(options, _known), do: bad("options", "a keyword list", options)
+
+  defp check(:pool, name) when is_atom(name) and not is_nil(name), do: name
+  defp check(:pool, value), do: bad(:pool, "the name of a pool", value)
+
+  defp check(:timeout, :infinity), do: :infinity
+  defp check(:timeout, ms) when is_integer(ms) and ms > 0, do: ms
+  defp check(:timeout, value), do: bad(:timeout, "a positive integer (ms) or :infinity", value)
+
+  defp check(:kwargs, value), do: named!(:kwargs, value)
+
+  defp check(:file, file) when is_binary(file), do: file
+  defp check(:file, value), do: bad(:file, "a string", value)
+
+  defp check(:line, line) when is_integer(line) and line > 0, do: line
+  defp check(:line, value), do: bad(:line, "a positive integer", value)
+
+  @doc "A map or keyword list of Python names and their values, as a map with strings; nil if empty."
+  @spec named!(atom(), term()) :: %{String.t() => term()} | nil
+  def named!(_what, empty) when empty == [] or empty == %{}, do: nil
+
+  def named!(what, names) when is_list(names) or (is_map(names) and not is_struct(names)) do
+    Map.new(names, fn
+      {name, value} when is_atom(name) -> {Atom.to_string(name), value}
+      {name, value} when is_binary(name) -> {name, value}
+      other -> bad(what, "a map or keyword list with names as keys", other)
+    end)
+  end
+
+  def named!(what, value), do: bad(what, "a map or keyword list", value)
+
+  @spec unknown!(term(), [atom()]) :: no_return()
+  defp unknown!(key, known) do
+    raise ArgumentError, "unknown option #{inspect(key)}, the known ones are #{inspect(known)}"
+  end
+
+  @spec bad(atom() | String.t(), String.t(), term()) :: no_return()
+  defp bad(what, expected, value) when is_atom(what), do: bad(inspect(what), expected, value)
+
+  defp bad(what, expected, value) do
+    raise ArgumentError, "expected #{what} to be #{expected}, got: #{inspect(value)}"
+  end
+end

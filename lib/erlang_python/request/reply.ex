@@ -1,0 +1,92 @@
+defmodule ErlangPython.Request.Reply do
+  @moduledoc false
+  # What a request's end says (pure): a worker's frames, or an error of the pool, as `{:ok, term}` or
+  # `{:error, error}`.
+
+  alias ErlangPython.{Error, MessagePack, Protocol}
+  alias ErlangPython.MessagePack.RemoteException
+
+  require Protocol
+
+  @spec read([binary()] | Error.t(), :elixir | :erlang) :: {:ok, term()} | {:error, Error.t()}
+  def read(%Error{} = error, _face), do: {:error, error}
+
+  def read([<<_buffers::1, type::7, _id::64, body::binary>> | buffers], face) do
+    case type do
+      Protocol.type(:result) -> result(MessagePack.decode(body, buffers, face))
+      Protocol.type(:error) -> {:error, error(MessagePack.decode(body))}
+      Protocol.type(:cancelled) -> {:error, cancelled()}
+    end
+  end
+
+  @doc "The exception in a body that holds nothing else (`FAILED`)."
+  @spec exception(binary()) :: {:ok, Error.t()} | {:error, Exception.t()}
+  def exception(body) do
+    case MessagePack.decode(body) do
+      {:ok, %RemoteException{} = exception} -> {:ok, python(exception)}
+      {:ok, _other} -> {:error, protocol("FAILED without an exception")}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  defp result({:ok, _term} = ok), do: ok
+
+  defp result({:error, error}) do
+    {:error,
+     %Error{
+       kind: :decode,
+       message: "the result could not be decoded: " <> Exception.message(error),
+       executed: :yes
+     }}
+  end
+
+  defp error({:ok, ["python", %RemoteException{} = exception]}), do: python(exception)
+
+  defp error({:ok, ["encode", [message, path]]}) do
+    %Error{kind: :encode, message: message, executed: :yes, details: %{path: path}}
+  end
+
+  defp error({:ok, ["decode", [message]]}) do
+    %Error{
+      kind: :decode,
+      message: "Python could not decode the request: " <> message,
+      executed: :no
+    }
+  end
+
+  defp error({:ok, ["too_large", [size, limit]]}) do
+    %Error{
+      kind: :too_large,
+      message: "the result has #{size} bytes, the pool's :max_message_size is #{limit}",
+      executed: :yes,
+      details: %{size: size, limit: limit}
+    }
+  end
+
+  defp error({:ok, ["protocol", [message]]}), do: protocol(message)
+  defp error(_undecodable), do: protocol("an ERROR that can't be decoded")
+
+  defp protocol(message) do
+    %Error{
+      kind: :protocol,
+      message: "the wire protocol was broken: " <> message,
+      executed: :maybe
+    }
+  end
+
+  defp cancelled,
+    do: %Error{kind: :cancelled, message: "the request was stopped", executed: :maybe}
+
+  defp python(%RemoteException{} = exception) do
+    %Error{
+      kind: :python,
+      type: exception.type,
+      message: exception.message,
+      traceback: exception.frames,
+      cause: exception.cause && python(exception.cause),
+      notes: exception.notes,
+      executed: :yes,
+      details: %{formatted: exception.formatted, relation: exception.relation}
+    }
+  end
+end

@@ -1,0 +1,511 @@
+defmodule ErlangPython.Worker do
+  @moduledoc false
+  # One Python process: its port, its two connections and its health, from start to end.
+  #
+  #     launching ── HELLO, both channels attached ──▶ setup ── READY ──▶ ready ──▶ draining ──▶ stopping
+  #
+  # Any end of the OS process, of a connection or of patience ends this process, with a reason that
+  # says how; the pool's manager then settles the requests that were left (`Pool.Manager`). It ends only when
+  # the OS process and both readers have, so that results which had arrived are
+  # delivered and never counted as lost.
+
+  use GenServer, restart: :temporary
+
+  alias ErlangPython.{Env, Error, MessagePack, Protocol}
+  alias ErlangPython.Pool.{Directory, Dispatcher, Handle, Pending, Slots}
+  alias ErlangPython.Request.Reply
+  alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Running}
+  alias ErlangPython.ZMTP.Frame
+
+  require Logger
+  require Protocol
+
+  # How long one half of an end (process, sockets) may lag behind the other. A child that Python
+  # forked can hold the sockets open.
+  @closing_ms 100
+  @drain_poll_ms 5
+  @memory_poll_ms 1_000
+
+  @exit_no_runtime 78
+
+  @type start :: {Handle.t(), Slots.slot(), generation :: pos_integer()}
+  @type channel :: :main | :control | :unknown
+
+  @typedoc "The reasons with which a worker's process ends, other than by a crash of its own."
+  @type reason ::
+          {:shutdown, {:start_failed, Error.t()}}
+          | {:shutdown, {:exited, Exit.t(), Running.id()}}
+          | {:shutdown, :drained}
+
+  @spec start_link(start()) :: GenServer.on_start()
+  def start_link(start), do: GenServer.start_link(__MODULE__, start)
+
+  @doc "Called by the reader of a new connection that proved this worker's token."
+  @spec attach(pid(), channel(), writer :: pid(), os_pid :: pos_integer() | nil) ::
+          {:ok, Slots.slot(), pos_integer()} | {:error, String.t()}
+  def attach(worker, channel, writer, os_pid) do
+    GenServer.call(worker, {:attach, channel, writer, os_pid})
+  catch
+    :exit, _reason -> {:error, "its worker has ended"}
+  end
+
+  @doc "Lets the worker end what it has, then ends it. It must get no new requests: its window is 0."
+  @spec drain(pid()) :: :ok
+  def drain(worker), do: GenServer.cast(worker, :drain)
+
+  @doc "What the worker says of itself (`PONG`), nil if it can't answer in time."
+  @spec ping(pid(), timeout()) :: %{String.t() => term()} | nil
+  def ping(worker, timeout) do
+    GenServer.call(worker, :ping, timeout)
+  catch
+    :exit, _reason -> nil
+  end
+
+  @impl true
+  def init({handle, slot, generation}) do
+    Process.flag(:trap_exit, true)
+
+    state = %{
+      handle: handle,
+      slot: slot,
+      generation: generation,
+      name: "#{handle.name}-#{slot}",
+      phase: :launching,
+      executable: nil,
+      port: nil,
+      os_pid: nil,
+      token: nil,
+      running: nil,
+      writers: %{},
+      readers: %{},
+      hello: nil,
+      output: Output.new(),
+      start_timer: nil,
+      cancels: %{},
+      rebalancing: MapSet.new(),
+      pings: Pings.new(),
+      # How it ended, as far as it is known.
+      status: nil,
+      cause: nil,
+      failed: nil
+    }
+
+    {:ok, state, {:continue, :launch}}
+  end
+
+  # --- start
+
+  @impl true
+  def handle_continue(:launch, state), do: launch(start_timer(state))
+
+  def handle_continue(:setup, %{phase: :launching, hello: %{}} = state) do
+    if both?(state.writers) do
+      # Nobody else may prove this token any more.
+      Directory.delete_token(state.handle, state.token)
+      tell(state, :main, Protocol.type(:setup), 0, setup(state))
+      {:noreply, %{state | phase: :setup}}
+    else
+      {:noreply, state}
+    end
+  end
+
+  def handle_continue(:setup, state), do: {:noreply, state}
+
+  defp start_timer(%{handle: %{options: %{start_timeout: :infinity}}} = state), do: state
+
+  defp start_timer(%{handle: %{options: %{start_timeout: ms}}} = state),
+    do: %{state | start_timer: Process.send_after(self(), :start_timeout, ms)}
+
+  defp launch(%{handle: %{options: options} = handle} = state) do
+    token = 16 |> :crypto.strong_rand_bytes() |> Base.encode16(case: :lower)
+    Directory.put_token(handle, token, self())
+
+    with {:ok, executable} <- Env.Interpreter.find(python: options.python, venv: options.venv),
+         running = Running.create(Directory.folder(handle), token),
+         state = %{state | executable: executable, token: token, running: running},
+         {:ok, port, os_pid} <- OSProcess.open(executable, variables(state), options) do
+      {:noreply, %{state | port: port, os_pid: os_pid}}
+    else
+      {:error, error} -> stop_failed(%{state | token: token}, error)
+    end
+  end
+
+  defp variables(state) do
+    %{
+      "ERLANG_PYTHON_ENDPOINT" => Directory.endpoint(state.handle),
+      "ERLANG_PYTHON_TOKEN" => state.token,
+      "ERLANG_PYTHON_RUNNING" => state.running,
+      "ERLANG_PYTHON_RUNTIME" => Env.Runtime.root()
+    }
+  end
+
+  defp setup(%{handle: %{options: options}} = state) do
+    %{
+      "paths" => options.paths,
+      "preload" => Enum.map(options.preload, fn {kind, text} -> [Atom.to_string(kind), text] end),
+      "max_message_size" => options.max_message_size,
+      "worker" => state.name
+    }
+  end
+
+  defp provision(state) do
+    forget_launch(state)
+
+    case Env.Runtime.provision(state.executable) do
+      :ok -> launch(%{state | output: Output.new()})
+      {:error, error} -> stop_failed(state, error)
+    end
+  end
+
+  # --- connections
+
+  @impl true
+  def handle_call({:attach, channel, writer, os_pid}, {reader, _tag}, state) do
+    case check_attach(state, channel, os_pid) do
+      :ok ->
+        state = put_in(state.readers[Process.monitor(reader)], reader)
+        state = put_in(state.writers[channel], writer)
+        {:reply, {:ok, state.slot, state.generation}, state, {:continue, :setup}}
+
+      {:error, reason} ->
+        {:reply, {:error, reason}, state}
+    end
+  end
+
+  def handle_call(:ping, from, %{phase: phase} = state) when phase in [:ready, :draining],
+    do: {:noreply, send_ping(state, from)}
+
+  def handle_call(:ping, _from, state), do: {:reply, nil, state}
+
+  defp check_attach(state, channel, os_pid) do
+    cond do
+      channel == :unknown -> {:error, "there is no such channel"}
+      is_map_key(state.writers, channel) -> {:error, "this channel is taken"}
+      os_pid not in [nil, state.os_pid] -> {:error, "OS process #{os_pid} is not the worker"}
+      true -> :ok
+    end
+  end
+
+  defp both?(writers), do: is_map_key(writers, :main) and is_map_key(writers, :control)
+
+  defp tell(state, channel, type, id, body \\ :none) do
+    head = [Protocol.head(type, id) | pack(body)]
+    send(state.writers[channel], {:tx, Frame.encode_message([head])})
+  end
+
+  defp pack(:none), do: []
+
+  defp pack(body) do
+    {:ok, bytes, []} = MessagePack.encode(body)
+    bytes
+  end
+
+  @impl true
+  def handle_cast(:drain, state), do: drained(%{state | phase: :draining})
+
+  @impl true
+  def handle_info({:message, channel, [head | _buffers]}, state) do
+    case Protocol.split_head(head) do
+      {type, id, body} -> message({channel, type}, id, body, state)
+      :error -> broke_protocol(state)
+    end
+  end
+
+  def handle_info({port, {:data, bytes}}, %{port: port} = state) do
+    {lines, output} = Output.add(state.output, bytes)
+    if state.handle.options.stdout == :logger, do: Enum.each(lines, &log(state, &1))
+    {:noreply, %{state | output: output}}
+  end
+
+  def handle_info(
+        {port, {:exit_status, @exit_no_runtime}},
+        %{port: port, phase: :launching} = state
+      ),
+      do: provision(%{state | port: nil})
+
+  def handle_info({port, {:exit_status, status}}, %{port: port} = state) do
+    # What it had started, and left behind, goes with it; an orderly end has no need.
+    unless status == 0 and state.phase == :stopping, do: OSProcess.signal(state.os_pid, :kill)
+    over(%{state | port: nil, status: status})
+  end
+
+  def handle_info({port, _late}, state) when is_port(port), do: {:noreply, state}
+  def handle_info({:EXIT, port, _reason}, state) when is_port(port), do: {:noreply, state}
+  def handle_info({:EXIT, _parent, reason}, state), do: {:stop, reason, state}
+
+  def handle_info({:DOWN, ref, :process, _reader, _reason}, state),
+    do: over(%{state | readers: Map.delete(state.readers, ref)})
+
+  def handle_info({:cancel, id}, state), do: {:noreply, cancel(state, id)}
+
+  def handle_info({:rebalance, id}, state), do: {:noreply, rebalance(state, id)}
+
+  def handle_info({:grace, id}, state) do
+    still_wanted? = is_map_key(state.cancels, id)
+    state = %{state | cancels: Map.delete(state.cancels, id)}
+
+    if still_wanted? and Pending.member?(state.handle, id),
+      do: kill(state, "did not stop within #{state.handle.options.grace} ms of being told to"),
+      else: {:noreply, state}
+  end
+
+  def handle_info({:retire, why}, %{phase: :ready} = state) do
+    Directory.notify(state.handle, :manager, {:retire, state.slot, state.generation, why})
+    {:noreply, state}
+  end
+
+  def handle_info(:start_timeout, %{phase: phase} = state) when phase in [:launching, :setup],
+    do: kill(state, "was not ready within #{state.handle.options.start_timeout} ms")
+
+  def handle_info(:heartbeat, %{phase: :ready} = state), do: heartbeat(state)
+
+  def handle_info(:poll_memory, %{phase: :ready} = state),
+    do: {:noreply, send_ping(state, :memory)}
+
+  def handle_info(:drained?, state), do: drained(state)
+  def handle_info(:stop_timeout, state), do: kill(state, "did not shut down in time")
+  def handle_info(:closing_timeout, state), do: close(state)
+
+  # Timers that outlived their phase.
+  def handle_info(late, state) when late in [:start_timeout, :heartbeat, :poll_memory],
+    do: {:noreply, state}
+
+  def handle_info({:retire, _why}, state), do: {:noreply, state}
+
+  # --- what the worker says
+
+  defp message({:main, Protocol.type(:hello)}, 0, body, %{phase: :launching} = state) do
+    version = Protocol.version()
+
+    case MessagePack.decode(body) do
+      {:ok, %{"protocol" => ^version} = hello} ->
+        {:noreply, %{state | hello: hello}, {:continue, :setup}}
+
+      _other ->
+        kill(state, "does not speak version #{version} of the wire protocol", :protocol)
+    end
+  end
+
+  defp message({:main, Protocol.type(:ready)}, 0, _body, %{phase: :setup} = state) do
+    cancel_timer(state.start_timer)
+    if state.handle.options.heartbeat, do: send(self(), :heartbeat)
+    if state.handle.options.max_memory != :infinity, do: send(self(), :poll_memory)
+
+    ready = %{
+      slot: state.slot,
+      generation: state.generation,
+      worker: self(),
+      writer: state.writers.main,
+      os_pid: state.os_pid,
+      hello: state.hello
+    }
+
+    Directory.notify(state.handle, :manager, {:ready, ready})
+    {:noreply, %{state | phase: :ready}}
+  end
+
+  # Its exit follows.
+  defp message({:main, Protocol.type(:failed)}, 0, body, %{phase: :setup} = state),
+    do: {:noreply, %{state | failed: body}}
+
+  defp message({:control, Protocol.type(:cancel_ack)}, id, body, state) do
+    state = %{state | rebalancing: MapSet.delete(state.rebalancing, id)}
+
+    case MessagePack.decode(body) do
+      {:ok, "revoked"} -> {:noreply, revoked(state, id)}
+      # Its end comes on the main channel, or has come.
+      {:ok, said} when said in ["running", "done"] -> {:noreply, state}
+      _other -> broke_protocol(state)
+    end
+  end
+
+  defp message({:control, Protocol.type(:pong)}, id, body, state) do
+    case MessagePack.decode(body) do
+      {:ok, %{"rss" => _bytes} = pong} -> {:noreply, pong(state, id, pong)}
+      _other -> broke_protocol(state)
+    end
+  end
+
+  defp message(_unexpected, _id, _body, state), do: broke_protocol(state)
+
+  defp broke_protocol(state), do: kill(state, "broke the wire protocol", :protocol)
+
+  defp log(state, line) do
+    Logger.info(line, pool: state.handle.name, worker: state.name, os_pid: state.os_pid)
+  end
+
+  # --- cancelling
+
+  defp cancel(%{phase: phase} = state, id) when phase in [:ready, :draining] do
+    tell(state, :control, Protocol.type(:cancel), id, true)
+    timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
+    put_in(state.cancels[id], timer)
+  end
+
+  defp cancel(state, _id), do: state
+
+  # The request in front of it takes longer than the window was made for. Asked once at a
+  # time: each "revoked" takes back one frame that was sent.
+  defp rebalance(%{phase: phase} = state, id) when phase in [:ready, :draining] do
+    if MapSet.member?(state.rebalancing, id) do
+      state
+    else
+      Slots.shrink_window(state.handle, state.slot)
+      tell(state, :control, Protocol.type(:cancel), id, false)
+      %{state | rebalancing: MapSet.put(state.rebalancing, id)}
+    end
+  end
+
+  defp rebalance(state, _id), do: state
+
+  # The worker will never run it: nobody waits for it any more, or another worker may.
+  defp revoked(%{handle: handle, slot: slot} = state, id) do
+    case Pending.lookup(handle, id) do
+      {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
+        Pending.discard(handle, id)
+        Directory.notify(handle, :dispatcher, {:free, slot})
+
+      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
+        if Pending.unassign(handle, id, slot, generation), do: Dispatcher.requeue(handle, [id])
+
+      _ended ->
+        :ok
+    end
+
+    {timer, cancels} = Map.pop(state.cancels, id)
+    cancel_timer(timer)
+    %{state | cancels: cancels}
+  end
+
+  # --- health
+
+  defp send_ping(state, asker) do
+    {id, pings} = Pings.add(state.pings, asker)
+    tell(state, :control, Protocol.type(:ping), id)
+    %{state | pings: pings}
+  end
+
+  defp pong(state, id, pong) do
+    {asker, pings} = Pings.take(state.pings, id)
+
+    case asker do
+      :memory -> check_memory(state, pong["rss"])
+      {_pid, _tag} -> GenServer.reply(asker, pong)
+      _heartbeat_or_unknown -> :ok
+    end
+
+    %{state | pings: pings}
+  end
+
+  defp check_memory(%{handle: %{options: %{max_memory: max}}}, rss) do
+    if rss > max, do: send(self(), {:retire, "uses #{rss} bytes of memory, its limit is #{max}"})
+    Process.send_after(self(), :poll_memory, @memory_poll_ms)
+  end
+
+  # Each must be answered by the time of the next.
+  defp heartbeat(%{handle: %{options: %{heartbeat: interval}}} = state) do
+    if Pings.waiting?(state.pings, :heartbeat) do
+      kill(state, "did not answer a heartbeat within #{interval} ms")
+    else
+      Process.send_after(self(), :heartbeat, interval)
+      {:noreply, send_ping(state, :heartbeat)}
+    end
+  end
+
+  # --- ends
+
+  defp drained(%{phase: :draining} = state) do
+    if Slots.in_flight(state.handle, state.slot) == 0 do
+      tell(state, :control, Protocol.type(:shutdown), 0)
+      Process.send_after(self(), :stop_timeout, state.handle.options.grace)
+      {:noreply, %{state | phase: :stopping}}
+    else
+      Process.send_after(self(), :drained?, @drain_poll_ms)
+      {:noreply, state}
+    end
+  end
+
+  defp drained(state), do: {:noreply, state}
+
+  # The first cause counts. Its exit status and the ends of its connections follow.
+  defp kill(state, did, kind \\ :worker_exit) do
+    OSProcess.signal(state.os_pid, :kill)
+    {:noreply, %{state | cause: state.cause || {kind, did}}}
+  end
+
+  # Called whenever a part of it has ended.
+  defp over(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
+
+  defp over(state) do
+    Process.send_after(self(), :closing_timeout, @closing_ms)
+    {:noreply, state}
+  end
+
+  defp close(%{port: nil} = state) do
+    close_connections(state)
+    {:noreply, state}
+  end
+
+  defp close(state), do: kill(state, "closed a connection")
+
+  defp close_connections(state),
+    do: Enum.each(state.readers, fn {_ref, reader} -> Process.exit(reader, :kill) end)
+
+  defp stop(%{phase: :stopping, status: 0} = state), do: {:stop, {:shutdown, :drained}, state}
+
+  defp stop(%{phase: phase} = state) when phase in [:launching, :setup],
+    do: stop_failed(state, start_error(state))
+
+  defp stop(state),
+    do: {:stop, {:shutdown, {:exited, exit_info(state), Running.read(state.running)}}, state}
+
+  defp stop_failed(state, error), do: {:stop, {:shutdown, {:start_failed, error}}, state}
+
+  defp start_error(%{failed: nil} = state), do: Exit.not_started(exit_info(state))
+
+  defp start_error(%{failed: body} = state) do
+    case Reply.exception(body) do
+      {:ok, exception} -> Exit.not_set_up(exit_info(state), exception)
+      {:error, _undecodable} -> Exit.not_started(exit_info(state))
+    end
+  end
+
+  defp exit_info(state) do
+    %{
+      status: state.status,
+      cause: state.cause,
+      os_pid: state.os_pid,
+      output: Output.last(state.output)
+    }
+  end
+
+  @impl true
+  def terminate(_reason, state) do
+    if state.port, do: end_process(state)
+    close_connections(state)
+    forget_launch(state)
+  end
+
+  # The supervisor ends this process: Python may run its `atexit`, within its grace.
+  defp end_process(%{port: port} = state) do
+    if state.phase in [:ready, :draining, :stopping] do
+      tell(state, :control, Protocol.type(:shutdown), 0)
+
+      receive do
+        {^port, {:exit_status, _status}} -> :ok
+      after
+        state.handle.options.grace -> :ok
+      end
+    end
+
+    OSProcess.signal(state.os_pid, :kill)
+  end
+
+  defp forget_launch(state) do
+    if state.token, do: Directory.delete_token(state.handle, state.token)
+    if state.running, do: Running.delete(state.running)
+  end
+
+  defp cancel_timer(nil), do: :ok
+  defp cancel_timer(timer), do: Process.cancel_timer(timer)
+end

@@ -1,0 +1,125 @@
+defmodule ErlangPython.Worker.Channel do
+  @moduledoc false
+  # What the reader of a worker's connection does with its messages. Results go from here to
+  # their callers; all else goes to the worker's process.
+
+  @behaviour ErlangPython.ZMTP.Handler
+
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Slots, Window}
+  alias ErlangPython.{Protocol, Worker}
+
+  require Protocol
+
+  @control "/control"
+
+  @impl true
+  def init(peer, writer, %Handle{} = handle) do
+    {token, channel} = channel(peer.routing_id)
+
+    with worker when is_pid(worker) <- Directory.token_owner(handle, token),
+         {:ok, slot, generation} <- Worker.attach(worker, channel, writer, peer.os_pid) do
+      Process.monitor(worker)
+
+      {:ok,
+       %{
+         handle: handle,
+         channel: channel,
+         worker: worker,
+         slot: slot,
+         generation: generation,
+         window: Window.new(handle.options.window)
+       }}
+    else
+      nil -> {:reject, "no worker was started with this token"}
+      {:error, reason} -> {:reject, reason}
+    end
+  end
+
+  @spec control_id(binary()) :: binary()
+  def control_id(token), do: token <> @control
+
+  defp channel(<<token::binary-size(32)>>), do: {token, :main}
+  defp channel(<<token::binary-size(32), @control>>), do: {token, :control}
+  defp channel(other), do: {other, :unknown}
+
+  @impl true
+  def handle_messages(messages, %{channel: :main} = state), do: answer(messages, state, 0, nil)
+
+  def handle_messages(messages, state) do
+    Enum.each(messages, &send(state.worker, {:message, state.channel, &1}))
+    {:ok, state}
+  end
+
+  # The hot path. `count` results of this packet have been given to their callers, of
+  # which the first was sent at `sent_at`; the slot is released for all of them at once.
+  defp answer(
+         [[<<_buffers::1, type::7, id::64, _::binary>> | _] = message | rest],
+         state,
+         count,
+         sent_at
+       )
+       when type in [Protocol.type(:result), Protocol.type(:error), Protocol.type(:cancelled)] do
+    slot = state.slot
+
+    case Pending.take(state.handle, id) do
+      {_id, dest, tag, _caller, ^slot, _generation, sent, _wire} ->
+        Pending.answer(dest, tag, message)
+        answer(rest, state, count + 1, sent_at || sent)
+
+      # It had been taken from this worker, which answers all the same.
+      {_id, dest, tag, _caller, other_slot, _generation, _sent, _wire} ->
+        Pending.answer(dest, tag, message)
+        if other_slot > 0, do: free(state.handle, other_slot, 1)
+        answer(rest, state, count, sent_at)
+
+      # Its end came before.
+      nil ->
+        answer(rest, state, count, sent_at)
+    end
+  end
+
+  defp answer([message | rest], state, count, sent_at) do
+    state = ended(state, count, sent_at)
+    send(state.worker, {:message, :main, message})
+    answer(rest, state, 0, nil)
+  end
+
+  defp answer([], state, count, sent_at), do: {:ok, ended(state, count, sent_at)}
+
+  defp ended(state, 0, _sent_at), do: state
+
+  defp ended(%{handle: handle, slot: slot} = state, count, sent_at) do
+    now = System.monotonic_time(:microsecond)
+    Slots.put_last_end(handle, slot, now)
+    window = Window.observe(state.window, count, sent_at, now)
+    adapt(handle, slot, Slots.window(handle, slot), Window.size(window))
+    free(handle, slot, count)
+    retire(state, Slots.add_served(handle, slot, count))
+    %{state | window: window}
+  end
+
+  defp free(handle, slot, count) do
+    Slots.release(handle, slot, count)
+    if Slots.queued(handle) > 0, do: Directory.notify(handle, :dispatcher, {:free, slot})
+  end
+
+  defp adapt(_handle, _slot, size, size), do: :ok
+  # Closed: the worker drains.
+  defp adapt(_handle, _slot, 0, _size), do: :ok
+  defp adapt(handle, slot, old, new), do: Slots.adapt_window(handle, slot, old, new)
+
+  defp retire(%{handle: %{options: %{max_requests: max}}} = state, served) when served >= max do
+    send(state.worker, {:retire, "served #{served} requests"})
+  end
+
+  defp retire(_state, _served), do: :ok
+
+  @impl true
+  def handle_info({:DOWN, _ref, :process, worker, _reason}, %{worker: worker}),
+    do: {:close, :worker_down}
+
+  def handle_info(_message, state), do: {:ok, state}
+
+  @impl true
+  def handle_close(_reason, _state), do: :ok
+end

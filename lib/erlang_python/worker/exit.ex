@@ -1,0 +1,111 @@
+defmodule ErlangPython.Worker.Exit do
+  @moduledoc false
+  # Why a worker ended, and what its request's caller is told (pure).
+
+  alias ErlangPython.Error
+
+  @typedoc """
+  What is known: the port's exit status (nil if it was never seen), why the pool killed
+  the worker itself (nil if it did not), and the last lines that Python printed.
+  """
+  @type t :: %{
+          status: non_neg_integer() | nil,
+          cause: nil | cause(),
+          os_pid: pos_integer() | nil,
+          output: [String.t()]
+        }
+
+  @type cause :: {:worker_exit | :protocol, did :: String.t()}
+
+  # Signals whose numbers are the same on Linux and macOS, but for SIGBUS and SIGSYS.
+  @signals %{
+    1 => "SIGHUP",
+    2 => "SIGINT",
+    3 => "SIGQUIT",
+    4 => "SIGILL",
+    5 => "SIGTRAP",
+    6 => "SIGABRT",
+    7 => "SIGBUS",
+    8 => "SIGFPE",
+    9 => "SIGKILL",
+    11 => "SIGSEGV",
+    13 => "SIGPIPE",
+    14 => "SIGALRM",
+    15 => "SIGTERM",
+    24 => "SIGXCPU"
+  }
+
+  @doc "The end of the request that the worker was running."
+  @spec lost(t()) :: Error.t()
+  def lost(exit) do
+    %Error{
+      kind: kind(exit),
+      message: "the Python worker #{who(exit)}#{how(exit)} while it ran this request",
+      executed: :maybe,
+      details: details(exit)
+    }
+  end
+
+  @doc "The worker ended, or was stopped, before it was ready."
+  @spec not_started(t()) :: Error.t()
+  def not_started(exit) do
+    %Error{
+      kind: :no_workers,
+      message:
+        "a Python worker could not start: it #{how(exit)} before it was ready" <> quoted(exit),
+      executed: :no,
+      details: details(exit)
+    }
+  end
+
+  @doc "The worker's setup raised `exception`."
+  @spec not_set_up(t(), Error.t()) :: Error.t()
+  def not_set_up(exit, exception) do
+    %Error{
+      kind: :no_workers,
+      message:
+        "a Python worker could not be set up (:paths, :preload): " <>
+          "#{exception.type}: #{exception.message}",
+      cause: exception,
+      executed: :no,
+      details: details(exit)
+    }
+  end
+
+  @doc """
+  A port's exit status as `{:status, n}` or `{:signal, n}`. The runtime adds 128 to a signal's number, as shells do, so
+  `os._exit(139)` can't be told from a segmentation fault.
+  """
+  @spec decode(non_neg_integer()) :: {:status | :signal, non_neg_integer()}
+  def decode(status) when status > 128 and is_map_key(@signals, status - 128),
+    do: {:signal, status - 128}
+
+  def decode(status), do: {:status, status}
+
+  defp kind(%{cause: {kind, _did}}), do: kind
+  defp kind(_exit), do: :worker_exit
+
+  defp who(%{os_pid: nil}), do: ""
+  defp who(%{os_pid: pid}), do: "(OS process #{pid}) "
+
+  defp how(%{cause: {_kind, did}}), do: "was killed because it " <> did
+  defp how(%{status: nil}), do: "ended"
+
+  defp how(%{status: status}) do
+    case decode(status) do
+      {:signal, 9} -> "was killed by signal 9 (SIGKILL: by hand, or out of memory)"
+      {:signal, n} -> "was killed by signal #{n} (#{@signals[n]})"
+      {:status, n} -> "exited with status #{n}"
+    end
+  end
+
+  defp details(exit) do
+    ended = if exit.status, do: Map.new([decode(exit.status)]), else: %{}
+    Map.put(ended, :output, exit.output)
+  end
+
+  defp quoted(%{output: []}), do: ""
+
+  defp quoted(%{output: lines}),
+    do: "; its last output:\n" <> Enum.map_join(lines, "\n", &("  " <> &1))
+end

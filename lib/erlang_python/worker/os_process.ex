@@ -1,0 +1,77 @@
+defmodule ErlangPython.Worker.OSProcess do
+  @moduledoc false
+  # A worker's OS process: started through a port, ended by signals to its process group.
+
+  alias ErlangPython.Env.Paths
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.Options
+
+  @doc """
+  Starts `python bootstrap.py` with the protocol's environment variables. The port belongs to the
+  calling process; closing it closes the worker's stdin, which ends the worker.
+  """
+  @spec open(Path.t(), %{String.t() => String.t()}, Options.t()) ::
+          {:ok, port(), os_pid :: non_neg_integer()} | {:error, Error.t()}
+  def open(executable, protocol, options) do
+    settings =
+      [
+        :binary,
+        :exit_status,
+        :use_stdio,
+        :stderr_to_stdout,
+        :hide,
+        args: [Paths.bootstrap()],
+        env: environment(options, protocol)
+      ] ++ if(options.cd, do: [cd: options.cd], else: [])
+
+    port = Port.open({:spawn_executable, executable}, settings)
+
+    case Port.info(port, :os_pid) do
+      {:os_pid, os_pid} -> {:ok, port, os_pid}
+      # It has ended already; its exit status is on the way.
+      nil -> {:ok, port, 0}
+    end
+  rescue
+    error in ErlangError -> {:error, not_executable(executable, error.original, options)}
+  end
+
+  defp not_executable(executable, reason, options) do
+    %Error{
+      kind: :environment,
+      message: "#{executable} can't be started: #{reason(reason, options)}",
+      executed: :no,
+      details: %{python: executable, output: []}
+    }
+  end
+
+  # The user's own variables first: the protocol's are not theirs to change.
+  defp environment(options, protocol) do
+    for {name, value} <- options.env ++ Enum.to_list(protocol) do
+      {String.to_charlist(name), if(value, do: String.to_charlist(value), else: false)}
+    end
+  end
+
+  defp reason(:enoent, %{cd: cd}) when is_binary(cd),
+    do: "not found, or the folder #{cd} is not there"
+
+  defp reason(posix, _options) when is_atom(posix), do: to_string(:file.format_error(posix))
+  defp reason(other, _options), do: inspect(other)
+
+  @doc """
+  Sends a signal to the process and to all of its group, children that Python started included.
+  A process that has ended is no error.
+  """
+  @spec signal(pos_integer(), :term | :kill) :: :ok
+  def signal(os_pid, name) when os_pid > 1 do
+    # The group exists from the moment that bootstrap.py makes it, so both are named.
+    flag = if name == :kill, do: "-KILL", else: "-TERM"
+    executable = System.find_executable("kill") || "/bin/kill"
+
+    {_output, _status} =
+      System.cmd(executable, [flag, "--", "-#{os_pid}", "#{os_pid}"], stderr_to_stdout: true)
+
+    :ok
+  end
+
+  def signal(_unknown, _name), do: :ok
+end

@@ -1,0 +1,59 @@
+defmodule ErlangPython.Worker.Output do
+  @moduledoc false
+  # What a worker writes to its stdout and stderr: split into lines, bounded, the last of them kept for
+  # the error that its end may need (pure).
+
+  # A line without an end is cut here, so that a worker that prints rubbish takes no memory.
+  @max_line 8_192
+  @kept 25
+
+  defstruct partial: "", last: :queue.new(), count: 0
+
+  @type t :: %__MODULE__{
+          partial: binary(),
+          last: :queue.queue(String.t()),
+          count: non_neg_integer()
+        }
+
+  @spec new() :: t()
+  def new, do: %__MODULE__{}
+
+  @doc "Takes bytes from the port and gives the lines they complete, as valid UTF-8."
+  @spec add(t(), binary()) :: {[String.t()], t()}
+  def add(output, bytes) do
+    {lines, partial} = split(output.partial <> bytes, [])
+    {lines, Enum.reduce(lines, %{output | partial: partial}, &keep/2)}
+  end
+
+  @doc "The last lines, an unfinished one included."
+  @spec last(t()) :: [String.t()]
+  def last(%{partial: ""} = output), do: :queue.to_list(output.last)
+  def last(output), do: :queue.to_list(keep(text(output.partial), output).last)
+
+  defp split(bytes, lines) do
+    case :binary.split(bytes, "\n") do
+      [line, rest] -> split(rest, [line |> String.trim_trailing("\r") |> text() | lines])
+      [partial] -> cut(partial, lines)
+    end
+  end
+
+  defp cut(<<line::binary-size(@max_line), rest::binary>>, lines),
+    do: cut(rest, [text(line) | lines])
+
+  defp cut(partial, lines), do: {Enum.reverse(lines), :binary.copy(partial)}
+
+  defp keep(line, %{count: @kept} = output),
+    do: %{output | last: :queue.in(line, :queue.drop(output.last))}
+
+  defp keep(line, output),
+    do: %{output | last: :queue.in(line, output.last), count: output.count + 1}
+
+  # Rubbish bytes would make Logger fail: they are shown as "?" marks of Unicode.
+  defp text(bytes) do
+    if String.valid?(bytes),
+      do: :binary.copy(bytes),
+      else: bytes |> String.chunk(:valid) |> Enum.map_join(&valid/1)
+  end
+
+  defp valid(chunk), do: if(String.valid?(chunk), do: chunk, else: "\uFFFD")
+end

@@ -1,0 +1,118 @@
+defmodule :py do
+  @moduledoc ~S"""
+  Python for Erlang: the names and shapes of the `erlang_python` 1.x API, over the same engine as
+  `ErlangPython`.
+
+      1> py:call(math, sqrt, [16]).
+      {ok, 4.0}
+      2> py:eval(<<"x * 2">>, #{x => 21}).
+      {ok, 42}
+      3> py:call(math, sqrt, [-1]).
+      {error, {'ValueError', "math domain error"}}
+
+  Names are atoms, binaries or charlists, code is a binary or a charlist, keyword arguments and variables are a
+  map or a proplist. A timeout is a positive integer (milliseconds) or `infinity`; the default is
+  30 000. Requests go to the pool `default`.
+
+  Every function gives `{ok, Term}` or `{error, Reason}`, `exec` gives a bare `ok`. Nothing raises for
+  a Python error. See `t:reason/0`.
+  """
+
+  alias ErlangPython.ErlangFace.{Answers, Calls}
+
+  @type name :: atom() | binary() | charlist()
+  @type code :: binary() | charlist()
+  @type args :: [term()]
+  @type names :: %{optional(name()) => term()} | [{name(), term()}]
+
+  @typedoc """
+  Why a request failed.
+
+    * `{Type, Message}`: Python raised. `Type` is the class name without its module, as an atom (as a binary once very
+      many different ones have been seen), `Message` a list of code points;
+    * `timeout`, `cancelled`;
+    * `{overloaded, Current, Max}`: the pool's queue or its limit is full;
+    * `no_workers_available`: no Python could be started;
+    * `{worker_down, Why}`: the Python process ended under the request;
+    * `context_lost`;
+    * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too large;
+    * `invalid_args`: the call itself makes no sense.
+  """
+  @type reason ::
+          {atom() | binary(), charlist()}
+          | :timeout
+          | :cancelled
+          | {:overloaded, non_neg_integer(), non_neg_integer()}
+          | :no_workers_available
+          | {:worker_down, binary()}
+          | :context_lost
+          | {:encode | :decode, binary()}
+          | :invalid_args
+
+  @type result :: {:ok, term()} | {:error, reason()}
+
+  @doc "Calls a function of a Python module."
+  @spec call(name(), name(), args()) :: result()
+  def call(module, function, args), do: Calls.call(module, function, args)
+
+  @doc "With keyword arguments."
+  @spec call(name(), name(), args(), names()) :: result()
+  def call(module, function, args, kwargs), do: Calls.call(module, function, args, kwargs)
+
+  @doc "With keyword arguments and a timeout."
+  @spec call(name(), name(), args(), names(), timeout()) :: result()
+  def call(module, function, args, kwargs, timeout),
+    do: Calls.call(module, function, args, kwargs, timeout)
+
+  @doc "Evaluates an expression."
+  @spec eval(code()) :: result()
+  def eval(code), do: Calls.eval(code)
+
+  @doc "With variables, seen by this evaluation only."
+  @spec eval(code(), names()) :: result()
+  def eval(code, locals), do: Calls.eval(code, locals)
+
+  @doc "With variables and a timeout."
+  @spec eval(code(), names(), timeout()) :: result()
+  def eval(code, locals, timeout), do: Calls.eval(code, locals, timeout)
+
+  @doc "Executes statements, in the namespace of the worker that takes them."
+  @spec exec(code()) :: :ok | {:error, reason()}
+  def exec(code), do: Calls.exec(code)
+
+  @doc "With a timeout."
+  @spec exec(code(), timeout()) :: :ok | {:error, reason()}
+  def exec(code, timeout), do: Calls.exec(code, timeout)
+
+  @doc "Calls a function and forgets; a failure is logged."
+  @spec cast(name(), name(), args()) :: :ok | {:error, :invalid_args}
+  def cast(module, function, args), do: Calls.cast(module, function, args)
+
+  @doc "With keyword arguments."
+  @spec cast(name(), name(), args(), names()) :: :ok | {:error, :invalid_args}
+  def cast(module, function, args, kwargs), do: Calls.cast(module, function, args, kwargs)
+
+  @doc "Starts a call; `await/1` fetches its result."
+  @spec call_async(name(), name(), args()) :: reference()
+  def call_async(module, function, args), do: Answers.start(module, function, args)
+
+  @doc "With keyword arguments."
+  @spec call_async(name(), name(), args(), names()) :: reference()
+  def call_async(module, function, args, kwargs),
+    do: Answers.start(module, function, args, kwargs)
+
+  @doc "Waits for the result of `call_async`, 30 seconds at most."
+  @spec await(reference()) :: result()
+  def await(ref), do: Answers.await(ref)
+
+  @doc """
+  With a timeout. After `{error, timeout}` the call goes on and can be awaited again. A
+  result can be fetched once, by any process; no message is ever left in a mailbox.
+  """
+  @spec await(reference(), timeout()) :: result()
+  def await(ref, timeout), do: Answers.await(ref, timeout)
+
+  @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
+  @spec version() :: result()
+  def version, do: Calls.version()
+end

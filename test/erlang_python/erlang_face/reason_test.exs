@@ -1,0 +1,56 @@
+defmodule ErlangPython.ErlangFace.ReasonTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.ErlangFace.Reason
+  alias ErlangPython.Error
+
+  test "a Python exception is its class name and its text" do
+    error = %Error{kind: :python, type: "json.decoder.JSONDecodeError", message: "größer"}
+    assert Reason.of(error) == {:JSONDecodeError, 'größer'}
+  end
+
+  test "a user's own TimeoutError is no timeout" do
+    assert Reason.of(%Error{kind: :python, type: "TimeoutError", message: ""}) ==
+             {:TimeoutError, ''}
+
+    assert Reason.of(%Error{kind: :timeout}) == :timeout
+  end
+
+  test "a StopIteration that escapes has a shape of its own" do
+    assert Reason.of(%Error{kind: :python, type: "StopIteration", message: "3"}) ==
+             {:stop_iteration, :none}
+  end
+
+  test "every kind of error has a reason" do
+    for kind <- [
+          :cancelled,
+          :worker_exit,
+          :no_pool,
+          :no_workers,
+          :context_lost,
+          :encode,
+          :decode,
+          :protocol,
+          :too_large,
+          :environment
+        ] do
+      assert Reason.of(%Error{kind: kind, message: "m"})
+    end
+
+    assert Reason.of(%Error{kind: :overloaded, details: %{current: 3, max: 2}}) ==
+             {:overloaded, 3, 2}
+  end
+
+  test "ever new class names make a bounded number of atoms" do
+    for n <- 1..1_500, do: Reason.of(%Error{kind: :python, type: "m.NoSuchAtom#{n}", message: ""})
+    before = :erlang.system_info(:atom_count)
+
+    for n <- 2_000..2_500 do
+      assert {type, ''} = Reason.of(%Error{kind: :python, type: "m.NoSuchAtom#{n}", message: ""})
+      assert is_binary(type)
+    end
+
+    # Other tests run at the same time, and make a few of their own.
+    assert :erlang.system_info(:atom_count) - before < 500
+  end
+end

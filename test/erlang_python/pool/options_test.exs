@@ -1,0 +1,70 @@
+defmodule ErlangPython.Pool.OptionsTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Pool.Options
+
+  test "fills in defaults" do
+    options = Options.new!(name: :a)
+    assert options.workers == System.schedulers_online()
+    assert options.max_queue == 10_000
+    assert options.grace == 1_000
+  end
+
+  test "needs a name" do
+    assert_raise ArgumentError, ~r/a pool needs the option :name/, fn -> Options.new!([]) end
+  end
+
+  test "names an unknown option and lists the known ones" do
+    assert_raise ArgumentError, ~r/unknown pool options \[:size\].*:workers/s, fn ->
+      Options.new!(name: :a, size: 3)
+    end
+  end
+
+  @wrong [
+    name: "a",
+    workers: 0,
+    workers: 2_000,
+    max_queue: -1,
+    max_concurrent: 0,
+    python: 3,
+    venv: "",
+    env: ["A"],
+    cd: :here,
+    paths: "src",
+    preload: "numpy",
+    preload: [1],
+    start_timeout: 0,
+    grace: :infinity,
+    heartbeat: 0,
+    max_requests: 0,
+    max_memory: "1G",
+    max_message_size: 10,
+    stdout: :stderr,
+    window: 257,
+    endpoint: :inproc,
+    lazy: 1
+  ]
+
+  for {key, value} <- @wrong do
+    test "says what #{key} must be when it is #{inspect(value)}" do
+      error =
+        assert_raise ArgumentError, fn ->
+          Options.new!(Keyword.put([name: :a], unquote(key), unquote(Macro.escape(value))))
+        end
+
+      assert error.message =~ "expected #{inspect(unquote(key))} to be"
+    end
+  end
+
+  test "takes variables, paths and modules in the ways people write them" do
+    options =
+      Options.new!(
+        name: :a,
+        env: %{"A" => 1, B: nil},
+        preload: [:json, "os.path", {:code, "x = 1"}]
+      )
+
+    assert Enum.sort(options.env) == [{"A", "1"}, {"B", nil}]
+    assert options.preload == [module: "json", module: "os.path", code: "x = 1"]
+  end
+end

@@ -1,0 +1,41 @@
+defmodule ErlangPython.Worker.ExitTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Worker.Exit
+
+  defp exit_info(fields),
+    do: Map.merge(%{status: nil, cause: nil, os_pid: 7, output: []}, Map.new(fields))
+
+  @endings [
+    {[status: 139], "was killed by signal 11 (SIGSEGV)", %{signal: 11}},
+    {[status: 137], "was killed by signal 9 (SIGKILL: by hand, or out of memory)", %{signal: 9}},
+    {[status: 3], "exited with status 3", %{status: 3}},
+    {[status: 255], "exited with status 255", %{status: 255}},
+    {[], "ended", %{}}
+  ]
+
+  for {fields, text, details} <- @endings do
+    test "#{inspect(fields)} #{text}" do
+      error = Exit.lost(exit_info(unquote(fields)))
+      assert error.kind == :worker_exit
+      assert error.executed == :maybe
+      assert error.message =~ unquote(text)
+      assert error.message =~ "OS process 7"
+      assert Map.delete(error.details, :output) == unquote(Macro.escape(details))
+    end
+  end
+
+  test "a worker that the pool killed says why" do
+    error = Exit.lost(exit_info(status: 137, cause: {:worker_exit, "did not stop within 5 ms"}))
+    assert error.message =~ "was killed because it did not stop within 5 ms"
+    assert Exit.lost(exit_info(cause: {:protocol, "broke the wire protocol"})).kind == :protocol
+  end
+
+  test "a worker that never was ready shows what it printed" do
+    error = Exit.not_started(exit_info(status: 1, output: ["Traceback", "ImportError: no"]))
+    assert error.kind == :no_workers
+    assert error.executed == :no
+    assert error.message =~ "exited with status 1 before it was ready"
+    assert error.message =~ "  ImportError: no"
+  end
+end

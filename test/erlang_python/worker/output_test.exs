@@ -1,0 +1,33 @@
+defmodule ErlangPython.Worker.OutputTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Worker.Output
+
+  test "gives whole lines and keeps the rest for later" do
+    assert {["a"], output} = Output.add(Output.new(), "a\nb")
+    assert {["bc", ""], output} = Output.add(output, "c\r\n\n")
+    assert Output.last(output) == ["a", "bc", ""]
+  end
+
+  test "an unfinished line is among the last ones" do
+    assert {[], output} = Output.add(Output.new(), "Fatal Python error")
+    assert Output.last(output) == ["Fatal Python error"]
+  end
+
+  test "keeps the last 25 lines" do
+    {_lines, output} = Output.add(Output.new(), Enum.map_join(1..100, "\n", &"#{&1}") <> "\n")
+    assert Output.last(output) == Enum.map(76..100, &"#{&1}")
+  end
+
+  test "cuts a line without an end" do
+    {lines, output} = Output.add(Output.new(), String.duplicate("x", 20_000))
+    assert Enum.map(lines, &byte_size/1) == [8_192, 8_192]
+    assert byte_size(output.partial) == 20_000 - 2 * 8_192
+  end
+
+  test "any bytes become text" do
+    {[line], _output} = Output.add(Output.new(), <<"ab", 0xFF, 0xFE, "c\n">>)
+    assert String.valid?(line)
+    assert line =~ ~r/^ab.+c$/u
+  end
+end

@@ -1,0 +1,265 @@
+defmodule ErlangPythonTest do
+  use ErlangPython.PoolCase, async: true
+
+  import ExUnit.CaptureLog
+
+  doctest ErlangPython
+  doctest ErlangPython.Error
+
+  @moduletag timeout: 120_000
+
+  describe "call/4" do
+    test "takes names as atoms and strings, dotted or not" do
+      assert ErlangPython.call(:math, :sqrt, [16]) == {:ok, 4.0}
+      assert ErlangPython.call("math", "sqrt", [16]) == {:ok, 4.0}
+      assert ErlangPython.call("os.path", :join, ["a", "b"]) == {:ok, "a/b"}
+      assert {:ok, path} = ErlangPython.call(:pathlib, "Path.cwd")
+      assert is_binary(path)
+      assert ErlangPython.call("xml.etree.ElementTree", "iselement", [1]) == {:ok, false}
+    end
+
+    test "takes keyword arguments as a map or keyword list, with names of any script" do
+      assert ErlangPython.call(:builtins, :dict, [], kwargs: [a: 1, b: nil]) ==
+               {:ok, %{"a" => 1, "b" => nil}}
+
+      assert ErlangPython.call(:builtins, :dict, [], kwargs: %{"größe" => 1}) ==
+               {:ok, %{"größe" => 1}}
+    end
+
+    test "says what is missing" do
+      assert {:error, %Error{type: "ModuleNotFoundError"} = error} =
+               ErlangPython.call(:no_such, :f)
+
+      assert error.message == "No module named 'no_such'"
+      assert {:error, %Error{type: "AttributeError"}} = ErlangPython.call(:math, :no_such)
+      assert {:error, %Error{type: "TypeError"}} = ErlangPython.call(:math, :pi)
+    end
+
+    test "refuses what makes no sense" do
+      assert_raise ArgumentError, ~r/arguments as a list, got: 16/, fn ->
+        ErlangPython.call(:math, :sqrt, 16)
+      end
+
+      assert_raise ArgumentError, ~r/module as an atom or string, got: 1/, fn ->
+        ErlangPython.call(1, :f)
+      end
+
+      assert_raise ArgumentError, ~r/unknown option :timout/, fn ->
+        ErlangPython.call(:a, :b, [], timout: 1)
+      end
+
+      assert_raise ArgumentError, ~r/:timeout to be a positive/, fn ->
+        ErlangPython.call(:a, :b, [], timeout: 0)
+      end
+
+      assert_raise ArgumentError, ~r/:kwargs/, fn ->
+        ErlangPython.call(:a, :b, [], kwargs: [1])
+      end
+    end
+
+    test "an argument that has no counterpart is named, and nothing was sent" do
+      assert {:error, %Error{kind: :encode, executed: :no} = error} =
+               ErlangPython.call(:builtins, :print, [1, %{"a" => <<1::3>>}])
+
+      assert error.message =~ ~s(args[1]["a"])
+      assert error.message =~ "bitstring of 3 bits"
+    end
+  end
+
+  describe "a Python exception" do
+    test "has its type, text, frames, cause and notes" do
+      code = """
+      class Broken(Exception): pass
+      def f():
+          try:
+              {}["k"]
+          except KeyError as e:
+              raise Broken("no luck") from e
+      f()
+      """
+
+      assert {:error, %Error{kind: :python, executed: :yes} = error} =
+               ErlangPython.run(code, %{}, file: "shop.py", line: 40)
+
+      assert error.type =~ "Broken"
+      assert error.message == "no luck"
+      assert error.cause.type == "KeyError"
+      assert [%{file: "shop.py", line: 46}, %{function: "f", line: 45}] = error.traceback
+
+      text = Exception.message(error)
+      assert text =~ "The above exception was the direct cause of the following exception:"
+      assert text =~ "Traceback (most recent call last):"
+      assert text =~ ~r/Broken: no luck\z/
+    end
+
+    test "shows the code's own lines" do
+      assert {:error, %Error{} = error} = ErlangPython.run("x = 1\ny = x / 0")
+      assert [%{line: 2, code: "y = x / 0"}] = error.traceback
+    end
+
+    test "is raised by the functions with an exclamation mark" do
+      assert_raise Error, ~r/ZeroDivisionError: division by zero/, fn ->
+        ErlangPython.eval!("1 / 0")
+      end
+
+      assert_raise Error, fn -> ErlangPython.exec!("1 / 0") end
+      assert_raise Error, fn -> ErlangPython.run!("1 / 0") end
+      assert_raise Error, fn -> ErlangPython.call!(:math, :sqrt, [-1]) end
+    end
+  end
+
+  describe "eval/3" do
+    test "bindings are seen by comprehensions and lambdas, and gone afterwards" do
+      assert ErlangPython.eval("[x + y for x in range(2)]", %{"y" => 1}, pool: :single) ==
+               {:ok, [1, 2]}
+
+      assert ErlangPython.eval("(lambda: y)()", %{y: 2}, pool: :single) == {:ok, 2}
+      assert {:error, %Error{type: "NameError"}} = ErlangPython.eval("y", %{}, pool: :single)
+    end
+
+    test "takes an expression only" do
+      assert {:error, %Error{type: "SyntaxError"}} = ErlangPython.eval("x = 1")
+      assert_raise ArgumentError, ~r/code as a string/, fn -> ErlangPython.eval(:x) end
+      assert_raise ArgumentError, ~r/:bindings/, fn -> ErlangPython.eval("x", 1) end
+    end
+  end
+
+  describe "exec/3 and run/3" do
+    test "what they define stays in the worker" do
+      pool = start_pool(workers: 1)
+
+      assert ErlangPython.exec("def a(): return b()\ndef b(): return kept\nkept = n", %{n: 3},
+               pool: pool
+             ) ==
+               :ok
+
+      assert ErlangPython.run("a()", %{}, pool: pool) == {:ok, 3}
+      assert ErlangPython.call(:__main__, :a, [], pool: pool) == {:ok, 3}
+      assert ErlangPython.run("c = 1", %{}, pool: pool) == {:ok, nil}
+      # The bindings do not.
+      assert {:error, %Error{type: "NameError"}} = ErlangPython.eval("n", %{}, pool: pool)
+    end
+  end
+
+  describe "async/4" do
+    test "is a Task in every way" do
+      tasks = for n <- 1..20, do: ErlangPython.async(:math, :factorial, [n])
+      assert Task.await_many(tasks) |> List.last() == {:ok, 2_432_902_008_176_640_000}
+
+      assert {:ok, {:error, %Error{type: "ValueError"}}} =
+               Task.yield(ErlangPython.async(:math, :sqrt, [-1]))
+    end
+  end
+
+  describe "cast/4" do
+    test "does not wait, and logs a failure" do
+      pool = start_pool(workers: 1)
+
+      assert ErlangPython.cast(:builtins, :exec, ["import builtins; builtins.casted = 1"],
+               pool: pool
+             ) == :ok
+
+      eventually(fn ->
+        assert {:ok, true} =
+                 ErlangPython.eval("hasattr(__import__('builtins'), 'casted')", %{}, pool: pool)
+      end)
+
+      log =
+        capture_log(fn ->
+          ErlangPython.cast(:math, :sqrt, [-1], pool: pool)
+          eventually(fn -> assert Task.Supervisor.children(ErlangPython.Casts) == [] end)
+        end)
+
+      assert log =~ "cast to math.sqrt failed"
+      assert log =~ "ValueError"
+    end
+  end
+
+  describe "map/4" do
+    test "keeps the order, runs over the pool, and collects errors" do
+      assert [{:ok, 1.0}, {:error, %Error{type: "ValueError"}}, {:ok, 2.0}] =
+               [1, -1, 4] |> ErlangPython.map(:math, :sqrt) |> Enum.to_list()
+    end
+
+    test "builds arguments, and raises if asked to" do
+      assert [{:ok, 8}] =
+               [3] |> ErlangPython.map(:builtins, :pow, args: &[2, &1]) |> Enum.to_list()
+
+      assert_raise Error, ~r/ValueError/, fn ->
+        [-1] |> ErlangPython.map(:math, :sqrt, on_error: :raise) |> Enum.to_list()
+      end
+
+      assert_raise ArgumentError, ~r/:on_error/, fn ->
+        ErlangPython.map([], :a, :b, on_error: :ignore)
+      end
+    end
+
+    test "takes elements only as results are taken, and stops what runs when halted" do
+      pool = start_pool(workers: 2)
+      test = self()
+
+      elements =
+        Stream.map(Stream.iterate(0, &(&1 + 1)), fn n ->
+          send(test, {:taken, n})
+          if n < 2, do: 0, else: 600
+        end)
+
+      taken =
+        elements
+        |> ErlangPython.map(:time, :sleep, pool: pool, max_concurrency: 2, timeout: :infinity)
+        |> Enum.take(2)
+
+      assert taken == [{:ok, nil}, {:ok, nil}]
+      refute_received {:taken, 10}
+      await_whole(pool, 2)
+    end
+  end
+
+  test "info/1 describes the pool's Python" do
+    info = ErlangPython.info()
+    assert info.python =~ ~r/^3\.\d+/
+    assert info.implementation =~ ~r/cpython/i
+    assert File.exists?(info.executable)
+    assert info.workers == 2
+    assert %{"pyzmq" => _, "msgpack" => _, "libzmq" => _} = info.packages
+  end
+
+  describe "many callers" do
+    test "each get their own answer" do
+      pool = start_pool(workers: 2)
+
+      1..200
+      |> Task.async_stream(
+        fn caller ->
+          for n <- 1..20 do
+            assert ErlangPython.eval("[caller, n]", %{caller: caller, n: n}, pool: pool) ==
+                     {:ok, [caller, n]}
+          end
+
+          assert {:messages, []} = Process.info(self(), :messages)
+        end,
+        max_concurrency: 200,
+        timeout: :infinity
+      )
+      |> Stream.run()
+
+      await_whole(pool, 2)
+    end
+
+    test "with large payloads in both directions at once" do
+      pool = start_pool(workers: 2)
+      big = :binary.copy(<<0, 255>>, 4_000_000)
+
+      1..8
+      |> Task.async_stream(
+        fn n ->
+          assert {:ok, ^big} = ErlangPython.call(:builtins, :bytes, [big], pool: pool)
+          assert {:ok, ^n} = ErlangPython.eval("n", %{n: n}, pool: pool)
+        end,
+        max_concurrency: 8,
+        timeout: :infinity
+      )
+      |> Stream.run()
+    end
+  end
+end

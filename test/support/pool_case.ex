@@ -1,0 +1,59 @@
+defmodule ErlangPython.PoolCase do
+  @moduledoc false
+  # For tests that run real pools: starts them, and waits for what they become.
+
+  use ExUnit.CaseTemplate
+
+  alias ErlangPython.{Pool, TestPython}
+
+  using do
+    quote do
+      import ErlangPython.PoolCase
+      alias ErlangPython.{Error, Pool}
+    end
+  end
+
+  @doc "Starts a pool under the test's supervisor and gives its name."
+  def start_pool(options \\ []) do
+    name = Keyword.get_lazy(options, :name, &unique_name/0)
+    defaults = [name: name, workers: 2, python: TestPython.executable(), stdout: :ignore]
+    start_supervised!({Pool, Keyword.merge(defaults, options)}, id: name)
+    name
+  end
+
+  @doc "A pool's name for this test only. Tests are few, so are these atoms."
+  def unique_name, do: :"pool_#{System.unique_integer([:positive])}"
+
+  @doc "Waits until every worker is idle and nothing is open or queued."
+  def await_whole(pool, workers) do
+    eventually(fn ->
+      assert %{workers: ^workers, idle: ^workers, queued: 0, in_flight: 0} = Pool.stats(pool)
+    end)
+  end
+
+  @doc """
+  Repeats an assertion on outside state, which sends no message when it changes, until it holds. The limit
+  is only reached when it never will.
+  """
+  def eventually(assertion, tries \\ 1_500) do
+    assertion.()
+  rescue
+    error in ExUnit.AssertionError ->
+      if tries == 0, do: reraise(error, __STACKTRACE__)
+      Process.sleep(10)
+      eventually(assertion, tries - 1)
+  end
+
+  @doc "Is there such a process, in any state but dead?"
+  def os_process?(pid) do
+    case System.cmd("ps", ["-o", "stat=", "-p", "#{pid}"], stderr_to_stdout: true) do
+      {stat, 0} -> not String.starts_with?(String.trim(stat), "Z")
+      {_output, _status} -> false
+    end
+  end
+
+  def milliseconds(fun) do
+    {microseconds, result} = :timer.tc(fun)
+    {div(microseconds, 1_000), result}
+  end
+end
