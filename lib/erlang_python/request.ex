@@ -7,9 +7,11 @@ defmodule ErlangPython.Request do
   alias ErlangPython.Request.{Message, Options, Reply}
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
-  # own (`Intake.rebalance/2`); longer each time.
-  @patience_ms 2
+  # own (`Intake.rebalance/2`); twice as long each time.
   @longest_patience_ms 1_000
+  defp patience(:behind), do: 2
+  defp patience(:queued), do: 16
+  defp patience(:alone), do: @longest_patience_ms
 
   @spec run(Message.t(), Options.t()) :: {:ok, term()} | {:error, Error.t()}
   def run(message, options) do
@@ -38,8 +40,8 @@ defmodule ErlangPython.Request do
     }
 
     case Intake.submit(handle, request) do
-      :ok ->
-        await(handle, id, alias_ref, deadline, @patience_ms, options)
+      {:ok, place} ->
+        await(handle, id, alias_ref, deadline, patience(place), options)
 
       {:error, error} ->
         :erlang.unalias(alias_ref)

@@ -12,7 +12,7 @@ defmodule ErlangPython.Worker do
   use GenServer, restart: :temporary
 
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
-  alias ErlangPython.Pool.{Directory, Dispatcher, Handle, Pending, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Request.Reply
   alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Running}
   alias ErlangPython.ZMTP.Frame
@@ -363,10 +363,10 @@ defmodule ErlangPython.Worker do
     case Pending.lookup(handle, id) do
       {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
         Pending.discard(handle, id)
-        Directory.notify(handle, :dispatcher, {:free, slot})
+        Queue.dispatch(handle)
 
       {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
-        if Pending.unassign(handle, id, slot, generation), do: Dispatcher.requeue(handle, [id])
+        if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
 
       _ended ->
         :ok

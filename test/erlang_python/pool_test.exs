@@ -416,7 +416,7 @@ defmodule ErlangPython.PoolTest do
   end
 
   describe "a crash of a part of the pool itself:" do
-    for part <- [:manager, :dispatcher] do
+    for part <- [:manager] do
       test "the #{part}" do
         pool = start_pool(workers: 1)
         {:ok, handle} = ErlangPython.Pool.Handle.fetch(pool)

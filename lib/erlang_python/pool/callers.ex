@@ -9,7 +9,7 @@ defmodule ErlangPython.Pool.Callers do
 
   use GenServer
 
-  alias ErlangPython.Pool.{Directory, Handle, Heir, Intake, Options, Pending, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Heir, Intake, Options, Pending, Queue, Slots}
 
   @spec start_link(Options.t()) :: GenServer.on_start()
   def start_link(options), do: GenServer.start_link(__MODULE__, options)
@@ -42,6 +42,7 @@ defmodule ErlangPython.Pool.Callers do
       name: options.name,
       options: options,
       pending: Pending.new(),
+      queue: Queue.new(),
       callers:
         :ets.new(:callers, [:set, :public, write_concurrency: true, read_concurrency: true]),
       directory: Directory.new(),

@@ -1,6 +1,6 @@
 defmodule ErlangPython.Pool.Directory do
   @moduledoc false
-  # Who is who in a pool: the processes behind each slot, the dispatcher, the manager, the router's endpoint,
+  # Who is who in a pool: the processes behind each slot, the manager, the router's endpoint,
   # the tokens that starting workers will prove, what the last worker said of its Python, and
   # the error of an open circuit.
 
@@ -33,7 +33,7 @@ defmodule ErlangPython.Pool.Directory do
     end
   end
 
-  @type part :: :callers | :manager | :dispatcher
+  @type part :: :callers | :manager
 
   @doc "Sends to a part of the pool, if it is there (a part that restarts catches up by itself)."
   @spec notify(Handle.t(), part(), term()) :: :ok

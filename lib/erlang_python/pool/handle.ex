@@ -5,13 +5,14 @@ defmodule ErlangPython.Pool.Handle do
 
   alias ErlangPython.Pool.Options
 
-  @enforce_keys [:name, :options, :pending, :callers, :directory, :counters]
+  @enforce_keys [:name, :options, :pending, :queue, :callers, :directory, :counters]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           name: atom(),
           options: Options.t(),
           pending: :ets.table(),
+          queue: :ets.table(),
           callers: :ets.table(),
           directory: :ets.table(),
           counters: :atomics.atomics_ref()

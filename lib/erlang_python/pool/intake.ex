@@ -4,7 +4,7 @@ defmodule ErlangPython.Pool.Intake do
   # caller's process.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Slots}
+  alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Queue, Slots}
 
   @type request :: %{
           id: Pending.id(),
@@ -15,11 +15,17 @@ defmodule ErlangPython.Pool.Intake do
           watch: :waiting | :always
         }
 
+  @typedoc """
+  Where a request went: to an idle worker, behind others of a worker that is still within its window, or
+  into the queue.
+  """
+  @type place :: :alone | :behind | :queued
+
   @doc """
-  Hands a request to a free worker, or to the queue. After `:ok` the request's `dest` gets
+  Hands a request to a free worker, or to the queue. After `{:ok, place}` the request's `dest` gets
   exactly one `{tag, frames}` or `{tag, error}`, unless it is cancelled first.
   """
-  @spec submit(Handle.t(), request()) :: :ok | {:error, Error.t()}
+  @spec submit(Handle.t(), request()) :: {:ok, place()} | {:error, Error.t()}
   def submit(handle, request) do
     with :ok <- check_open(handle),
          :ok <- admit(handle) do
@@ -43,7 +49,7 @@ defmodule ErlangPython.Pool.Intake do
   @spec cancel(Handle.t(), Pending.id()) :: :no | :maybe
   def cancel(handle, id) do
     if Pending.take_queued(handle, id) do
-      Directory.notify(handle, :dispatcher, {:drop, id})
+      Queue.drop(handle, id)
       :no
     else
       cancel_running(handle, id)
@@ -131,9 +137,10 @@ defmodule ErlangPython.Pool.Intake do
     case Directory.worker(handle, slot) do
       {generation, _worker, writer} ->
         now = System.monotonic_time(:microsecond)
+        alone? = Slots.in_flight(handle, slot) <= 1
         Pending.insert(handle, row(request, slot, generation, now))
         send(writer, {:tx, request.wire})
-        confirm(handle, request.id, slot, generation)
+        confirm(handle, request.id, slot, generation, if(alone?, do: :alone, else: :behind))
 
       nil ->
         # The worker went between claim and look.
@@ -148,8 +155,8 @@ defmodule ErlangPython.Pool.Intake do
     case Slots.add_queued(handle, 1) do
       current when current <= max ->
         Pending.insert(handle, row(request, 0, 0, 0))
-        Directory.notify(handle, :dispatcher, {:enqueue, request.id})
-        confirm_open(handle, request.id)
+        Queue.enqueue(handle, request.id)
+        confirm_queued(handle, request.id)
 
       current ->
         Slots.add_queued(handle, -1)
@@ -165,23 +172,33 @@ defmodule ErlangPython.Pool.Intake do
 
   # When a worker dies its slot's generation moves on first and its rows are collected after: a row that
   # was inserted too late to be collected sees the new generation here.
-  defp confirm(handle, id, slot, generation) do
+  defp confirm(handle, id, slot, generation, place) do
     if Slots.generation(handle, slot) != generation and
          Pending.unassign(handle, id, slot, generation) do
       Slots.add_queued(handle, 1)
-      Directory.notify(handle, :dispatcher, {:enqueue, id})
+      Queue.enqueue(handle, id)
+      confirm_queued(handle, id)
+    else
+      {:ok, place}
     end
-
-    confirm_open(handle, id)
   end
 
-  # The same for a pool that closed: its rows are collected after it was marked closed.
-  defp confirm_open(handle, id) do
-    if Slots.closed?(handle) and Pending.take_queued(handle, id) do
-      Directory.notify(handle, :dispatcher, {:drop, id})
-      {:error, stopping(handle)}
+  # The same for a pool that closed, whose rows are collected after it was marked closed, and for one whose
+  # workers can't start, where the manager gives the reason to all who wait at that time.
+  defp confirm_queued(handle, id) do
+    cond do
+      Slots.closed?(handle) -> take_back(handle, id, stopping(handle))
+      error = Directory.circuit(handle) -> take_back(handle, id, error)
+      true -> {:ok, :queued}
+    end
+  end
+
+  defp take_back(handle, id, error) do
+    if Pending.take_queued(handle, id) do
+      Queue.drop(handle, id)
+      {:error, error}
     else
-      :ok
+      {:ok, :queued}
     end
   end
 

@@ -8,9 +8,10 @@ defmodule ErlangPython.Pool.Manager do
   alias ErlangPython.{Error, Worker}
 
   alias ErlangPython.Pool.{
+    Audit,
     Backoff,
     Directory,
-    Dispatcher,
+    Queue,
     Handle,
     Pending,
     Slots,
@@ -24,6 +25,7 @@ defmodule ErlangPython.Pool.Manager do
   # never had a worker is not going to be whole by itself: there one is enough.
   @failures_before_circuit 3
   @drain_poll_ms 10
+  @audit_ms 1_000
 
   @spec start_link(Handle.t()) :: GenServer.on_start()
   def start_link(handle), do: GenServer.start_link(__MODULE__, handle)
@@ -69,9 +71,11 @@ defmodule ErlangPython.Pool.Manager do
       had_worker: false,
       recycling: :queue.new(),
       current: nil,
-      waiting: %{ready: [], empty: [], restart: []}
+      waiting: %{ready: [], empty: [], restart: []},
+      look: Audit.look(handle)
     }
 
+    audit_later()
     {:ok, state, {:continue, :start}}
   end
 
@@ -83,6 +87,8 @@ defmodule ErlangPython.Pool.Manager do
     {:noreply, resize(state, count)}
   end
 
+  defp audit_later, do: Process.send_after(self(), :audit, @audit_ms)
+
   # Workers of an earlier manager.
   defp end_orphans(state) do
     for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(state.workers),
@@ -91,7 +97,7 @@ defmodule ErlangPython.Pool.Manager do
 
   # Requests in slots from before this process: nobody knows any more whether they ran.
   defp settle_orphans(handle) do
-    for {id, slot} <- Pending.in_any_slot(handle) do
+    for {id, slot} when slot > 0 <- Pending.places(handle) do
       Pending.finish(handle, id, Exit.lost(unknown_exit(nil)))
       Slots.next_generation(handle, slot)
     end
@@ -151,6 +157,18 @@ defmodule ErlangPython.Pool.Manager do
   end
 
   def handle_info(:empty?, state), do: {:noreply, tell_empty(state)}
+
+  def handle_info(:dispatch, state) do
+    Queue.dispatch(state.handle)
+    {:noreply, state}
+  end
+
+  def handle_info(:audit, state) do
+    look = Audit.look(state.handle)
+    Audit.mend(state.handle, state.look, look)
+    audit_later()
+    {:noreply, %{state | look: look}}
+  end
 
   # --- size
 
@@ -220,7 +238,7 @@ defmodule ErlangPython.Pool.Manager do
     if slot <= state.count do
       Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
       Slots.put_window(handle, slot, Window.initial(handle.options.window))
-      Directory.notify(handle, :dispatcher, {:free, slot})
+      Queue.dispatch(handle)
       state |> recycled(slot, :ok) |> tell_ready()
     else
       Worker.drain(ready.worker)
@@ -277,11 +295,22 @@ defmodule ErlangPython.Pool.Manager do
 
     if hopeless? and not alive? do
       Directory.open_circuit(state.handle, state.last_error)
-      # To give its error to those who wait.
-      Directory.notify(state.handle, :dispatcher, {:free, 0})
+      refuse_waiting(state.handle, state.last_error)
     end
 
     state
+  end
+
+  # Requests that come later see the circuit (Intake.confirm_hope).
+  defp refuse_waiting(handle, error) do
+    case Queue.pop(handle) do
+      nil ->
+        :ok
+
+      id ->
+        Pending.finish(handle, id, error)
+        refuse_waiting(handle, error)
+    end
   end
 
   # --- what a dead worker leaves
@@ -302,7 +331,7 @@ defmodule ErlangPython.Pool.Manager do
     {lost, unbegun} = Enum.split_with(ids, &(running in [&1, :unknown] or abandoned?(handle, &1)))
     Enum.each(lost, &Pending.finish(handle, &1, Exit.lost(exit)))
     requeued = Enum.filter(unbegun, &Pending.unassign(handle, &1, slot, entry.generation))
-    Dispatcher.requeue(handle, requeued)
+    Queue.requeue(handle, requeued)
     length(lost)
   end
 

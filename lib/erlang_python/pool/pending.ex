@@ -9,7 +9,7 @@ defmodule ErlangPython.Pool.Pending do
   #
   # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
   # nobody waits any more). `caller` is the process whose death cancels the request. `slot`
-  # is 0 while the request waits in the dispatcher's queue. `wire` is kept so that a request which
+  # is 0 while the request waits in the queue. `wire` is kept so that a request which
   # never ran can be given to another worker.
 
   alias ErlangPython.Error
@@ -17,6 +17,9 @@ defmodule ErlangPython.Pool.Pending do
 
   @dest 2
   @slot 5
+  @generation 6
+  @sent_at 7
+  @wire 8
 
   @type id :: pos_integer()
   @type row ::
@@ -113,10 +116,21 @@ defmodule ErlangPython.Pool.Pending do
   @spec abandon(Handle.t(), id()) :: boolean()
   def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {@dest, nil})
 
-  @doc "Gives a queued request to a slot. False if it had its end already."
-  @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) :: boolean()
-  def assign(%{pending: table}, id, slot, generation, sent_at),
-    do: :ets.update_element(table, id, [{@slot, slot}, {6, generation}, {7, sent_at}])
+  @doc """
+  Gives a queued request to a slot, and gives what is to be sent. `:gone` if it had its end already;
+  `:ended` if it had that in the slot, which is released then.
+  """
+  @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) ::
+          {:ok, iodata()} | :gone | :ended
+  def assign(%{pending: table}, id, slot, generation, sent_at) do
+    place = [{@slot, slot}, {@generation, generation}, {@sent_at, sent_at}]
+
+    if :ets.update_element(table, id, place),
+      do: {:ok, :ets.lookup_element(table, id, @wire)},
+      else: :gone
+  rescue
+    ArgumentError -> :ended
+  end
 
   @doc """
   Moves a request from a slot back to the queue. False if it is not there (any more): then
@@ -137,17 +151,15 @@ defmodule ErlangPython.Pool.Pending do
     end
   end
 
-  @doc "The requests a slot's incarnation holds, and all that no slot but the queue holds for slot 0."
-  @spec in_slot(Handle.t(), 0 | Slots.slot(), non_neg_integer()) :: [id()]
+  @doc "The requests that a slot's incarnation holds."
+  @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [id()]
   def in_slot(%{pending: table}, slot, generation),
     do: :ets.select(table, [{{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [:"$1"]}])
 
-  @spec in_any_slot(Handle.t()) :: [{id(), Slots.slot()}]
-  def in_any_slot(%{pending: table}) do
-    :ets.select(table, [
-      {{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [{:>, :"$2", 0}], [{{:"$1", :"$2"}}]}
-    ])
-  end
+  @doc "All requests with the slots they are in, 0 for those that wait."
+  @spec places(Handle.t()) :: [{id(), 0 | Slots.slot()}]
+  def places(%{pending: table}),
+    do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
   @spec all(Handle.t()) :: [id()]
   def all(%{pending: table}),

@@ -52,8 +52,8 @@ defmodule ErlangPython.Pool.Slots do
   @spec add_queued(Handle.t(), integer()) :: integer()
   def add_queued(%{counters: counters}, n), do: :atomics.add_get(counters, @queued, n)
 
-  @spec put_queued(Handle.t(), non_neg_integer()) :: :ok
-  def put_queued(%{counters: counters}, n), do: :atomics.put(counters, @queued, n)
+  @spec admitted(Handle.t()) :: integer()
+  def admitted(%{counters: counters}), do: :atomics.get(counters, @admitted)
 
   @spec add_admitted(Handle.t(), integer()) :: integer()
   def add_admitted(%{counters: counters}, n), do: :atomics.add_get(counters, @admitted, n)
@@ -133,8 +133,14 @@ defmodule ErlangPython.Pool.Slots do
     end
   end
 
+  @doc "Has any worker room?"
+  @spec free?(Handle.t()) :: boolean()
+  def free?(%{counters: counters}),
+    do: least_loaded(counters, :atomics.get(counters, @slot_count), 0, :none) > 0
+
+  @doc "Takes a place in this slot, if it has one."
   @spec claim_slot(Handle.t(), slot()) :: boolean()
-  defp claim_slot(%{counters: counters} = handle, slot) do
+  def claim_slot(%{counters: counters} = handle, slot) do
     # Somebody else may have come first between the look and the claim.
     if :atomics.add_get(counters, at(slot, @in_flight), 1) <=
          :atomics.get(counters, at(slot, @window)) do

@@ -6,13 +6,12 @@ defmodule ErlangPython.Pool.Supervisor do
   #     Router       the ROUTER socket; one reader and one writer per connection
   #     workers      one process per Python process
   #     Manager      starts them again; restarted with them, never without
-  #     Dispatcher   the queue; last, so that intake ends first
   #
   # A Manager that crashed knows nothing of the workers that are there, so a new one ends them.
 
   use Supervisor
 
-  alias ErlangPython.Pool.{Callers, Directory, Dispatcher, Handle, Manager, Options}
+  alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, Options}
   alias ErlangPython.Worker.Channel
   alias ErlangPython.ZMTP
 
@@ -37,8 +36,7 @@ defmodule ErlangPython.Pool.Supervisor do
       {Callers, options},
       %{id: Router, start: {__MODULE__, :start_router, [name]}},
       {DynamicSupervisor, strategy: :one_for_one, name: workers(name)},
-      %{id: Manager, start: {__MODULE__, :start_part, [Manager, name]}},
-      %{id: Dispatcher, start: {__MODULE__, :start_part, [Dispatcher, name]}}
+      %{id: Manager, start: {__MODULE__, :start_manager, [name]}}
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
@@ -79,9 +77,9 @@ defmodule ErlangPython.Pool.Supervisor do
   end
 
   @doc false
-  @spec start_part(module(), atom()) :: GenServer.on_start()
-  def start_part(module, name) do
+  @spec start_manager(atom()) :: GenServer.on_start()
+  def start_manager(name) do
     {:ok, handle} = Handle.fetch(name)
-    module.start_link(handle)
+    Manager.start_link(handle)
   end
 end

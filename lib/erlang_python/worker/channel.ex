@@ -5,7 +5,7 @@ defmodule ErlangPython.Worker.Channel do
 
   @behaviour ErlangPython.ZMTP.Handler
 
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Slots, Window}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Window}
   alias ErlangPython.{Protocol, Worker}
 
   require Protocol
@@ -25,6 +25,7 @@ defmodule ErlangPython.Worker.Channel do
          handle: handle,
          channel: channel,
          worker: worker,
+         writer: writer,
          slot: slot,
          generation: generation,
          window: Window.new(handle.options.window)
@@ -69,7 +70,7 @@ defmodule ErlangPython.Worker.Channel do
       # It had been taken from this worker, which answers all the same.
       {_id, dest, tag, _caller, other_slot, _generation, _sent, _wire} ->
         Pending.answer(dest, tag, message)
-        if other_slot > 0, do: free(state.handle, other_slot, 1)
+        if other_slot > 0, do: Slots.release(state.handle, other_slot)
         answer(rest, state, count, sent_at)
 
       # Its end came before.
@@ -93,14 +94,14 @@ defmodule ErlangPython.Worker.Channel do
     Slots.put_last_end(handle, slot, now)
     window = Window.observe(state.window, count, sent_at, now)
     adapt(handle, slot, Slots.window(handle, slot), Window.size(window))
-    free(handle, slot, count)
+    free(state, count)
     retire(state, Slots.add_served(handle, slot, count))
     %{state | window: window}
   end
 
-  defp free(handle, slot, count) do
+  defp free(%{handle: handle, slot: slot} = state, count) do
     Slots.release(handle, slot, count)
-    if Slots.queued(handle) > 0, do: Directory.notify(handle, :dispatcher, {:free, slot})
+    if Slots.queued(handle) > 0, do: Queue.fill(handle, slot, state.generation, state.writer)
   end
 
   defp adapt(_handle, _slot, size, size), do: :ok
