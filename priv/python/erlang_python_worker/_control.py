@@ -43,8 +43,8 @@ class Control(threading.Thread):
     def _serve(self, head: bytes) -> None:
         kind, request_id = head[:1], head[1 : wire.HEAD_SIZE]
         if kind == _CANCEL:
-            number = int.from_bytes(request_id, "big")
-            state = self._requests.cancel(number, head[wire.HEAD_SIZE :] == _TRUE)
+            interrupt = head[wire.HEAD_SIZE :] == _TRUE
+            state = self._requests.cancel(request_id, interrupt)
             self._answer(wire.CANCEL_ACK, request_id, state)
         elif kind == _PING:
             pong = {"rss": resident_bytes(), "running": self._requests.running}

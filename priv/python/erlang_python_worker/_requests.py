@@ -36,7 +36,8 @@ class Stop(BaseException):
 class Requests:
     def __init__(self, begun: "mmap | bytearray") -> None:
         self._begun = begun
-        self.running = 0
+        # Ids as they are on the wire; none runs while this is empty.
+        self._running = b""
         self.armed = False
         self.interrupted = False
         self.stopping = False
@@ -45,8 +46,8 @@ class Requests:
         self._cancelled = False
         self._wanted = False
         # How many frames of a request are to be dropped: the BEAM may have sent it again already.
-        self._revoked: "OrderedDict[int, int]" = OrderedDict()
-        self._done: "deque[int]" = deque(maxlen=_DONE_KEPT)
+        self._revoked: "OrderedDict[bytes, int]" = OrderedDict()
+        self._done: "deque[bytes]" = deque(maxlen=_DONE_KEPT)
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident or 0
 
@@ -56,30 +57,31 @@ class Requests:
 
     # Main thread
 
-    def begin(self, request_id: int) -> bool:
+    def begin(self, request_id: bytes) -> bool:
         """Is the request to run? Not if it was revoked before it came."""
         with self._lock:
             if self._revoked and request_id in self._revoked:
                 self._drop(request_id)
                 return False
             self._cancelled = self._wanted = self.interrupted = False
-            self.running = request_id
-            self._begun[:] = request_id.to_bytes(8, "big")
+            self._running = request_id
+            self._begun[:] = request_id
         return True
 
-    def _drop(self, request_id: int) -> None:
+    def _drop(self, request_id: bytes) -> None:
         left = self._revoked.pop(request_id) - 1
         if left:
             self._revoked[request_id] = left
 
     def end(self) -> None:
-        with self._lock:
-            self._done.append(self.running)
-            self.running = 0
-            self._wanted = False
+        # In this order and without the lock: who cancels in between may say "running" of a
+        # request whose end has just been sent, but never "revoked".
+        self._done.append(self._running)
+        self._running = b""
+        self._wanted = False
 
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
-        if self.stopping and not self.running and not self.stopped:
+        if self.stopping and not self._running and not self.stopped:
             self.stopped = True
             raise Stop
         if not (self.armed and self._wanted):
@@ -92,14 +94,19 @@ class Requests:
 
     # Any thread
 
+    @property
+    def running(self) -> int:
+        """The number of the request that runs, 0 if none does."""
+        return int.from_bytes(self._running, "big")
+
     def is_cancelled(self, request_id: int) -> bool:
         # Without the lock: the code that asks may be interrupted at any point, here too.
         return self._cancelled and self.running == request_id
 
-    def cancel(self, request_id: int, interrupt: bool) -> str:
+    def cancel(self, request_id: bytes, interrupt: bool) -> str:
         """Stop a request; says where it was: ``revoked``, ``running`` or ``done``."""
         with self._lock:
-            if request_id == self.running:
+            if request_id == self._running:
                 self._cancelled = True
                 self._wanted = self._wanted or interrupt
             elif request_id in self._done:
@@ -122,7 +129,7 @@ class Requests:
 
     def signal_pending(self) -> bool:
         """Has the main thread still to act on a signal?"""
-        if self.running:  # at its end the receive loop sees `stopping` by itself
+        if self._running:  # at its end the receive loop sees `stopping` by itself
             return self._wanted
         return self.stopping and not self.stopped
 

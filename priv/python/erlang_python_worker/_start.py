@@ -1,5 +1,6 @@
 """The start of a worker: docs/protocol.md, "Start of a worker"."""
 
+import gc
 import mmap
 import os
 import sys
@@ -56,6 +57,8 @@ def _run(worker: Any, channel: Any) -> int:
     if failed is not None:
         channel.send(head(FAILED) + failed)
         return 1
+    # What is loaded by now stays: no collection needs to look at it again.
+    gc.freeze()
     channel.send_head(head(READY))
     worker.serve()
     return 0

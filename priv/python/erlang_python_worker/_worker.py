@@ -79,7 +79,7 @@ class Worker:
         if len(head) < HEAD_SIZE:
             head = bytes(HEAD_SIZE)  # of no type: an error of no request
         request = head[1:HEAD_SIZE]
-        if not self._requests.begin(int.from_bytes(request, "big")):
+        if not self._requests.begin(request):
             return
         kind, body, out_of_band = self._run(head, buffers)
         if self._forks.is_child:
