@@ -23,7 +23,8 @@ defmodule ErlangPython.Pool do
     * `:workers` (`t:pos_integer/0`) - how many Python processes, at most 1024. The default is
       `System.schedulers_online()`.
 
-  Which Python:
+  Which Python (each of these can also be set for all pools at once, by
+  `config :erlang_python, python: "3.12"` and so on):
 
     * `:python` (`t:String.t/0`) - an interpreter's path, a name on `PATH`, or a version such as `"3.12"`. The
       default is `python3`.

@@ -58,6 +58,9 @@ defmodule ErlangPython.Pool.Options do
   # A frame has a 9-byte head, and error texts must always fit.
   @min_message_size 65_536
 
+  # Which Python, where the application says so for all of its pools.
+  @of_application [:python, :venv, :env, :cd, :paths, :preload]
+
   @spec max_workers() :: pos_integer()
   def max_workers, do: @max_workers
 
@@ -71,7 +74,12 @@ defmodule ErlangPython.Pool.Options do
       raise ArgumentError, "expected pool options as a keyword list, got: #{inspect(options)}"
     end
 
-    options = Keyword.put_new_lazy(options, :workers, &System.schedulers_online/0)
+    options =
+      @of_application
+      |> Enum.flat_map(&application_default/1)
+      |> Keyword.merge(options)
+      |> Keyword.put_new_lazy(:workers, &System.schedulers_online/0)
+
     known = %__MODULE__{} |> Map.from_struct() |> Map.keys() |> Enum.sort()
 
     case Keyword.keys(options) -- known do
@@ -87,6 +95,13 @@ defmodule ErlangPython.Pool.Options do
       Map.put(acc, key, check(key, value))
     end)
     |> require_name()
+  end
+
+  defp application_default(key) do
+    case Application.fetch_env(:erlang_python, key) do
+      {:ok, value} -> [{key, value}]
+      :error -> []
+    end
   end
 
   @doc "Raises unless it is a number of workers that a pool can have."

@@ -7,9 +7,7 @@ defmodule ErlangPython.MessagePack.PythonTest do
   alias ErlangPython.{Bytes, MessagePack, Tensor, TestPython, TestTerms}
 
   @worker Path.expand("../../../priv/python", __DIR__)
-
-  @moduletag :python_worker
-  if not File.dir?(@worker), do: @moduletag(skip: "#{@worker} is missing")
+  @python_tests Path.expand("../../../python_tests", __DIR__)
 
   setup do
     port =
@@ -63,6 +61,36 @@ defmodule ErlangPython.MessagePack.PythonTest do
   test "NaN and the infinities come back as atoms", %{port: port} do
     names = [:nan, :infinity, :neg_infinity]
     assert through(port, Enum.map(names, &%ErlangPython.Float{value: &1})) == {:ok, names}
+  end
+
+  test "any value of Python comes back through Elixir as docs/types.md says" do
+    port =
+      Port.open({:spawn_executable, TestPython.executable()}, [
+        :binary,
+        packet: 4,
+        args: [Path.expand("through_elixir.py", __DIR__), @worker, @python_tests]
+      ])
+
+    assert serve(port, 0) > 100
+  end
+
+  defp serve(port, count) do
+    assert_receive {^port, {:data, packet}}, 60_000
+
+    if packet == "ok" do
+      count
+    else
+      case MessagePack.decode(packet) do
+        {:ok, term} ->
+          {:ok, body, []} = MessagePack.encode(term)
+          Port.command(port, body)
+          serve(port, count + 1)
+
+        # A failure's text is no body; what is one and can't be decoded fails here too.
+        {:error, error} ->
+          flunk("#{Exception.message(error)}: #{inspect(packet, printable_limit: :infinity)}")
+      end
+    end
   end
 
   defp through(port, term) do

@@ -1,5 +1,6 @@
 defmodule ErlangPython.Pool.OptionsTest do
-  use ExUnit.Case, async: true
+  # Not async: sets the application's environment.
+  use ExUnit.Case, async: false
 
   alias ErlangPython.Pool.Options
 
@@ -54,6 +55,18 @@ defmodule ErlangPython.Pool.OptionsTest do
 
       assert error.message =~ "expected #{inspect(unquote(key))} to be"
     end
+  end
+
+  test "takes its Python from the application where the pool names none" do
+    Application.put_env(:erlang_python, :python, "3.12")
+    Application.put_env(:erlang_python, :paths, ["lib/python"])
+
+    on_exit(fn ->
+      for key <- [:python, :paths], do: Application.delete_env(:erlang_python, key)
+    end)
+
+    assert %{python: "3.12", paths: ["lib/python"]} = Options.new!(name: :a)
+    assert %{python: "3.9", paths: []} = Options.new!(name: :a, python: "3.9", paths: [])
   end
 
   test "takes variables, paths and modules in the ways people write them" do
