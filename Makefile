@@ -16,9 +16,6 @@ export ERL_LIBS := $(CURDIR)/.cache/erlang:$(ERL_LIBS)
 endif
 
 venv := .cache/venv/bin
-python_code := priv/python python_tests
-# Settings of pytest, ruff and mypy.
-config := priv/python/pyproject.toml
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
@@ -33,15 +30,15 @@ demo: ready ## a tour in the terminal
 
 test: ready ## the Elixir tests, then the Python tests
 	mix test
-	$(venv)/python -m pytest -c $(config) --rootdir . python_tests
+	$(venv)/python -m pytest
 
 lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted
 	mix compile --warnings-as-errors --force
 	scripts/dialyzer.sh
-	$(venv)/ruff check --config $(config) $(python_code)
-	$(venv)/ruff format --config $(config) --check $(python_code)
-	$(venv)/mypy --config-file $(config) --strict $(python_code)
+	$(venv)/ruff check
+	$(venv)/ruff format --check
+	$(venv)/mypy
 
 bench: ready ## the benchmarks, with their baselines in the same run
 	@MIX_ENV=prod mix run bench/run.exs

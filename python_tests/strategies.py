@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 import erlang
 
 # UTF-8 carries every character but the surrogates.
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
-atoms = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20).map(erlang.Atom)
+_characters = st.characters(exclude_categories=["Cs"])
+text = st.text(_characters, max_size=40)
+atoms = st.text(_characters, min_size=1, max_size=20).map(erlang.Atom)
 
 _INT64_US = datetime.timedelta(microseconds=2**63 - 1)
 

@@ -34,7 +34,7 @@ def decode(body: bytes, buffers: Any = ()) -> Any:
     return Decoder().decode(body, [memoryview(buffer) for buffer in buffers])
 
 
-def named(rows: "list[list[str]]", *directions: str) -> Any:
+def named(rows: "list[list[str]]", *directions: str) -> pytest.MarkDecorator:
     chosen = [row for row in rows if row[1] in directions]
     return pytest.mark.parametrize("row", chosen, ids=[row[0] for row in chosen])
 

@@ -118,8 +118,8 @@ def test_chains_frames_and_messages_are_bounded(shared: Peer) -> None:
     chain = (
         "e = None\nfor n in range(1000):\n    f = ValueError(n); f.__cause__ = e; e = f\nraise e"
     )
-    failure, links = shared.failure(chain), 0
-    while failure is not None:
+    failure, links = shared.failure(chain), 1
+    while failure.cause is not None:
         failure, links = failure.cause, links + 1
     assert links == 32
     deep = shared.failure("def f(n): return f(n + 1)\nf(0)")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from erlang_python_worker._wheels import WheelError, fits, locked_versions, unpack
 from erlang_python_worker.runtime import abi_tag
 

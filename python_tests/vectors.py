@@ -65,9 +65,9 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, (set, frozenset)):
         return left == right and {type(item) for item in left} == {type(item) for item in right}
     if isinstance(left, np.ndarray):
-        return left.dtype == right.dtype and left.shape == right.shape and (left == right).all()
+        return left.dtype == right.dtype and np.array_equal(left, right)
     if isinstance(left, (float, decimal.Decimal)):
         return repr(left) == repr(right)
     if isinstance(left, datetime.datetime):
-        return left == right and left.utcoffset() == right.utcoffset()
+        return bool(left == right) and left.utcoffset() == right.utcoffset()
     return bool(left == right)

@@ -11,7 +11,9 @@ defmodule ErlangPython.Pool.Directory do
           slot: Slots.slot(),
           generation: pos_integer(),
           worker: pid(),
-          writer: pid()
+          writer: pid(),
+          os_pid: pos_integer() | nil,
+          hello: %{String.t() => term()}
         }
 
   @spec new() :: :ets.table()

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 sys.path.insert(0, sys.argv[1])
 
-from erlang_python_worker._decoder import Decoder  # noqa: E402
-from erlang_python_worker._encoder import Encoder  # noqa: E402
-from erlang_python_worker._types import find  # noqa: E402
+from erlang_python_worker._decoder import Decoder
+from erlang_python_worker._encoder import Encoder
+from erlang_python_worker._types import find
 
 
 def frames(packet: bytes) -> "list[bytes]":
