@@ -13,18 +13,20 @@ defmodule ErlangPython.MixProject do
       deps: [],
       description: "Python for the BEAM: supervised pools of Python processes over ZeroMQ",
       package: package(),
-      test_coverage: [summary: [threshold: 0]],
-      # PropEr comes with the system's Erlang, for tests only.
-      xref: [exclude: [:proper, :proper_types]]
+      test_coverage: [summary: [threshold: 0]]
     ]
   end
 
   def application do
     [
       mod: {ErlangPython.Application, []},
-      extra_applications: [:logger, :crypto]
+      extra_applications: [:logger, :crypto] ++ extra_applications(Mix.env())
     ]
   end
+
+  # PropEr comes with the system's Erlang. Without it the property tests are excluded.
+  defp extra_applications(:test), do: [proper: :optional]
+  defp extra_applications(_env), do: []
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]

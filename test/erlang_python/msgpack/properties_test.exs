@@ -6,6 +6,9 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
   alias ErlangPython.{MessagePack, TestTerms}
   alias ErlangPython.MessagePack.DecodeError
 
+  @moduletag :proper
+  @compile {:no_warn_undefined, :proper_types}
+
   # Decoded terms are at most this many times as large as their bytes: a list cell and an
   # empty tuple or set for a marked array of a few bytes are the worst.
   @words_per_byte 8

@@ -20,6 +20,7 @@ defmodule ErlangPython.MessagePack.PythonTest do
     %{port: port}
   end
 
+  @tag :proper
   test "any term comes back as it went out", %{port: port} do
     check(TestTerms.term(), 300, fn term -> through(port, term) === {:ok, term} end)
   end

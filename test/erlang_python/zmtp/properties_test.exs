@@ -3,6 +3,9 @@ defmodule ErlangPython.ZMTP.PropertiesTest do
 
   alias ErlangPython.ZMTP.{Command, Decoder, Frame, Greeting, Handshake, ProtocolError}
 
+  @moduletag :proper
+  @compile {:no_warn_undefined, [:proper, :proper_types]}
+
   @tests 300
 
   defp check(type, property) do
