@@ -38,6 +38,8 @@ debian_packages() {
         packages="$packages erlang-$application"
     done
     has erl || packages="$packages erlang-dev"
+    # The tests look at processes; minimal images have no ps.
+    has ps || packages="$packages procps"
     # An interpreter that the user named is not ours to install.
     if [ "$PYTHON" = python3 ]; then
         has python3 || packages="$packages python3"
@@ -50,7 +52,7 @@ install_debian() {
     packages=$(debian_packages)
     if ! debian_erlang; then
         unpack_proper
-        packages=$(echo "$packages" | tr ' ' '\n' | grep '^python3' || true)
+        packages=$(echo "$packages" | tr ' ' '\n' | grep -v -e '^elixir' -e '^erlang' || true)
     fi
     [ -n "$packages" ] || return 0
     by_hand="apt-get update && apt-get install $packages"

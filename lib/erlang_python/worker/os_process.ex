@@ -63,13 +63,10 @@ defmodule ErlangPython.Worker.OSProcess do
   """
   @spec signal(pos_integer(), :term | :kill) :: :ok
   def signal(os_pid, name) when os_pid > 1 do
-    # The group exists from the moment that bootstrap.py makes it, so both are named.
-    flag = if name == :kill, do: "-KILL", else: "-TERM"
-    executable = System.find_executable("kill") || "/bin/kill"
-
-    {_output, _status} =
-      System.cmd(executable, [flag, "--", "-#{os_pid}", "#{os_pid}"], stderr_to_stdout: true)
-
+    # The group exists from the moment that bootstrap.py makes it, so both are named. The shell's own
+    # `kill`: slim images have no other.
+    kill = "kill -s #{if name == :kill, do: "KILL", else: "TERM"} -- -#{os_pid} #{os_pid}"
+    {_output, _status} = System.cmd("/bin/sh", ["-c", kill], stderr_to_stdout: true)
     :ok
   end
 

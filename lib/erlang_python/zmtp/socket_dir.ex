@@ -87,7 +87,8 @@ defmodule ErlangPython.ZMTP.SocketDir do
   defp os_process?(pid) do
     if File.dir?("/proc/self"),
       do: File.dir?("/proc/#{pid}"),
-      else: match?({_, 0}, System.cmd("sh", ["-c", "kill -0 #{pid}"], stderr_to_stdout: true))
+      else:
+        match?({_, 0}, System.cmd("/bin/sh", ["-c", "kill -0 #{pid}"], stderr_to_stdout: true))
   end
 
   defp answers?(socket_path) do
