@@ -26,7 +26,7 @@ setup: ready ## install what is missing: Elixir, Erlang, Python (system packages
 	@mix compile
 
 demo: ready ## a tour in the terminal
-	@mix run examples/demo.exs
+	@ERLANG_PYTHON_DEMO_PYTHON=$(venv)/python mix run examples/demo.exs
 
 test: ready ## the Elixir tests, then the Python tests
 	mix test
