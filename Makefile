@@ -11,9 +11,7 @@ export PYTHON
 export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 
 # Erlang libraries that the system's own Erlang does not bring (scripts/toolchain.sh).
-ifneq ($(wildcard .cache/erlang),)
 export ERL_LIBS := $(CURDIR)/.cache/erlang:$(ERL_LIBS)
-endif
 
 venv := .cache/venv/bin
 
@@ -35,6 +33,7 @@ test: ready ## the Elixir tests, then the Python tests
 lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted
 	mix compile --warnings-as-errors --force
+	MIX_ENV=test mix compile --warnings-as-errors --force
 	scripts/dialyzer.sh
 	$(venv)/ruff check
 	$(venv)/ruff format --check
