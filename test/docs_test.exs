@@ -1,0 +1,170 @@
+defmodule ErlangPython.DocsTest do
+  # Every code block of every page is run. Not async: a page is read in a folder of its own,
+  # with the development Python first on the PATH.
+  use ExUnit.Case, async: false
+
+  alias ErlangPython.{DocBlocks, TestPython}
+
+  @root Path.expand("..", __DIR__)
+  @pages ["README.md", "CHANGELOG.md"] ++
+           (@root
+            |> Path.join("docs/*.md")
+            |> Path.wildcard()
+            |> Enum.map(&Path.relative_to(&1, @root)))
+  @makefile File.read!(Path.join(@root, "Makefile"))
+
+  @moduletag :tmp_dir
+  @moduletag timeout: 120_000
+
+  setup %{tmp_dir: folder} do
+    path = System.get_env("PATH")
+    bin = Path.dirname(TestPython.executable())
+    System.put_env("PATH", bin <> ":" <> path)
+    File.ln_s!(Path.dirname(bin), Path.join(folder, ".venv"))
+    File.cd!(folder)
+
+    on_exit(fn ->
+      File.cd!(@root)
+      System.put_env("PATH", path)
+    end)
+  end
+
+  for page <- @pages do
+    test "the code of #{page} does what the page says" do
+      outcomes = @root |> Path.join(unquote(page)) |> File.read!() |> run()
+      assert is_list(outcomes)
+    end
+
+    test "the links of #{page} lead to files" do
+      file = Path.join(@root, unquote(page))
+
+      for [_all, target] <- Regex.scan(~r/\]\(([^)#]+)[^)]*\)/, File.read!(file)),
+          not (target =~ ~r/^https?:/),
+          do: assert(file |> Path.dirname() |> Path.join(target) |> File.exists?(), target)
+    end
+  end
+
+  # Runs a page and ends the pools that it has started.
+  defp run(text) do
+    {:links, before} = Process.info(self(), :links)
+
+    try do
+      DocBlocks.run(text, @makefile)
+    after
+      {:links, links} = Process.info(self(), :links)
+      for pid <- links -- before, is_pid(pid), do: Supervisor.stop(pid)
+    end
+  end
+
+  describe "a block" do
+    test "has its values compared, over all its lines and with the variables before it" do
+      assert run(~S"""
+             ```elixir
+             x = 20
+             x + 1
+             #=> 21
+             Enum.map(1..2, & &1 * x)
+             #=> [
+             #     20,
+             #     40
+             #   ]
+             self()
+             #=> #PID<...>
+             raise ArgumentError, "not this"
+             #=> ** (ArgumentError) not ...
+             ```
+
+             ```elixir
+             iex> y = x * 2
+             iex> y +
+             ...> 2
+             42
+             iex> IO.puts("printed")
+             :ok
+             ```
+
+             <!-- printed -->
+             ```text
+             printed
+             ```
+
+             ```erlang
+             1> X = lists:seq(1, 3).
+             [1,2,3]
+             2> lists:sum(X).
+             6
+             ```
+
+             ```sh
+             make test
+             make lint  # a comment
+             ```
+             """) == [{1, :ran}, {16, :ran}, {26, :ran}, {30, :ran}, {37, :checked}]
+    end
+
+    # What the page says and what is there, without line breaks.
+    for {name, language, code, message} <- [
+          {"a wrong value", "elixir", "1 + 1\n#=> 3", "1 + 1 is 2 and not 3"},
+          {"a wrong text", "elixir", "self()\n#=> #Port<...>", "and not #Port<...>"},
+          {"a wrong value after a prompt", "elixir", "iex> :a\n:b", ":a is :a and not :b"},
+          {"a missing error", "elixir", ":a\n#=> ** (KeyError) ...", ":a is :a and not ** (KeyE"},
+          {"another error", "elixir", "hd([])\n#=> ** (KeyError) ...", "is ** (ArgumentError)"},
+          {"broken syntax", "elixir", "foo(", "missing terminator"},
+          {"code that raises", "elixir", "hd([])", "line 1: errors were found"},
+          {"an unknown option in a setting", "elixir",
+           "# config/config.exs\nimport Config\nconfig :erlang_python, pools: [[name: :a, worker: 1]]",
+           "unknown pool option"},
+          {"an unknown setting", "elixir",
+           "# config/config.exs\nimport Config\nconfig :erlang_python, pool: []", "no match"},
+          {"another dependency", "elixir", "# mix.exs\n{:erlport, \"~> 0.1\"}", "no match"},
+          {"a wrong Erlang value", "erlang", "1> 1 + 1.\n3", "1 + 1. is 2 and not 3"},
+          {"a Python syntax error", "python", "def f(:", "SyntaxError"},
+          {"Python code that raises", "python", "1 / 0", "ZeroDivisionError"},
+          {"a missing target of make", "sh", "make tests", "no target tests"},
+          {"another command", "sh", "echo", "no match"},
+          {"a language that nothing runs", "rust", "fn", "nothing runs rust"},
+          {"no language", "", "x", "names no language"}
+        ] do
+      test "fails for #{name}" do
+        page = "```#{unquote(language)}\n#{unquote(code)}\n```\n"
+        error = assert_raise ExUnit.AssertionError, fn -> run(page) end
+
+        assert error |> Exception.message() |> String.split() |> Enum.join(" ") =~
+                 unquote(message)
+      end
+    end
+
+    test "fails for another printed text, and without an end" do
+      page = "```elixir\nIO.puts(1)\n```\n<!-- printed -->\n```text\n2\n```\n"
+      assert_raise ExUnit.AssertionError, ~r/what was printed is\s+1/, fn -> run(page) end
+      assert_raise RuntimeError, ~r/no end/, fn -> run("```elixir\n1\n") end
+    end
+
+    test "is only parsed if the page gives a reason" do
+      marker = "<!-- not run: it needs a network -->\n\n"
+
+      assert run(marker <> "```elixir\nraise \"\"\n```") == [
+               {3, {:not_run, "it needs a network"}}
+             ]
+
+      assert_raise ExUnit.AssertionError, fn -> run(marker <> "```elixir\nfoo(\n```") end
+      assert_raise ExUnit.AssertionError, fn -> run(marker <> "```python\nfoo(\n```") end
+
+      assert_raise ExUnit.AssertionError, fn ->
+        run("<!-- not run: -->\n```elixir\nhd([])\n```")
+      end
+    end
+
+    test "of Python with a path is a file" do
+      page = """
+      ```python
+      # python/prices.py
+      def double(x): return 2 * x
+      ```
+      """
+
+      assert run(page) == [{1, :ran}]
+      assert File.read!("python/prices.py") =~ "def double"
+    end
+  end
+end

@@ -1,0 +1,31 @@
+defmodule ErlangPython.DocBlocks.ErlangCode do
+  @moduledoc false
+  # Evaluates an `erlang` block and compares its values.
+
+  alias ErlangPython.DocBlocks.Values
+
+  @spec run(String.t(), :erl_eval.binding_struct()) :: :erl_eval.binding_struct()
+  def run(code, bindings), do: code |> Values.split() |> Enum.reduce(bindings, &check!/2)
+
+  defp check!({code, nil}, bindings), do: code |> eval(bindings) |> elem(1)
+
+  defp check!({code, expected}, bindings) do
+    {value, bindings} = eval(code, bindings)
+    text = "~tp" |> :io_lib.format([value]) |> IO.chardata_to_string()
+
+    cond do
+      String.contains?(expected, "...") -> Values.check_text!(expected, text, code)
+      value == expected |> Kernel.<>(".") |> eval(bindings) |> elem(0) -> :ok
+      true -> Values.differ!(code, text, expected)
+    end
+
+    bindings
+  end
+
+  defp eval(code, bindings) do
+    {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
+    {:ok, expressions} = :erl_parse.parse_exprs(tokens)
+    {:value, value, bindings} = :erl_eval.exprs(expressions, bindings)
+    {value, bindings}
+  end
+end
