@@ -5,7 +5,8 @@ defmodule ErlangPython.DocBlocks do
   #   * `elixir`, `erlang`: evaluated, with the variables of the blocks before. `#=> term` (also over several
   #     lines) is the value of what stands above it, `...` in it stands for any text, and
   #     `#=> ** (Error) text` is what it raises. Lines after `iex>` and `1>` prompts are values too.
-  #   * `elixir` that begins with `# mix.exs` or `# config/...`: a dependency; settings, whose pool options are checked.
+  #   * `elixir` that begins with `# mix.exs` or `# config/...`: a dependency; settings, whose pool options are
+  #     checked. So are those of `erlang` that begins with `% sys.config`.
   #   * `python`: executed by the pool `:single`; one that begins with `# folder/name.py` is a file, put there.
   #   * `sh`: `make` and its targets, which must exist.
   #   * `text`: a drawing; after `<!-- printed -->` what the block before it has printed.
@@ -15,6 +16,9 @@ defmodule ErlangPython.DocBlocks do
 
   alias ErlangPython.DocBlocks.{ElixirCode, ErlangCode, Values}
   alias ErlangPython.Pool
+
+  # What the library reads of its application's environment.
+  @settings [:pools, :runtime_dir, :wheels, :num_workers, :max_concurrent]
 
   @type block :: %{
           language: String.t(),
@@ -81,16 +85,18 @@ defmodule ErlangPython.DocBlocks do
   end
 
   defp block(%{language: "elixir", code: "# config/" <> _ = code}, state) do
-    settings = Config.Reader.eval!("config.exs", code)[:erlang_python]
-    known = [:pools, :runtime_dir, :wheels]
-    [] = Keyword.keys(settings) -- known
-    for pool <- Keyword.get(settings, :pools, []), do: Pool.Options.new!(pool)
+    settings!(Config.Reader.eval!("config.exs", code))
     {:checked, state}
   end
 
   defp block(%{language: "elixir", code: code}, state) do
     {printed, elixir} = ElixirCode.run(code, state.elixir)
     {:ran, %{state | elixir: elixir, printed: printed}}
+  end
+
+  defp block(%{language: "erlang", code: "% sys.config" <> _ = code}, state) do
+    code |> ErlangCode.value() |> settings!()
+    {:checked, state}
   end
 
   defp block(%{language: "erlang", code: code}, state),
@@ -132,6 +138,11 @@ defmodule ErlangPython.DocBlocks do
 
   defp block(%{language: ""}, _state), do: raise("it names no language")
   defp block(%{language: language}, _state), do: raise("nothing runs #{language}")
+
+  defp settings!(settings) do
+    [] = Keyword.keys(settings[:erlang_python]) -- @settings
+    for pool <- settings[:erlang_python][:pools] || [], do: Pool.Options.new!(pool)
+  end
 
   defp syntax!("elixir", code), do: Code.string_to_quoted!(code)
 

@@ -22,6 +22,10 @@ defmodule ErlangPython.DocBlocks.ErlangCode do
     bindings
   end
 
+  @doc "The value of code that stands alone."
+  @spec value(String.t()) :: term()
+  def value(code), do: code |> eval([]) |> elem(0)
+
   defp eval(code, bindings) do
     {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
     {:ok, expressions} = :erl_parse.parse_exprs(tokens)
