@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from peer import EVAL, EXEC, RESULT, Failure, Peer
+from peer import EVAL, EXEC, RESULT, RUN, Failure, Peer
 
 
 def test_type_is_qualified_as_python_prints_it(shared: Peer) -> None:
@@ -133,3 +133,19 @@ def test_an_exception_is_also_a_value(shared: Peer) -> None:
     end = shared.code(EVAL, "[ValueError('x')]")
     assert end.type == RESULT
     assert Failure(end.body[0]).formatted == "ValueError: x\n"
+
+
+def test_machinery_of_ours_is_not_shown(shared: Peer) -> None:
+    missing = Failure(shared.call("no_such_module", "f").error[1])
+    assert missing.formatted == "ModuleNotFoundError: No module named 'no_such_module'\n"
+    broken = Failure(shared.request(RUN, ["def f(:", None, None, 1, 0]).error[1])
+    assert "ast.py" not in broken.formatted
+    assert broken.formatted.startswith('  File "<run-')
+
+
+def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:
+    def message(code: str) -> str:
+        return Failure(shared.request(EVAL, [code, None, None, 1, 0]).error[1]).message
+
+    assert "this is no expression, run or exec takes statements" in message("x = 1")
+    assert "no expression" not in message("def (")

@@ -167,7 +167,11 @@ def test_a_result_without_an_encoding_is_named(shared: Peer) -> None:
     kind, payload = shared.code(EVAL, "{'a': [0, object()]}").error
     assert (kind, payload) == (
         "encode",
-        ["cannot encode a value of type 'object'", 'result["a"][1]'],
+        [
+            "cannot send a value of type 'object' to Elixir: return plain data, "
+            "or register an encoder for the type (erlang.register_encoder)",
+            'result["a"][1]',
+        ],
     )
     assert shared.value("1") == 1
 

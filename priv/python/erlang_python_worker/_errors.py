@@ -1,7 +1,9 @@
 """Exceptions as data: docs/protocol.md, "Marked arrays", `exception`."""
 
+import importlib
 import os
 import traceback
+from itertools import dropwhile
 from typing import Any
 
 from erlang_python_worker._protocol import EXCEPTION
@@ -14,6 +16,8 @@ _MAX_FRAMES = 256
 _MAX_CHAIN = 32
 _MAX_NOTES = 64
 
+_AST = os.path.join(os.path.dirname(os.__file__), "ast.py")
+_MACHINERY = (_AST, importlib.__file__, "<frozen importlib")
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -74,7 +78,9 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
 
 def _hide_our_frames(report: traceback.TracebackException) -> None:
     stack = report.stack
-    stack[:] = [frame for frame in stack if not frame.filename.startswith(_OURS)]
+    frames = [frame for frame in stack if not frame.filename.startswith(_OURS)]
+    # What we called for the user: Python's import statement hides its own frames too.
+    stack[:] = dropwhile(lambda frame: frame.filename.startswith(_MACHINERY), frames)
     for part in getattr(report, "exceptions", None) or ():  # of an exception group
         _hide_our_frames(part)
 

@@ -70,12 +70,29 @@ class Sources:
             linecache.cache.pop(name, None)
 
 
+def _expression(source: str, name: str) -> CodeType:
+    try:
+        return compile(source, name, "eval", dont_inherit=True)
+    except SyntaxError as error:
+        if _is_statements(source):
+            error.msg = f"{error.msg}: this is no expression, run or exec takes statements"
+        raise
+
+
+def _is_statements(source: str) -> bool:
+    try:
+        compile(source, "", "exec", dont_inherit=True)
+    except Exception:
+        return False
+    return True
+
+
 def _compile(kind: str, text: str, name: str, line: int) -> Program:
     # Empty lines put every line number right, those of a SyntaxError too.
     source = "\n" * (line - 1 if line <= _MAX_LINE else 0) + text
     if kind == "eval":
         # As eval() does; compile() would call it an unexpected indent.
-        return None, compile(source.lstrip(" \t"), name, "eval", dont_inherit=True)
+        return None, _expression(source.lstrip(" \t"), name)
     if kind == "exec":
         return compile(source, name, "exec", dont_inherit=True), None
     import ast  # 5 ms of a worker's start, and many workers never need it

@@ -69,7 +69,10 @@ def _search(kind: type) -> Converter:
         converter = _BY_NAME.get(candidate)
         if converter is not None:
             return converter
-    raise EncodeError(f"cannot encode a value of type '{name(kind)}'")
+    raise EncodeError(
+        f"cannot send a value of type '{name(kind)}' to Elixir: return plain data, "
+        "or register an encoder for the type (erlang.register_encoder)"
+    )
 
 
 def name(kind: type) -> str:
