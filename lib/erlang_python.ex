@@ -178,10 +178,9 @@ defmodule ErlangPython do
   """
   @spec map(Enumerable.t(), name(), name(), keyword()) :: Enumerable.t()
   def map(enumerable, module, function, opts \\ []) do
-    {fanout, opts} = Keyword.split(opts, Fanout.options())
+    {fanout, opts} = Fanout.split!(opts, @call_options)
     options = Options.new!(opts, @call_options)
-    message = call_message(module, function, [])
-    Fanout.map(enumerable, message, options, Fanout.new!(fanout))
+    Fanout.map(enumerable, call_message(module, function, []), options, fanout)
   end
 
   @doc """
@@ -223,6 +222,13 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
+  # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for nothing.
+  defp code(kind, _code, [{key, _value} | _] = bindings, []) when key in [:pool, :timeout] do
+    raise ArgumentError,
+          "#{inspect(bindings)} are bindings, the variables of the code: give options after them, as in " <>
+            "#{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
+  end
+
   defp code(kind, code, bindings, opts) when is_binary(code) do
     Request.run(
       {kind, code, Options.named!(:bindings, bindings)},
@@ -242,6 +248,12 @@ defmodule ErlangPython do
 
   defp text(_what, name) when is_binary(name), do: name
   defp text(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
+
+  defp text(:function, args) when is_list(args) do
+    raise ArgumentError,
+          "expected the function as an atom or string, got: #{inspect(args)} " <>
+            "(the module comes first; that of Python's own functions is :builtins)"
+  end
 
   defp text(what, name),
     do: raise(ArgumentError, "expected the #{what} as an atom or string, got: #{inspect(name)}")

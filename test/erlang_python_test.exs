@@ -44,8 +44,16 @@ defmodule ErlangPythonTest do
         ErlangPython.call(1, :f)
       end
 
-      assert_raise ArgumentError, ~r/unknown option :timout/, fn ->
+      assert_raise ArgumentError, ~r/unknown option :timout \(did you mean :timeout\?\)/, fn ->
         ErlangPython.call(:a, :b, [], timout: 1)
+      end
+
+      assert_raise ArgumentError, ~r/:reverse \(Python's keyword arg.* kwargs: \[reverse: /, fn ->
+        ErlangPython.call(:builtins, :sorted, [[1]], reverse: true)
+      end
+
+      assert_raise ArgumentError, ~r/module comes first.*:builtins/, fn ->
+        ErlangPython.call(:len, [[1]])
       end
 
       assert_raise ArgumentError, ~r/:timeout to be a positive/, fn ->
@@ -122,6 +130,15 @@ defmodule ErlangPythonTest do
       assert_raise ArgumentError, ~r/code as a string/, fn -> ErlangPython.eval(:x) end
       assert_raise ArgumentError, ~r/:bindings/, fn -> ErlangPython.eval("x", 1) end
     end
+
+    test "does not take options for bindings" do
+      assert_raise ArgumentError, ~r/as in exec\(code, %\{\}, timeout: /, fn ->
+        ErlangPython.exec("while True: pass", timeout: 100)
+      end
+
+      assert ErlangPython.eval("timeout + 1", %{timeout: 1}) == {:ok, 2}
+      assert ErlangPython.eval("pool", [pool: 1], pool: :single) == {:ok, 1}
+    end
   end
 
   describe "exec/3 and run/3" do
@@ -191,6 +208,10 @@ defmodule ErlangPythonTest do
 
       assert_raise ArgumentError, ~r/:on_error/, fn ->
         ErlangPython.map([], :a, :b, on_error: :ignore)
+      end
+
+      assert_raise ArgumentError, ~r/did you mean :max_concurrency.*:timeout/, fn ->
+        ErlangPython.map([], :a, :b, max_concurency: 2)
       end
     end
 

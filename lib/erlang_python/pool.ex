@@ -87,6 +87,9 @@ defmodule ErlangPython.Pool do
   @doc "A child specification; its id is `{ErlangPython.Pool, name}`."
   @spec child_spec([option()]) :: Supervisor.child_spec()
   def child_spec(options) do
+    # Here, because a supervisor shows a mistake in the start function less plainly.
+    Options.new!(options)
+
     %{
       id: {__MODULE__, Keyword.get(options, :name)},
       start: {__MODULE__, :start_link, [options]},

@@ -85,9 +85,11 @@ defmodule ErlangPython.Request do
         :maybe -> "had no result"
       end
 
+    stopped = if executed == :maybe, do: "; Python was told to stop", else: ""
+
     %Error{
       kind: :timeout,
-      message: "the request #{what} after #{timeout} ms",
+      message: "the request #{what} after #{timeout} ms#{stopped}",
       executed: executed,
       details: %{timeout: timeout}
     }

@@ -461,12 +461,13 @@ defmodule ErlangPython.Worker do
 
   defp stop_failed(state, error), do: {:stop, {:shutdown, {:start_failed, error}}, state}
 
-  defp start_error(%{failed: nil} = state), do: Exit.not_started(exit_info(state))
+  defp start_error(%{failed: nil} = state),
+    do: Exit.not_started(exit_info(state), state.executable)
 
   defp start_error(%{failed: body} = state) do
     case Reply.exception(body) do
       {:ok, exception} -> Exit.not_set_up(exit_info(state), exception)
-      {:error, _undecodable} -> Exit.not_started(exit_info(state))
+      {:error, _undecodable} -> Exit.not_started(exit_info(state), state.executable)
     end
   end
 

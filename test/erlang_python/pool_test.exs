@@ -56,6 +56,17 @@ defmodule ErlangPython.PoolTest do
       assert Exception.message(error) =~ "this is no python"
     end
 
+    test "fails if its folder is not there" do
+      options = [
+        name: unique_name(),
+        python: ErlangPython.TestPython.executable(),
+        cd: "/no/such"
+      ]
+
+      assert {:error, {%Error{kind: :environment} = error, _}} = start_supervised({Pool, options})
+      assert error.message =~ "the folder in :cd is missing: /no/such"
+    end
+
     test "leaves no process behind after a failure" do
       before = DynamicSupervisor.count_children(ErlangPython.Pools)
       name = unique_name()

@@ -40,12 +40,22 @@ defmodule ErlangPython.Pool.Configured do
   end
 
   defp options(name) do
-    pools = Application.get_env(:erlang_python, :pools, [])
-
-    case Enum.find(pools, &(Keyword.get(&1, :name) == name)) do
+    case Enum.find(pools(), &(Keyword.get(&1, :name) == name)) do
       nil when name == @default -> [name: @default] ++ erlang_settings()
       nil -> nil
       options -> options
+    end
+  end
+
+  defp pools do
+    pools = Application.get_env(:erlang_python, :pools, [])
+
+    if is_list(pools) and Enum.all?(pools, &Keyword.keyword?/1) do
+      pools
+    else
+      raise ArgumentError,
+            "expected config :erlang_python, pools: [...] to be a list with one keyword list " <>
+              "for each pool, such as [[name: :default, workers: 2]], got: #{inspect(pools)}"
     end
   end
 

@@ -2,6 +2,8 @@ defmodule ErlangPython.Pool.Options do
   @moduledoc false
   # The options of a pool, checked once at start. `ErlangPython.Pool` documents them.
 
+  alias ErlangPython.UnknownOption
+
   @mebibyte 1024 * 1024
 
   defstruct name: nil,
@@ -86,9 +88,8 @@ defmodule ErlangPython.Pool.Options do
       [] ->
         :ok
 
-      unknown ->
-        raise ArgumentError,
-              "unknown pool options #{inspect(unknown)}, the known ones are #{inspect(known)}"
+      [unknown | _others] ->
+        UnknownOption.raise!("pool option", unknown, known)
     end
 
     Enum.reduce(options, %__MODULE__{}, fn {key, value}, acc ->

@@ -2,7 +2,7 @@ defmodule ErlangPython.Request.Fanout do
   @moduledoc false
   # Requests that other processes wait for: one for nobody (`cast`), many for one caller (`map`).
 
-  alias ErlangPython.{Error, Request}
+  alias ErlangPython.{Error, Request, UnknownOption}
   alias ErlangPython.Pool.{Configured, Slots}
   alias ErlangPython.Request.{Message, Options}
 
@@ -17,11 +17,25 @@ defmodule ErlangPython.Request.Fanout do
           on_error: :collect | :raise
         }
 
-  @spec options() :: [atom()]
-  def options, do: [:args, :max_concurrency, :ordered, :on_error]
+  defp options, do: [:args, :max_concurrency, :ordered, :on_error]
+
+  @doc "Splits the options of `map` into its own and those of each call."
+  @spec split!(term(), [atom()]) :: {t(), keyword()}
+  def split!(options, call_options) do
+    unless Keyword.keyword?(options),
+      do: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(options)}")
+
+    case Keyword.keys(options) -- (call_options ++ options()) do
+      [] -> :ok
+      [unknown | _] -> UnknownOption.raise!("option", unknown, call_options ++ options())
+    end
+
+    {fanout, options} = Keyword.split(options, options())
+    {new!(fanout), options}
+  end
 
   @spec new!(keyword()) :: t()
-  def new!(options), do: Enum.reduce(options, %__MODULE__{}, &put/2)
+  defp new!(options), do: Enum.reduce(options, %__MODULE__{}, &put/2)
 
   defp put({:args, fun}, acc) when is_function(fun, 1), do: %{acc | args: fun}
 

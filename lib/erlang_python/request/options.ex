@@ -3,6 +3,7 @@ defmodule ErlangPython.Request.Options do
   # The options of one request, checked. `ErlangPython` documents them.
 
   alias ErlangPython.Pool.Configured
+  alias ErlangPython.UnknownOption
 
   @default_timeout 30_000
 
@@ -64,7 +65,12 @@ defmodule ErlangPython.Request.Options do
 
   @spec unknown!(term(), [atom()]) :: no_return()
   defp unknown!(key, known) do
-    raise ArgumentError, "unknown option #{inspect(key)}, the known ones are #{inspect(known)}"
+    hint =
+      if :kwargs in known,
+        do: " (Python's keyword arguments go into kwargs: [#{key}: ...])",
+        else: ""
+
+    UnknownOption.raise!("option", key, known, hint)
   end
 
   @spec bad(atom() | String.t(), String.t(), term()) :: no_return()

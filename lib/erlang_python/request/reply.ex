@@ -43,7 +43,12 @@ defmodule ErlangPython.Request.Reply do
   defp error({:ok, ["python", %RemoteException{} = exception]}), do: python(exception)
 
   defp error({:ok, ["encode", [message, path]]}) do
-    %Error{kind: :encode, message: message, executed: :yes, details: %{path: path}}
+    %Error{
+      kind: :encode,
+      message: "#{path}: #{message}",
+      executed: :yes,
+      details: %{path: path}
+    }
   end
 
   defp error({:ok, ["decode", [message]]}) do

@@ -47,12 +47,13 @@ defmodule ErlangPython.Worker.Exit do
   end
 
   @doc "The worker ended, or was stopped, before it was ready."
-  @spec not_started(t()) :: Error.t()
-  def not_started(exit) do
+  @spec not_started(t(), Path.t() | nil) :: Error.t()
+  def not_started(exit, executable) do
     %Error{
       kind: :no_workers,
       message:
-        "a Python worker could not start: it #{how(exit)} before it was ready" <> quoted(exit),
+        "a Python worker could not start: #{executable || "it"} #{how(exit)} before it was ready" <>
+          doubt(exit) <> quoted(exit),
       executed: :no,
       details: details(exit)
     }
@@ -103,6 +104,10 @@ defmodule ErlangPython.Worker.Exit do
     ended = if exit.status, do: Map.new([decode(exit.status)]), else: %{}
     Map.put(ended, :output, exit.output)
   end
+
+  # A worker has no reason to end so before its first request.
+  defp doubt(%{status: 0, cause: nil}), do: "; is it a Python interpreter?"
+  defp doubt(_exit), do: ""
 
   defp quoted(%{output: []}), do: ""
 

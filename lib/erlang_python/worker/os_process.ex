@@ -13,6 +13,13 @@ defmodule ErlangPython.Worker.OSProcess do
   @spec open(Path.t(), %{String.t() => String.t()}, Options.t()) ::
           {:ok, port(), os_pid :: non_neg_integer()} | {:error, Error.t()}
   def open(executable, protocol, options) do
+    # The runtime's helper would exit with a status that may mean anything.
+    if options.cd == nil or File.dir?(options.cd),
+      do: start(executable, protocol, options),
+      else: {:error, not_started(executable, "the folder in :cd is missing: #{options.cd}")}
+  end
+
+  defp start(executable, protocol, options) do
     settings =
       [
         :binary,
@@ -32,13 +39,13 @@ defmodule ErlangPython.Worker.OSProcess do
       nil -> {:ok, port, 0}
     end
   rescue
-    error in ErlangError -> {:error, not_executable(executable, error.original, options)}
+    error in ErlangError -> {:error, not_started(executable, reason(error.original))}
   end
 
-  defp not_executable(executable, reason, options) do
+  defp not_started(executable, reason) do
     %Error{
       kind: :environment,
-      message: "#{executable} can't be started: #{reason(reason, options)}",
+      message: "#{executable} can't be started: #{reason}",
       executed: :no,
       details: %{python: executable, output: []}
     }
@@ -51,11 +58,8 @@ defmodule ErlangPython.Worker.OSProcess do
     end
   end
 
-  defp reason(:enoent, %{cd: cd}) when is_binary(cd),
-    do: "not found, or the folder #{cd} is not there"
-
-  defp reason(posix, _options) when is_atom(posix), do: to_string(:file.format_error(posix))
-  defp reason(other, _options), do: inspect(other)
+  defp reason(posix) when is_atom(posix), do: to_string(:file.format_error(posix))
+  defp reason(other), do: inspect(other)
 
   @doc """
   Sends a signal to the process and to all of its group, children that Python started included.

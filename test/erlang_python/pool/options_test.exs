@@ -16,8 +16,12 @@ defmodule ErlangPython.Pool.OptionsTest do
   end
 
   test "names an unknown option and lists the known ones" do
-    assert_raise ArgumentError, ~r/unknown pool options \[:size\].*:workers/s, fn ->
+    assert_raise ArgumentError, ~r/unknown pool option :size, the known.*:workers/s, fn ->
       Options.new!(name: :a, size: 3)
+    end
+
+    assert_raise ArgumentError, ~r/option :wrokers \(did you mean :workers\?\)/, fn ->
+      Options.new!(name: :a, wrokers: 3)
     end
   end
 

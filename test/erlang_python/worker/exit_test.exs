@@ -32,10 +32,14 @@ defmodule ErlangPython.Worker.ExitTest do
   end
 
   test "a worker that never was ready shows what it printed" do
-    error = Exit.not_started(exit_info(status: 1, output: ["Traceback", "ImportError: no"]))
+    exit = exit_info(status: 1, output: ["Traceback", "ImportError: no"])
+    error = Exit.not_started(exit, "/bin/python3")
     assert error.kind == :no_workers
     assert error.executed == :no
-    assert error.message =~ "exited with status 1 before it was ready"
+    assert error.message =~ "/bin/python3 exited with status 1 before it was ready"
     assert error.message =~ "  ImportError: no"
+
+    error = Exit.not_started(exit_info(status: 0), "/bin/ls")
+    assert error.message =~ "/bin/ls exited with status 0 before it was ready; is it a Python"
   end
 end

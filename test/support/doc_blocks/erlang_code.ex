@@ -10,12 +10,14 @@ defmodule ErlangPython.DocBlocks.ErlangCode do
   defp check!({code, nil}, bindings), do: code |> eval(bindings) |> elem(1)
 
   defp check!({code, expected}, bindings) do
+    # First, for it makes atoms, as a compiled module would have before it runs.
+    parsed = parse(expected <> ".")
     {value, bindings} = eval(code, bindings)
     text = "~tp" |> :io_lib.format([value]) |> IO.chardata_to_string()
 
     cond do
       String.contains?(expected, "...") -> Values.check_text!(expected, text, code)
-      value == expected |> Kernel.<>(".") |> eval(bindings) |> elem(0) -> :ok
+      value == parsed |> elem(1) |> eval(bindings) |> elem(0) -> :ok
       true -> Values.differ!(code, text, expected)
     end
 
@@ -26,10 +28,21 @@ defmodule ErlangPython.DocBlocks.ErlangCode do
   @spec value(String.t()) :: term()
   def value(code), do: code |> eval([]) |> elem(0)
 
-  defp eval(code, bindings) do
-    {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
-    {:ok, expressions} = :erl_parse.parse_exprs(tokens)
+  defp eval(code, bindings) when is_binary(code), do: code |> parse!() |> eval(bindings)
+
+  defp eval(expressions, bindings) do
     {:value, value, bindings} = :erl_eval.exprs(expressions, bindings)
     {value, bindings}
+  end
+
+  defp parse!(code) do
+    {:ok, expressions} = parse(code)
+    expressions
+  end
+
+  # A text with `...` in it is none.
+  defp parse(code) do
+    {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
+    :erl_parse.parse_exprs(tokens)
   end
 end
