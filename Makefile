@@ -24,7 +24,7 @@ setup: ready ## install what is missing: Elixir, Erlang, Python (system packages
 	@mix compile
 
 demo: ready ## a tour in the terminal
-	@ERLANG_PYTHON_DEMO_PYTHON=$(venv)/python mix run examples/demo.exs
+	@mix run examples/demo.exs
 
 test: ready ## the Elixir tests, then the Python tests
 	mix test
