@@ -66,6 +66,10 @@ defmodule ErlangPython.ZMTP.Handler do
   @doc """
   Any other Erlang message that the reader process received. Exit signals don't come here:
   a linked process that ends abnormally closes the connection.
+
+  `{:finish, state}` closes it too, as `:closed`, but only when all that had arrived by now has been read: for
+  a peer that has ended, while somebody else still holds its end of the socket open.
   """
-  @callback handle_info(term(), state()) :: {:ok, state()} | {:close, reason :: term()}
+  @callback handle_info(term(), state()) ::
+              {:ok, state()} | {:finish, state()} | {:close, reason :: term()}
 end

@@ -191,7 +191,16 @@ defmodule ErlangPython.ZMTP.Reader do
       :erlang.raise(kind, reason, __STACKTRACE__)
   else
     {:ok, state} -> %{reader | state: state}
+    {:finish, state} -> finish(%{reader | state: state})
     {:close, reason} -> close(reader, {:handler, reason})
+  end
+
+  # The kernel hands out what it holds for us, and then an end of file.
+  defp finish(reader) do
+    case :gen_tcp.shutdown(reader.socket, :read) do
+      :ok -> reader
+      {:error, _reason} -> close(reader, :closed)
+    end
   end
 
   @spec close(t(), ErlangPython.ZMTP.Handler.close_reason()) :: no_return()
