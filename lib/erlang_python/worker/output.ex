@@ -6,29 +6,52 @@ defmodule ErlangPython.Worker.Output do
   # A line without an end is cut here, so that a worker that prints rubbish takes no memory.
   @max_line 8_192
   @kept 25
+  # Of what is left out, this much of the end stays.
+  @tail @max_line
 
-  defstruct partial: "", last: :queue.new(), count: 0
+  defstruct partial: "", last: :queue.new(), count: 0, skipped: 0
 
   @type t :: %__MODULE__{
           partial: binary(),
           last: :queue.queue(String.t()),
-          count: non_neg_integer()
+          count: non_neg_integer(),
+          skipped: non_neg_integer()
         }
 
   @spec new() :: t()
   def new, do: %__MODULE__{}
 
-  @doc "Takes bytes from the port and gives the lines they complete, as valid UTF-8."
-  @spec add(t(), binary()) :: {[String.t()], t()}
-  def add(output, bytes) do
+  @doc """
+  Takes bytes from the port and gives the lines they complete, as valid UTF-8. Who is `behind?` with
+  earlier ones gets none; a line says later how much was left out.
+  """
+  @spec add(t(), binary(), behind? :: boolean()) :: {[String.t()], t()}
+  def add(output, bytes, behind? \\ false)
+
+  def add(output, bytes, true) do
+    unseen = output.partial <> bytes
+    tail = binary_part(unseen, byte_size(unseen), -min(byte_size(unseen), @tail))
+    skipped = output.skipped + byte_size(unseen) - byte_size(tail)
+    {[], %{output | partial: :binary.copy(tail), skipped: skipped}}
+  end
+
+  def add(%{skipped: 0} = output, bytes, false) do
     {lines, partial} = split(output.partial <> bytes, [])
     {lines, Enum.reduce(lines, %{output | partial: partial}, &keep/2)}
   end
 
+  def add(%{skipped: skipped} = output, bytes, false) do
+    {lines, output} = add(%{output | skipped: 0}, bytes, false)
+    {["[#{skipped} bytes left out: more than could be logged]" | lines], output}
+  end
+
   @doc "The last lines, an unfinished one included."
   @spec last(t()) :: [String.t()]
-  def last(%{partial: ""} = output), do: :queue.to_list(output.last)
-  def last(output), do: :queue.to_list(keep(text(output.partial), output).last)
+  def last(output) do
+    {lines, partial} = split(output.partial, [])
+    unfinished = if partial == "", do: [], else: [text(partial)]
+    (lines ++ unfinished) |> Enum.reduce(output, &keep/2) |> Map.fetch!(:last) |> :queue.to_list()
+  end
 
   defp split(bytes, lines) do
     case :binary.split(bytes, "\n") do

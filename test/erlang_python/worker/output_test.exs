@@ -25,6 +25,18 @@ defmodule ErlangPython.Worker.OutputTest do
     assert byte_size(output.partial) == 20_000 - 2 * 8_192
   end
 
+  test "who is behind gets no lines, and later one that says how much was left out" do
+    assert {["a"], output} = Output.add(Output.new(), "a\nb")
+    assert {[], output} = Output.add(output, "c\nd", true)
+    assert {[], output} = Output.add(output, String.duplicate("x\n", 50_000), true)
+    assert byte_size(output.partial) <= 8_192
+    assert Output.last(output) == List.duplicate("x", 25)
+    assert {[note | lines], output} = Output.add(output, "y\n")
+    assert note == "[91812 bytes left out: more than could be logged]"
+    assert List.last(lines) == "y"
+    assert {["z"], _output} = Output.add(output, "z\n")
+  end
+
   test "any bytes become text" do
     {[line], _output} = Output.add(Output.new(), <<"ab", 0xFF, 0xFE, "c\n">>)
     assert String.valid?(line)
