@@ -44,8 +44,7 @@ defmodule ErlangPython.Request do
         await(handle, id, alias_ref, deadline, patience(place), options)
 
       {:error, error} ->
-        :erlang.unalias(alias_ref)
-        {:error, error}
+        last_word(alias_ref, options, error)
     end
   end
 
@@ -59,21 +58,28 @@ defmodule ErlangPython.Request do
         if left <= patience do
           give_up(handle, id, alias_ref, options)
         else
-          Intake.rebalance(handle, id)
-          await(handle, id, alias_ref, deadline, min(patience * 2, @longest_patience_ms), options)
+          patience = min(patience * 2, @longest_patience_ms)
+
+          if Intake.rebalance(handle, id) == :gone,
+            do: last_word(alias_ref, options, Intake.stopped(handle, :maybe)),
+            else: await(handle, id, alias_ref, deadline, patience, options)
         end
     end
   end
 
   defp give_up(handle, id, alias_ref, options) do
     executed = Intake.cancel(handle, id)
+    last_word(alias_ref, options, timeout(handle, executed, options.timeout))
+  end
+
+  # An answer that came meanwhile is better than none, and must not stay in the mailbox.
+  defp last_word(alias_ref, options, error) do
     :erlang.unalias(alias_ref)
 
-    # An answer that came between the deadline and here is better than none.
     receive do
       {^alias_ref, reply} -> Reply.read(reply, options.face)
     after
-      0 -> {:error, timeout(handle, executed, options.timeout)}
+      0 -> {:error, error}
     end
   end
 

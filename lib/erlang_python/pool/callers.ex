@@ -49,19 +49,33 @@ defmodule ErlangPython.Pool.Callers do
       counters: Slots.new()
     }
 
-    Heir.adopt(handle)
     Directory.register(handle, :callers)
-    Handle.publish(handle)
-    {:ok, handle}
+    {:ok, %{handle: handle, heir: adopt(handle)}}
+  end
+
+  # An heir that is gone comes back at once, under its supervisor.
+  @heir_poll_ms 10
+  defp adopt(handle) do
+    case Heir.adopt(handle) do
+      {:ok, heir} ->
+        Process.monitor(heir)
+
+      :error ->
+        Process.sleep(@heir_poll_ms)
+        adopt(handle)
+    end
   end
 
   @impl true
-  def handle_info({:watch, caller}, handle) do
+  def handle_info({:watch, caller}, state) do
     Process.monitor(caller)
-    {:noreply, handle}
+    {:noreply, state}
   end
 
-  def handle_info({:DOWN, _ref, :process, caller, reason}, handle) do
+  def handle_info({:DOWN, heir, :process, _pid, _reason}, %{heir: heir} = state),
+    do: {:noreply, %{state | heir: adopt(state.handle)}}
+
+  def handle_info({:DOWN, _ref, :process, caller, reason}, %{handle: handle} = state) do
     case :ets.take(handle.callers, caller) do
       [{_caller, :waiting}] when reason == :normal ->
         :ok
@@ -70,11 +84,11 @@ defmodule ErlangPython.Pool.Callers do
         handle |> Pending.of_caller(caller) |> Enum.each(&Intake.cancel(handle, &1))
     end
 
-    {:noreply, handle}
+    {:noreply, state}
   end
 
-  def handle_info({:EXIT, _pid, _reason}, handle), do: {:noreply, handle}
+  def handle_info({:EXIT, _pid, _reason}, state), do: {:noreply, state}
 
   @impl true
-  def terminate(_reason, handle), do: Handle.withdraw(handle)
+  def terminate(_reason, state), do: Heir.withdraw(state.handle)
 end

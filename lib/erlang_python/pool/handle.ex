@@ -26,8 +26,13 @@ defmodule ErlangPython.Pool.Handle do
     end
   end
 
+  # Only the heir puts and takes names, so that to look and to take is one step.
+
   @spec publish(t()) :: :ok
   def publish(handle), do: :persistent_term.put({__MODULE__, handle.name}, handle)
+
+  @spec tables(t()) :: [:ets.table()]
+  def tables(handle), do: [handle.pending, handle.queue, handle.callers, handle.directory]
 
   @doc "Takes the pool's name away, unless a later pool of that name has put its own there."
   @spec withdraw(t()) :: :ok

@@ -35,12 +35,15 @@ defmodule ErlangPython.Pool.Intake do
       place(handle, request, claimed)
     end
   rescue
-    # The tables go with the pool.
     error in ArgumentError ->
-      if :ets.info(handle.pending) == :undefined,
-        do: {:error, no_pool(handle.name)},
+      if gone?(handle),
+        do: {:error, stopped(handle, :no)},
         else: reraise(error, __STACKTRACE__)
   end
+
+  # The tables go with the pool, at any moment; the pending table last, when the heir has ended all that
+  # is in it. A caller whose row came even later finds out by itself.
+  defp gone?(handle), do: Enum.any?(Handle.tables(handle), &(:ets.info(&1) == :undefined))
 
   @doc """
   Takes a request back, because its caller's deadline has passed or the caller died. Answers whether
@@ -54,6 +57,9 @@ defmodule ErlangPython.Pool.Intake do
     else
       cancel_running(handle, id)
     end
+  rescue
+    error in ArgumentError ->
+      if gone?(handle), do: :maybe, else: reraise(error, __STACKTRACE__)
   end
 
   defp cancel_running(handle, id) do
@@ -81,9 +87,9 @@ defmodule ErlangPython.Pool.Intake do
 
   @doc """
   Asks for another worker for a request that was sent ahead of its turn, if the one before it
-  takes longer than expected.
+  takes longer than expected. `:gone` if the pool is, so that no answer will come any more.
   """
-  @spec rebalance(Handle.t(), Pending.id()) :: term()
+  @spec rebalance(Handle.t(), Pending.id()) :: :gone | term()
   def rebalance(handle, id) do
     with {_id, _dest, _tag, _caller, slot, generation, sent_at, _wire} when slot > 0 <-
            Pending.lookup(handle, id),
@@ -93,6 +99,24 @@ defmodule ErlangPython.Pool.Intake do
          {^generation, worker, _writer} <- Directory.worker(handle, slot) do
       send(worker, {:rebalance, id})
     end
+  rescue
+    error in ArgumentError ->
+      cond do
+        :ets.info(handle.pending) == :undefined -> :gone
+        gone?(handle) -> :ok
+        true -> reraise(error, __STACKTRACE__)
+      end
+  end
+
+  @doc "What the callers of a pool that has ended are told."
+  @spec stopped(Handle.t(), :no | :maybe) :: Error.t()
+  def stopped(handle, executed) do
+    %Error{
+      kind: :no_pool,
+      message: "the pool #{inspect(handle.name)} has stopped",
+      executed: executed,
+      details: %{pool: handle.name}
+    }
   end
 
   @spec no_pool(atom()) :: Error.t()

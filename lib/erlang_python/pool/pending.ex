@@ -118,19 +118,19 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc """
   Gives a queued request to a slot, and gives what is to be sent. `:gone` if it had its end already;
-  `:ended` if it had that in the slot, which is released then.
+  `:ended` if it had that in the slot, which is released then; `:abandoned` if it is in the slot but nobody waits
+  for it: its caller may have looked for it where it was before, and would not stop it here.
   """
   @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) ::
-          {:ok, iodata()} | :gone | :ended
-  def assign(%{pending: table}, id, slot, generation, sent_at) do
+          {:ok, iodata()} | :gone | :ended | :abandoned
+  def assign(%{pending: table} = handle, id, slot, generation, sent_at) do
     place = [{@slot, slot}, {@generation, generation}, {@sent_at, sent_at}]
-
-    if :ets.update_element(table, id, place),
-      do: {:ok, :ets.lookup_element(table, id, @wire)},
-      else: :gone
-  rescue
-    ArgumentError -> :ended
+    if :ets.update_element(table, id, place), do: assigned(lookup(handle, id)), else: :gone
   end
+
+  defp assigned(nil), do: :ended
+  defp assigned(row) when elem(row, @dest - 1) == nil, do: :abandoned
+  defp assigned(row), do: {:ok, elem(row, @wire - 1)}
 
   @doc """
   Moves a request from a slot back to the queue. False if it is not there (any more): then

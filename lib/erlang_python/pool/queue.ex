@@ -121,6 +121,9 @@ defmodule ErlangPython.Pool.Queue do
 
       :ended ->
         :ok
+
+      :abandoned ->
+        Pending.discard(handle, id)
     end
   end
 
