@@ -73,7 +73,7 @@ class Peer:
         self.router.bind(self.endpoint)
         self.token = secrets.token_hex(16)
         self.running = Path(self._folder.name) / "running"
-        self.running.write_bytes(bytes(8))
+        self.running.write_bytes(bytes(8 * 257))
         self._arrived: dict[bytes, deque[Message]] = defaultdict(deque)
         self._id = 0
         self.process = self._start(python, popen)

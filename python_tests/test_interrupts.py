@@ -1,5 +1,6 @@
 import os
 import signal
+import struct
 import threading
 
 import pytest
@@ -122,7 +123,22 @@ def test_the_mapped_file_names_what_had_begun(worker: Peer) -> None:
     number = worker.begin_code(RUN, "import os; os._exit(1)")
     worker.begin_code(RUN, "1")
     assert worker.process.wait(timeout=30) == 1
-    assert int.from_bytes(worker.running.read_bytes(), "big") == number
+    last, ring = begun(worker)
+    assert last == number and number in ring and number + 1 not in ring
+
+
+def test_the_mapped_file_remembers_requests_that_have_ended(worker: Peer) -> None:
+    numbers = [worker.begin_code(RUN, "1") for _ in range(600)]
+    for number in numbers:
+        assert worker.end(number).body == 1
+    last, ring = begun(worker)
+    assert last == numbers[-1]
+    assert sorted(ring) == numbers[-len(ring) :]
+
+
+def begun(worker: Peer) -> "tuple[int, list[int]]":
+    last, *ring = struct.unpack(">257Q", worker.running.read_bytes())
+    return last, ring
 
 
 def test_cancel_after_the_end_does_nothing(shared: Peer) -> None:

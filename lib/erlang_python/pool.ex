@@ -68,7 +68,8 @@ defmodule ErlangPython.Pool do
 
   ## Ends
 
-  A worker that dies while it runs a request ends that request with `:worker_exit`. Requests that had been sent to
+  A worker that dies while it runs a request ends that request with `:worker_exit`, and those that had just ended but whose
+  results had not left it. Requests that had been sent to
   it but had not begun are given to another worker, unseen by their callers. The worker is
   replaced at once. Starts that fail are repeated after 100 ms, then 200 ms, up to 30 s; while no
   worker is there and three have failed in a row, requests fail at once with the reason.
@@ -183,7 +184,7 @@ defmodule ErlangPython.Pool do
   defp worker_state(handle, %{phase: :ready, slot: slot}),
     do: if(Slots.in_flight(handle, slot) > 0, do: :busy, else: :idle)
 
-  defp worker_state(_handle, %{phase: :draining}), do: :draining
+  defp worker_state(_handle, %{phase: phase}) when phase in [:draining, :closing], do: :draining
   defp worker_state(_handle, _not_ready), do: :starting
 
   @doc """

@@ -14,16 +14,19 @@ defmodule ErlangPython.Worker do
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Request.Reply
-  alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Running}
+  alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Printer, Running}
   alias ErlangPython.ZMTP.Frame
 
-  require Logger
   require Protocol
 
   # How long one half of an end (process, sockets) may lag behind the other. A child that Python
   # forked can hold the sockets open.
   @closing_ms 100
+  # How long the exit status may lag behind SIGKILL: for ever, if the kernel has the process in its hands.
+  @killed_ms 2_000
   @drain_poll_ms 5
+  # Bytes of output that may wait to be logged.
+  @printing_limit 1_000_000
   @memory_poll_ms 1_000
 
   @exit_no_runtime 78
@@ -34,7 +37,7 @@ defmodule ErlangPython.Worker do
   @typedoc "The reasons with which a worker's process ends, other than by a crash of its own."
   @type reason ::
           {:shutdown, {:start_failed, Error.t()}}
-          | {:shutdown, {:exited, Exit.t(), Running.id()}}
+          | {:shutdown, {:exited, Exit.t(), Running.t()}}
           | {:shutdown, :drained}
 
   @spec start_link(start()) :: GenServer.on_start()
@@ -80,6 +83,9 @@ defmodule ErlangPython.Worker do
       readers: %{},
       hello: nil,
       output: Output.new(),
+      printer: nil,
+      printing: 0,
+      provisioned?: false,
       start_timer: nil,
       cancels: %{},
       rebalancing: MapSet.new(),
@@ -124,7 +130,7 @@ defmodule ErlangPython.Worker do
          running = Running.create(Directory.folder(handle), token),
          state = %{state | executable: executable, token: token, running: running},
          {:ok, port, os_pid} <- OSProcess.open(executable, variables(state), options) do
-      {:noreply, %{state | port: port, os_pid: os_pid}}
+      {:noreply, %{state | port: port, os_pid: os_pid, printer: printer(state, os_pid)}}
     else
       {:error, error} -> stop_failed(%{state | token: token}, error)
     end
@@ -150,9 +156,11 @@ defmodule ErlangPython.Worker do
 
   defp provision(state) do
     forget_launch(state)
+    # An installation takes as long as the network does.
+    cancel_timer(state.start_timer)
 
     case Env.Runtime.provision(state.executable) do
-      :ok -> launch(%{state | output: Output.new()})
+      :ok -> launch(start_timer(%{state | output: Output.new(), provisioned?: true}))
       {:error, error} -> stop_failed(state, error)
     end
   end
@@ -201,7 +209,13 @@ defmodule ErlangPython.Worker do
   end
 
   @impl true
-  def handle_cast(:drain, state), do: drained(%{state | phase: :draining})
+  def handle_cast(:drain, %{phase: :ready} = state), do: drained(%{state | phase: :draining})
+
+  # It has not served yet.
+  def handle_cast(:drain, %{phase: phase} = state) when phase in [:launching, :setup],
+    do: {:stop, {:shutdown, :drained}, state}
+
+  def handle_cast(:drain, state), do: {:noreply, state}
 
   @impl true
   def handle_info({:message, channel, [head | _buffers]}, state) do
@@ -212,14 +226,16 @@ defmodule ErlangPython.Worker do
   end
 
   def handle_info({port, {:data, bytes}}, %{port: port} = state) do
-    {lines, output} = Output.add(state.output, bytes)
-    if state.handle.options.stdout == :logger, do: Enum.each(lines, &log(state, &1))
-    {:noreply, %{state | output: output}}
+    {lines, output} = Output.add(state.output, bytes, behind?(state))
+    {:noreply, print(%{state | output: output}, lines)}
   end
+
+  def handle_info({:printed, size}, state),
+    do: {:noreply, %{state | printing: state.printing - size}}
 
   def handle_info(
         {port, {:exit_status, @exit_no_runtime}},
-        %{port: port, phase: :launching} = state
+        %{port: port, phase: :launching, provisioned?: false} = state
       ),
       do: provision(%{state | port: nil})
 
@@ -244,9 +260,18 @@ defmodule ErlangPython.Worker do
     still_wanted? = is_map_key(state.cancels, id)
     state = %{state | cancels: Map.delete(state.cancels, id)}
 
-    if still_wanted? and Pending.member?(state.handle, id),
-      do: kill(state, "did not stop within #{state.handle.options.grace} ms of being told to"),
-      else: {:noreply, state}
+    cond do
+      not (still_wanted? and Pending.member?(state.handle, id)) ->
+        {:noreply, state}
+
+      state.running |> Running.read() |> Running.last?(id) ->
+        kill(state, "did not stop within #{state.handle.options.grace} ms of being told to")
+
+      # It waits behind another request, which has a caller and a deadline of its own, and
+      # Python can't say so because that one holds its lock.
+      true ->
+        {:noreply, await_stop(state, id)}
+    end
   end
 
   def handle_info({:retire, why}, %{phase: :ready} = state) do
@@ -265,6 +290,8 @@ defmodule ErlangPython.Worker do
   def handle_info(:drained?, state), do: drained(state)
   def handle_info(:stop_timeout, state), do: kill(state, "did not shut down in time")
   def handle_info(:closing_timeout, state), do: close(state)
+  def handle_info(:killed_timeout, %{port: nil} = state), do: {:noreply, state}
+  def handle_info(:killed_timeout, state), do: give_up(state)
 
   # Timers that outlived their phase.
   def handle_info(late, state) when late in [:start_timeout, :heartbeat, :poll_memory],
@@ -330,19 +357,36 @@ defmodule ErlangPython.Worker do
 
   defp broke_protocol(state), do: kill(state, "broke the wire protocol", :protocol)
 
-  defp log(state, line) do
-    Logger.info(line, pool: state.handle.name, worker: state.name, os_pid: state.os_pid)
+  # Lines that nobody reads are not worth taking apart.
+  defp behind?(%{printer: nil}), do: true
+  defp behind?(%{printing: printing}), do: printing > @printing_limit
+
+  defp print(state, []), do: state
+
+  defp print(state, lines) do
+    size = lines |> Enum.map(&(byte_size(&1) + 1)) |> Enum.sum()
+    Printer.print(state.printer, lines, size)
+    %{state | printing: state.printing + size}
   end
+
+  defp printer(%{handle: %{options: %{stdout: :ignore}}}, _os_pid), do: nil
+
+  defp printer(state, os_pid),
+    do: Printer.start(pool: state.handle.name, worker: state.name, os_pid: os_pid)
 
   # --- cancelling
 
   defp cancel(%{phase: phase} = state, id) when phase in [:ready, :draining] do
     tell(state, :control, Protocol.type(:cancel), id, true)
-    timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
-    put_in(state.cancels[id], timer)
+    await_stop(state, id)
   end
 
   defp cancel(state, _id), do: state
+
+  defp await_stop(state, id) do
+    timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
+    put_in(state.cancels[id], timer)
+  end
 
   # The request in front of it takes longer than the window was made for. Asked once at a
   # time: each "revoked" takes back one frame that was sent.
@@ -430,7 +474,14 @@ defmodule ErlangPython.Worker do
   # The first cause counts. Its exit status and the ends of its connections follow.
   defp kill(state, did, kind \\ :worker_exit) do
     OSProcess.signal(state.os_pid, :kill)
+    Process.send_after(self(), :killed_timeout, @killed_ms)
     {:noreply, %{state | cause: state.cause || {kind, did}}}
+  end
+
+  # Closing the port before its process has ended forgets its exit status, no more.
+  defp give_up(%{port: port} = state) do
+    true = Port.close(port)
+    over(%{state | port: nil})
   end
 
   # Called whenever a part of it has ended.
@@ -441,15 +492,13 @@ defmodule ErlangPython.Worker do
     {:noreply, state}
   end
 
+  # Never by a kill: a result that a reader has in its hands would be lost.
   defp close(%{port: nil} = state) do
-    close_connections(state)
+    Enum.each(state.readers, fn {_ref, reader} -> send(reader, :finish) end)
     {:noreply, state}
   end
 
   defp close(state), do: kill(state, "closed a connection")
-
-  defp close_connections(state),
-    do: Enum.each(state.readers, fn {_ref, reader} -> Process.exit(reader, :kill) end)
 
   defp stop(%{phase: :stopping, status: 0} = state), do: {:stop, {:shutdown, :drained}, state}
 
@@ -483,28 +532,35 @@ defmodule ErlangPython.Worker do
   @impl true
   def terminate(_reason, state) do
     if state.port, do: end_process(state)
-    close_connections(state)
     forget_launch(state)
+  rescue
+    # The tables have gone, and the pool with them.
+    ArgumentError -> :ok
   end
 
   # The supervisor ends this process: Python may run its `atexit`, within its grace.
   defp end_process(%{port: port} = state) do
     if state.phase in [:ready, :draining, :stopping] do
       tell(state, :control, Protocol.type(:shutdown), 0)
-
-      receive do
-        {^port, {:exit_status, _status}} -> :ok
-      after
-        state.handle.options.grace -> :ok
-      end
+      await_exit(port, state.handle.options.grace)
     end
 
     OSProcess.signal(state.os_pid, :kill)
+    await_exit(port, @killed_ms)
+  end
+
+  # Also for who looks after us: when this process has ended, so has Python.
+  defp await_exit(port, timeout) do
+    receive do
+      {^port, {:exit_status, _status} = exited} -> send(self(), {port, exited})
+    after
+      timeout -> :timeout
+    end
   end
 
   defp forget_launch(state) do
-    if state.token, do: Directory.delete_token(state.handle, state.token)
     if state.running, do: Running.delete(state.running)
+    if state.token, do: Directory.delete_token(state.handle, state.token)
   end
 
   defp cancel_timer(nil), do: :ok

@@ -3,16 +3,7 @@ defmodule ErlangPython.PoolTest do
 
   @moduletag timeout: 120_000
 
-  # Tells the test through a file that Python has come to a point, and waits there for another.
-  defp gate(dir), do: %{started: Path.join(dir, "started"), go: Path.join(dir, "go")}
-
-  @gated """
-  import pathlib, time
-  pathlib.Path(started).touch()
-  while not pathlib.Path(go).exists(): time.sleep(0.005)
-  """
-
-  defp await_file(path), do: eventually(fn -> assert File.exists?(path) end)
+  @gated gated()
 
   @moduletag :tmp_dir
 

@@ -31,6 +31,20 @@ defmodule ErlangPython.PoolCase do
     end)
   end
 
+  @doc "Bindings of `gated/0`."
+  def gate(dir), do: %{started: Path.join(dir, "started"), go: Path.join(dir, "go")}
+
+  @doc "Python code that tells by a file that it has come to its gate, and waits there for another."
+  def gated do
+    """
+    import pathlib, time
+    pathlib.Path(started).touch()
+    while not pathlib.Path(go).exists(): time.sleep(0.005)
+    """
+  end
+
+  def await_file(path), do: eventually(fn -> assert File.exists?(path) end)
+
   @doc """
   Repeats an assertion on outside state, which sends no message when it changes, until it holds. The limit
   is only reached when it never will.

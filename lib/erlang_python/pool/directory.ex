@@ -23,9 +23,8 @@ defmodule ErlangPython.Pool.Directory do
   def put_worker(%{directory: table}, %{slot: slot} = worker),
     do: :ets.insert(table, {slot, worker.generation, worker.worker, worker.writer})
 
-  @spec delete_worker(Handle.t(), Slots.slot(), pos_integer()) :: true
-  def delete_worker(%{directory: table}, slot, generation),
-    do: :ets.match_delete(table, {slot, generation, :_, :_})
+  @spec delete_worker(Handle.t(), Slots.slot()) :: true
+  def delete_worker(%{directory: table}, slot), do: :ets.delete(table, slot)
 
   @spec worker(Handle.t(), Slots.slot()) :: {pos_integer(), pid(), writer :: pid()} | nil
   def worker(%{directory: table}, slot) do

@@ -19,7 +19,7 @@ defmodule ErlangPython.Pool.Manager do
     Window
   }
 
-  alias ErlangPython.Worker.{Exit, OSProcess}
+  alias ErlangPython.Worker.{Exit, OSProcess, Running}
 
   # Start failures in a row before callers get the error instead of waiting. A pool that
   # never had a worker is not going to be whole by itself: there one is enough.
@@ -95,12 +95,16 @@ defmodule ErlangPython.Pool.Manager do
         do: DynamicSupervisor.terminate_child(state.workers, pid)
   end
 
-  # Requests in slots from before this process: nobody knows any more whether they ran.
+  # Requests in slots from before this process: nobody knows any more whether they ran. The order
+  # matters as in `down`.
   defp settle_orphans(handle) do
-    for {id, slot} when slot > 0 <- Pending.places(handle) do
-      Pending.finish(handle, id, Exit.lost(unknown_exit(nil)))
+    for slot <- 1..Slots.count(handle)//1 do
+      Directory.delete_worker(handle, slot)
       Slots.next_generation(handle, slot)
     end
+
+    for {id, slot} when slot > 0 <- Pending.places(handle),
+        do: Pending.finish(handle, id, Exit.lost(unknown_exit(nil), :running))
   end
 
   @impl true
@@ -124,12 +128,13 @@ defmodule ErlangPython.Pool.Manager do
 
   @impl true
   def handle_info({:ready, ready}, state) do
-    if match?(
-         %{generation: generation} when generation == ready.generation,
-         state.slots[ready.slot]
-       ),
-       do: {:noreply, ready(state, ready)},
-       else: {:noreply, state}
+    starting? =
+      match?(
+        %{phase: :starting, generation: generation} when generation == ready.generation,
+        state.slots[ready.slot]
+      )
+
+    if starting?, do: {:noreply, ready(state, ready)}, else: {:noreply, state}
   end
 
   def handle_info({:DOWN, ref, :process, worker, reason}, state) do
@@ -172,25 +177,31 @@ defmodule ErlangPython.Pool.Manager do
 
   # --- size
 
+  # Where a worker of an earlier, larger size is still closing, `down` starts the next.
   defp resize(state, count) when count >= state.count do
-    Slots.put_count(state.handle, count)
-    Enum.reduce((state.count + 1)..count//1, %{state | count: count}, &start_worker(&2, &1))
+    Slots.put_count(state.handle, max(count, Slots.count(state.handle)))
+    new = Enum.reject((state.count + 1)..count//1, &is_map_key(state.slots, &1))
+    Enum.reduce(new, %{state | count: count}, &start_worker(&2, &1))
   end
 
   # Slots above the count are emptied by `down`, and only then no longer looked at.
   defp resize(state, count) do
-    for slot <- (count + 1)..state.count//1, do: close_slot(state, slot)
-    %{state | count: count} |> drop_waiting() |> shrink_scan()
+    superfluous = for slot <- Map.keys(state.slots), slot > count, do: slot
+    Enum.reduce(superfluous, %{state | count: count}, &close/2) |> shrink_scan()
   end
 
-  defp drop_waiting(state) do
-    gone = for {slot, %{phase: :waiting}} <- state.slots, slot > state.count, do: slot
-    %{state | slots: Map.drop(state.slots, gone)}
+  defp close(slot, state) do
+    case state.slots[slot] do
+      %{phase: :waiting} -> remove(state, slot)
+      _running -> close_slot(state, slot, :closing)
+    end
   end
 
-  defp close_slot(state, slot) do
+  # `:draining` is to be replaced, `:closing` is not.
+  defp close_slot(state, slot, phase) do
     Slots.put_window(state.handle, slot, 0)
-    with %{worker: worker} when is_pid(worker) <- state.slots[slot], do: Worker.drain(worker)
+    Worker.drain(state.slots[slot].worker)
+    put_in(state.slots[slot].phase, phase)
   end
 
   defp shrink_scan(state) do
@@ -209,7 +220,7 @@ defmodule ErlangPython.Pool.Manager do
       start: {Worker, :start_link, [{state.handle, slot, generation}]},
       restart: :temporary,
       # Its own patience with Python, and then some.
-      shutdown: state.handle.options.grace + 2_000
+      shutdown: state.handle.options.grace + 5_000
     }
 
     {:ok, worker} = DynamicSupervisor.start_child(state.workers, spec)
@@ -235,21 +246,16 @@ defmodule ErlangPython.Pool.Manager do
     state = %{state | failures: 0, last_error: nil, had_worker: true}
     Directory.close_circuit(handle)
 
-    if slot <= state.count do
-      Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
-      Slots.put_window(handle, slot, Window.initial(handle.options.window))
-      Queue.dispatch(handle)
-      state |> recycled(slot, :ok) |> tell_ready()
-    else
-      Worker.drain(ready.worker)
-      state
-    end
+    Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
+    Slots.put_window(handle, slot, Window.initial(handle.options.window))
+    Queue.dispatch(handle)
+    state |> recycled(slot, :ok) |> tell_ready()
   end
 
   defp down(%{handle: handle} = state, slot, entry, reason) do
     # The order matters, see Intake.confirm: first the slot closes and its generation moves on, then the rows are collected.
     Slots.put_window(handle, slot, 0)
-    Directory.delete_worker(handle, slot, entry.generation)
+    Directory.delete_worker(handle, slot)
     Slots.next_generation(handle, slot)
     lost = collect(handle, slot, entry, exit_of(entry, reason))
 
@@ -258,11 +264,30 @@ defmodule ErlangPython.Pool.Manager do
       else: replace(state, slot, entry, reason, lost)
   end
 
-  defp remove(state, slot), do: %{state | slots: Map.delete(state.slots, slot)} |> shrink_scan()
+  defp remove(state, slot) do
+    %{state | slots: Map.delete(state.slots, slot)} |> shrink_scan() |> recycled(slot, :ok)
+  end
 
-  defp replace(state, slot, _entry, {:shutdown, :drained}, _lost), do: start_worker(state, slot)
+  defp replace(state, slot, %{phase: phase}, _reason, _lost) when phase in [:draining, :closing],
+    do: start_worker(state, slot)
 
-  defp replace(state, slot, _entry, {:shutdown, {:start_failed, error}}, _lost) do
+  defp replace(state, slot, _entry, {:shutdown, {:start_failed, error}}, _lost),
+    do: start_failed(state, slot, error)
+
+  # Its own process has crashed, or was killed.
+  defp replace(state, slot, %{phase: :starting}, reason, _lost),
+    do: start_failed(state, slot, Exit.crashed(reason))
+
+  # One that died while it served is replaced at once; one that dies by itself, unused, is not worth a busy loop.
+  defp replace(%{handle: handle} = state, slot, _ready, _reason, lost) do
+    if lost > 0 or Slots.served(handle, slot) > 0 do
+      start_worker(state, slot)
+    else
+      start_later(%{state | failures: state.failures + 1}, slot)
+    end
+  end
+
+  defp start_failed(state, slot, error) do
     state = %{state | failures: state.failures + 1, last_error: error}
 
     state
@@ -270,17 +295,6 @@ defmodule ErlangPython.Pool.Manager do
     |> open_circuit()
     |> recycled(slot, {:error, error})
     |> fail_ready(error)
-  end
-
-  # One that died while it served is replaced at once; one that dies by itself, unused, is not worth a busy loop.
-  defp replace(%{handle: handle} = state, slot, entry, _reason, lost) do
-    state = recycled(state, slot, :ok)
-
-    if entry.phase == :ready and (lost > 0 or Slots.served(handle, slot) > 0) do
-      start_worker(state, slot)
-    else
-      start_later(%{state | failures: state.failures + 1}, slot)
-    end
   end
 
   defp start_later(state, slot) do
@@ -316,7 +330,7 @@ defmodule ErlangPython.Pool.Manager do
   # --- what a dead worker leaves
 
   defp exit_of(_entry, {:shutdown, {:exited, exit, running}}), do: {exit, running}
-  defp exit_of(_entry, {:shutdown, _in_order}), do: {unknown_exit(nil), 0}
+  defp exit_of(_entry, {:shutdown, _in_order}), do: {unknown_exit(nil), Running.none()}
 
   # The worker's process itself crashed or was killed: Python may still be there.
   defp exit_of(entry, _crash) do
@@ -328,8 +342,15 @@ defmodule ErlangPython.Pool.Manager do
 
   defp collect(handle, slot, entry, {exit, running}) do
     ids = Pending.in_slot(handle, slot, entry.generation)
-    {lost, unbegun} = Enum.split_with(ids, &(running in [&1, :unknown] or abandoned?(handle, &1)))
-    Enum.each(lost, &Pending.finish(handle, &1, Exit.lost(exit)))
+
+    {lost, unbegun} =
+      Enum.split_with(ids, &(Running.begun?(running, &1) or abandoned?(handle, &1)))
+
+    for id <- lost do
+      state = if Running.last?(running, id), do: :running, else: :ended
+      Pending.finish(handle, id, Exit.lost(exit, state))
+    end
+
     requeued = Enum.filter(unbegun, &Pending.unassign(handle, &1, slot, entry.generation))
     Queue.requeue(handle, requeued)
     length(lost)
@@ -361,9 +382,8 @@ defmodule ErlangPython.Pool.Manager do
 
   defp recycle(state, slot) do
     case state.slots do
-      %{^slot => %{phase: :ready} = entry} ->
-        close_slot(state, slot)
-        %{put_in(state.slots[slot], %{entry | phase: :draining}) | current: slot}
+      %{^slot => %{phase: :ready}} ->
+        %{close_slot(state, slot, :draining) | current: slot}
 
       # It is being replaced anyhow, or has gone.
       _not_ready ->

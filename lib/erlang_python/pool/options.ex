@@ -66,6 +66,9 @@ defmodule ErlangPython.Pool.Options do
   @spec max_workers() :: pos_integer()
   def max_workers, do: @max_workers
 
+  @spec max_window() :: pos_integer()
+  def max_window, do: @max_window
+
   @doc """
   Checks a keyword list. Raises `ArgumentError` that names the option, what it must be and
   what it was.

@@ -119,6 +119,9 @@ defmodule ErlangPython.Worker.Channel do
   def handle_info({:DOWN, _ref, :process, worker, _reason}, %{worker: worker}),
     do: {:close, :worker_down}
 
+  # The OS process has ended.
+  def handle_info(:finish, state), do: {:finish, state}
+
   def handle_info(_message, state), do: {:ok, state}
 
   @impl true

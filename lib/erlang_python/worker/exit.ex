@@ -35,16 +35,22 @@ defmodule ErlangPython.Worker.Exit do
     24 => "SIGXCPU"
   }
 
-  @doc "The end of the request that the worker was running."
-  @spec lost(t()) :: Error.t()
-  def lost(exit) do
+  @doc """
+  The end of a request that the worker had begun: it was running, or it had ended and its result died
+  with the worker.
+  """
+  @spec lost(t(), :running | :ended) :: Error.t()
+  def lost(exit, state) do
     %Error{
       kind: kind(exit),
-      message: "the Python worker #{who(exit)}#{how(exit)} while it ran this request",
+      message: "the Python worker #{who(exit)}#{how(exit)} #{before(state)}",
       executed: :maybe,
       details: details(exit)
     }
   end
+
+  defp before(:running), do: "while it ran this request"
+  defp before(:ended), do: "after it ran this request, whose result had not left it"
 
   @doc "The worker ended, or was stopped, before it was ready."
   @spec not_started(t(), Path.t() | nil) :: Error.t()
@@ -56,6 +62,19 @@ defmodule ErlangPython.Worker.Exit do
           doubt(exit) <> quoted(exit),
       executed: :no,
       details: details(exit)
+    }
+  end
+
+  @doc "What looks after a starting worker crashed itself; an error of ours says why."
+  @spec crashed(term()) :: Error.t()
+  def crashed({%Error{} = error, _stacktrace}), do: error
+
+  def crashed(reason) do
+    %Error{
+      kind: :no_workers,
+      message: "a Python worker could not start: #{Exception.format_exit(reason)}",
+      executed: :no,
+      details: %{output: []}
     }
   end
 

@@ -1,12 +1,19 @@
 defmodule ErlangPython.Worker.Running do
   @moduledoc false
-  # Eight bytes that a worker shares with the BEAM through a mapped file: the id of the request that it
-  # began last. They survive any death of the process, and say which one of the requests that had
-  # been sent to it can have had effects; the others are given to another worker.
+  # What a worker has begun, in a file that it maps, so that it survives any death of the process:
+  # the id of the last request, then a ring of the last ids (docs/protocol.md, "What had begun").
+  #
+  # The ring, because a result that Python has handed to libzmq may die with the process: a request
+  # that had ended when the next one killed the worker must not be given to another. No more
+  # than a window of requests can be open in one worker, so no more can be lost.
 
-  @none <<0::64>>
+  alias ErlangPython.Pool.Options
 
-  @type id :: non_neg_integer() | :unknown
+  @size 8 * (1 + Options.max_window())
+  @none <<0::size(@size)-unit(8)>>
+
+  @type id :: non_neg_integer()
+  @type t :: %{last: id(), begun: MapSet.t(id())} | :unknown
 
   @doc "Makes the file of a worker that is about to start."
   @spec create(Path.t(), String.t()) :: Path.t()
@@ -16,14 +23,29 @@ defmodule ErlangPython.Worker.Running do
     path
   end
 
-  @doc "The request that the worker began last, 0 if none; `:unknown` if the file can't be read."
-  @spec read(Path.t()) :: id()
+  @doc "What the worker has begun; `:unknown` if the file can't be read."
+  @spec read(Path.t()) :: t()
   def read(path) do
     case File.read(path) do
-      {:ok, <<id::64>>} -> id
-      _unreadable -> :unknown
+      {:ok, <<last::64, ring::binary>>} ->
+        %{last: last, begun: MapSet.new(for(<<id::64 <- ring>>, id > 0, do: id))}
+
+      _unreadable ->
+        :unknown
     end
   end
+
+  @spec none() :: t()
+  def none, do: %{last: 0, begun: MapSet.new()}
+
+  @spec begun?(t(), id()) :: boolean()
+  def begun?(:unknown, _id), do: true
+  def begun?(running, id), do: id == running.last or MapSet.member?(running.begun, id)
+
+  @doc "Is it the one that the worker began last, so that it may still run?"
+  @spec last?(t(), id()) :: boolean()
+  def last?(:unknown, _id), do: true
+  def last?(running, id), do: id == running.last
 
   @spec delete(Path.t()) :: term()
   def delete(path), do: File.rm(path)

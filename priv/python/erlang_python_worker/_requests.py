@@ -26,6 +26,7 @@ from types import CodeType, FrameType
 import erlang
 
 _DONE_KEPT = 1_024  # docs/protocol.md, `CANCEL_ACK`
+_ID_SIZE = 8
 _REVOKED_KEPT = 65_536
 
 
@@ -35,7 +36,9 @@ class Stop(BaseException):
 
 class Requests:
     def __init__(self, begun: "mmap | bytearray") -> None:
+        # docs/protocol.md, "What had begun": the last id, then a ring of the last ids.
         self._begun = begun
+        self._begun_at = _ID_SIZE
         # Ids as they are on the wire; none runs while this is empty.
         self._running = b""
         self.armed = False
@@ -65,8 +68,14 @@ class Requests:
                 return False
             self._cancelled = self._wanted = self.interrupted = False
             self._running = request_id
-            self._begun[:] = request_id
+            self._note(request_id)
         return True
+
+    def _note(self, request_id: bytes) -> None:
+        at = self._begun_at
+        self._begun[:_ID_SIZE] = self._begun[at : at + _ID_SIZE] = request_id
+        at += _ID_SIZE
+        self._begun_at = at if at < len(self._begun) else _ID_SIZE
 
     def _drop(self, request_id: bytes) -> None:
         left = self._revoked.pop(request_id) - 1

@@ -65,9 +65,9 @@ def _run(worker: Any, channel: Any) -> int:
 
 
 def _map(path: str) -> mmap.mmap:
-    """The file in which the BEAM finds, after any death, which request had begun."""
+    """The file in which the BEAM finds, after any death, which requests had begun."""
     with open(path, "r+b") as file:
-        return mmap.mmap(file.fileno(), 8)
+        return mmap.mmap(file.fileno(), 0)
 
 
 def _take_environment() -> "tuple[str, ...]":

@@ -16,7 +16,7 @@ defmodule ErlangPython.Worker.ExitTest do
 
   for {fields, text, details} <- @endings do
     test "#{inspect(fields)} #{text}" do
-      error = Exit.lost(exit_info(unquote(fields)))
+      error = Exit.lost(exit_info(unquote(fields)), :running)
       assert error.kind == :worker_exit
       assert error.executed == :maybe
       assert error.message =~ unquote(text)
@@ -26,9 +26,16 @@ defmodule ErlangPython.Worker.ExitTest do
   end
 
   test "a worker that the pool killed says why" do
-    error = Exit.lost(exit_info(status: 137, cause: {:worker_exit, "did not stop within 5 ms"}))
+    error =
+      Exit.lost(
+        exit_info(status: 137, cause: {:worker_exit, "did not stop within 5 ms"}),
+        :running
+      )
+
     assert error.message =~ "was killed because it did not stop within 5 ms"
-    assert Exit.lost(exit_info(cause: {:protocol, "broke the wire protocol"})).kind == :protocol
+
+    assert Exit.lost(exit_info(cause: {:protocol, "broke the wire protocol"}), :ended).kind ==
+             :protocol
   end
 
   test "a worker that never was ready shows what it printed" do
