@@ -39,8 +39,8 @@ lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	$(venv)/ruff format --check
 	$(venv)/mypy
 
-bench: ready ## the benchmarks, with their baselines in the same run
-	@MIX_ENV=prod mix run bench/run.exs
+bench: ready ## the benchmarks, with their baselines in the same run; ARGS="--quick latency" runs less
+	@MIX_ENV=prod mix run bench/run.exs $(ARGS)
 
 docs: ready .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
 	@scripts/docs.sh

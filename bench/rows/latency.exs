@@ -1,0 +1,46 @@
+defmodule Bench.Rows.Latency do
+  @moduledoc false
+  # How long does one small call take, when nobody else calls?
+
+  @behaviour Bench.Row
+
+  alias Bench.{Baseline, Clock, Pool, Result, Rounds, Stats}
+
+  @rounds %{full: 25, quick: 3}
+  @calls %{full: 2_000, quick: 500}
+
+  @impl true
+  def run(length) do
+    pyzmq = Baseline.start("pyzmq_echo")
+    executor = Baseline.start("executor")
+    calls = @calls[length]
+
+    rounds =
+      Pool.with_pool(:latency, [workers: 2], fn ->
+        Rounds.run(@rounds[length],
+          call: fn -> Clock.times(calls, fn -> Pool.call!(:latency, :math, :sqrt, [16]) end) end,
+          pyzmq: fn -> Baseline.ask(pyzmq, [:latency, calls]) end,
+          executor: fn -> Baseline.ask(executor, [:latency, div(calls, 4)]) end
+        )
+      end)
+
+    Enum.each([pyzmq, executor], &Baseline.stop/1)
+    results(rounds)
+  end
+
+  defp results(rounds) do
+    [call, pyzmq, executor] =
+      for name <- [:call, :pyzmq, :executor], do: Enum.map(rounds[name], &Stats.median/1)
+
+    p99 = Enum.map(rounds.call, &Stats.quantile(&1, 0.99))
+    what = "call p50, one caller, `math.sqrt(16)`"
+
+    [
+      Result.compare(what, :time, call, {"pyzmq echo of 64 bytes", pyzmq}, target: {:at_most, 0.9}),
+      Result.compare(what, :time, call, {"`ProcessPoolExecutor`", executor},
+        target: {:at_most, 0.3}
+      ),
+      Result.compare("call p99, one caller", :time, p99, {"its p50", call}, target: {:at_most, 4})
+    ]
+  end
+end

@@ -1,0 +1,62 @@
+defmodule Bench.Rows.Throughput do
+  @moduledoc false
+  # How many small calls are answered in a second, when many processes call at once?
+
+  @behaviour Bench.Row
+
+  alias Bench.{Baseline, Clock, Pool, Result, Rounds}
+
+  @rounds %{full: 11, quick: 3}
+  @calls %{full: 32_000, quick: 8_000}
+  @window 64
+
+  @impl true
+  def run(length) do
+    pyzmq = Baseline.start("pyzmq_echo")
+    executor = Baseline.start("executor")
+    calls = @calls[length]
+
+    rounds =
+      Pool.with_pool(:throughput, [workers: 2], fn ->
+        Rounds.run(@rounds[length],
+          callers_64: fn -> calls_per_second(64, calls) end,
+          pyzmq: fn -> hd(Baseline.ask(pyzmq, [:throughput, calls, @window])) end,
+          callers_1000: fn -> calls_per_second(1_000, calls) end,
+          submit: fn -> hd(Baseline.ask(executor, [:submit, div(calls, 10)])) end,
+          map: fn -> hd(Baseline.ask(executor, [:map, div(calls, 10)])) end
+        )
+      end)
+
+    Enum.each([pyzmq, executor], &Baseline.stop/1)
+    # Whichever way it is faster.
+    executor = Enum.zip_with(rounds.submit, rounds.map, &max/2)
+
+    for {name, callers} <- [callers_64: "64", callers_1000: "1,000"],
+        {baseline, theirs, target} <- [
+          {"pyzmq echo, window of #{@window}", rounds.pyzmq, 1.0},
+          {"`ProcessPoolExecutor`", executor, 10.0}
+        ] do
+      what = "calls, #{callers} callers, 2 workers"
+      Result.compare(what, :calls, rounds[name], {baseline, theirs}, target: {:at_least, target})
+    end
+  end
+
+  # The callers are there before the clock runs.
+  defp calls_per_second(callers, calls) do
+    each = div(calls, callers)
+    tasks = for _ <- 1..callers, do: Task.async(fn -> call_when_told(each) end)
+
+    elapsed =
+      Clock.time(fn ->
+        for task <- tasks, do: send(task.pid, :go)
+        Task.await_many(tasks, :infinity)
+      end)
+
+    each * callers / elapsed * 1.0e9
+  end
+
+  defp call_when_told(count) do
+    receive do: (:go -> :ok)
+    for _ <- 1..count//1, do: Pool.call!(:throughput, :math, :sqrt, [16])
+  end
+end
