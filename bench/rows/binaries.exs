@@ -67,7 +67,8 @@ defmodule Bench.Rows.Binaries do
         to_socket: socket_rate(socket, :to_peer),
         from: rate(fn -> Pool.call!(:binaries, :__main__, :give, []) end),
         from_socket: socket_rate(socket, :from_peer),
-        text: rate(fn -> Pool.call!(:binaries, :builtins, :len, [text]) end)
+        text: rate(fn -> Pool.call!(:binaries, :builtins, :len, [text]) end),
+        tensor: rate(fn -> Pool.call!(:binaries, :builtins, :len, [tensor(bytes.data)]) end)
       )
 
     to_socket = {"raw unix socket, one way", rounds.to_socket}
@@ -98,6 +99,8 @@ defmodule Bench.Rows.Binaries do
   end
 
   defp bytes(size), do: ErlangPython.bytes(:crypto.strong_rand_bytes(size))
+
+  defp tensor(data), do: %ErlangPython.Tensor{dtype: "|u1", shape: {byte_size(data)}, data: data}
 
   defp time(count, run), do: Stats.median(Clock.times(count, run))
   defp rate(run), do: fn -> per_second(time(2, run)) end

@@ -10,7 +10,7 @@ defmodule Bench.Rows.Memory do
   # As many of each, since processes share pages.
   @processes 2
 
-  @idle "import zmq, msgpack; context = zmq.Context(); print(flush=True); input()"
+  @idle "import sys, zmq, msgpack; zmq.Context(); print(flush=True); sys.stdin.read()"
 
   @impl true
   def run(length) do

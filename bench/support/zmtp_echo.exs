@@ -16,7 +16,13 @@ defmodule Bench.ZmtpEcho do
   def start do
     {:ok, router} = Router.start_link(handler: __MODULE__, handler_arg: self())
     dealer = Baseline.open([@dealer, Router.endpoint(router)])
-    writer = receive do: ({:writer, writer} -> writer)
+
+    writer =
+      receive do
+        {:writer, writer} -> writer
+        {^dealer, {:exit_status, status}} -> raise "the DEALER ended with status #{status}"
+      end
+
     receive do: ({:message, ["up"]} -> :ok)
     %{router: router, dealer: dealer, writer: writer}
   end
