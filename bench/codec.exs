@@ -5,13 +5,18 @@
 # The variants of a row take turns in short rounds; the medians of the rounds' means are
 # printed. Only ratios are comparable between runs and machines.
 
+for file <- ~w(stats clock rounds baseline machine) do
+  Code.require_file("support/#{file}.exs", __DIR__)
+end
+
 defmodule Bench.Codec do
+  alias Bench.{Clock, Machine, Rounds, Stats}
   alias ErlangPython.MessagePack
 
-  @round_us 2_000
+  @round_ns 2_000_000
 
   def run(rounds) do
-    print_machine(rounds)
+    IO.puts("#{Machine.line()}; #{rounds} rounds, microseconds per operation\n")
 
     IO.puts(
       row(["payload", "bytes", "encode", "ETF", "ratio", "decode", "ETF", "ratio"]) <>
@@ -61,12 +66,12 @@ defmodule Bench.Codec do
     external = :erlang.term_to_binary(term)
 
     [encode, etf_encode, decode, etf_decode] =
-      medians(rounds, [
-        fn -> MessagePack.encode(term) end,
-        fn -> :erlang.term_to_iovec(term) end,
-        fn -> MessagePack.decode(body, buffers) end,
-        fn -> :erlang.binary_to_term(external) end
-      ])
+      medians(rounds,
+        encode: fn -> MessagePack.encode(term) end,
+        etf_encode: fn -> :erlang.term_to_iovec(term) end,
+        decode: fn -> MessagePack.decode(body, buffers) end,
+        etf_decode: fn -> :erlang.binary_to_term(external) end
+      )
 
     row([
       name,
@@ -81,25 +86,14 @@ defmodule Bench.Codec do
   end
 
   defp medians(rounds, variants) do
-    variants = for run <- variants, do: {run, repetitions(run)}
+    repeated =
+      for {name, run} <- variants do
+        count = max(1, trunc(@round_ns / max(Clock.mean(5, run), 1)))
+        {name, fn -> Clock.mean(count, run) end}
+      end
 
-    1..rounds
-    |> Enum.map(fn _round -> for {run, count} <- variants, do: mean_us(run, count) end)
-    |> Enum.zip_with(&(&1 |> Enum.sort() |> Enum.at(div(rounds, 2))))
-  end
-
-  defp repetitions(run), do: max(1, trunc(@round_us / max(mean_us(run, 5), 0.01)))
-
-  # In a process of its own, so that no round pays for another's garbage.
-  defp mean_us(run, count) do
-    Task.await(Task.async(fn -> elem(:timer.tc(fn -> repeat(run, count) end), 0) / count end))
-  end
-
-  defp repeat(_run, 0), do: :ok
-
-  defp repeat(run, count) do
-    run.()
-    repeat(run, count - 1)
+    rounds = Rounds.run(rounds, repeated)
+    for {name, _run} <- variants, do: Stats.median(rounds[name]) / 1_000
   end
 
   defp us(us) when us < 10, do: :erlang.float_to_binary(us, decimals: 2)
@@ -109,26 +103,6 @@ defmodule Bench.Codec do
 
   defp row([name | cells]) do
     String.pad_trailing(name, 22) <> Enum.map_join(cells, &String.pad_leading("#{&1}", 9))
-  end
-
-  defp print_machine(rounds) do
-    {:ok, version} = :application.get_key(:erlang_python, :vsn)
-
-    IO.puts("""
-    erlang_python #{version}, Elixir #{System.version()}, OTP #{System.otp_release()}, \
-    ERTS #{:erlang.system_info(:version)} (#{:erlang.system_info(:emu_flavor)})
-    #{cpu()}, #{System.schedulers_online()} schedulers, #{rounds} rounds, \
-    #{Date.utc_today()}; microseconds per operation
-    """)
-  end
-
-  defp cpu do
-    with {:ok, text} <- File.read("/proc/cpuinfo"),
-         [_, name] <- Regex.run(~r/^model name\s*: (.*)$/m, text) do
-      name
-    else
-      _unknown -> List.to_string(:erlang.system_info(:system_architecture))
-    end
   end
 end
 

@@ -20,7 +20,7 @@ def main() -> None:
         socket = zmq.Context().socket(zmq.ROUTER)
         socket.linger = 0
         socket.bind(endpoint)
-        command = [sys.executable, DEALER, endpoint]
+        command = [sys.executable, str(DEALER), endpoint]
         dealer = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 (files of our own)
         socket.recv_multipart()
         # Bound methods: no attribute is looked up per message.
