@@ -3,7 +3,7 @@
 #     make bench                                    all rows
 #     make bench ARGS="latency memory"              some rows
 #     make bench ARGS=--quick                       short rounds: does it run?
-#     make bench ARGS="--out table.md"              the results as a Markdown table, too
+#     make bench ARGS="--out docs/performance.md"   the results into that page, too
 
 for file <- ~w(stats clock rounds baseline machine process_info pool zmtp_echo result report row) do
   Code.require_file("support/#{file}.exs", __DIR__)
@@ -55,7 +55,7 @@ defmodule Bench.Run do
     results = Enum.flat_map(rows, &row(&1, length))
     table = Report.table(results)
     IO.write(["\n", table])
-    if options[:out], do: File.write!(options[:out], [head, table])
+    if options[:out], do: Report.write(options[:out], [head, table])
   end
 
   defp row({name, module}, length) do

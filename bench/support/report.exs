@@ -30,6 +30,21 @@ defmodule Bench.Report do
     for cells <- [hd(rows), rule | tl(rows)], do: row(cells, widths)
   end
 
+  @begin "<!-- results -->\n"
+  @finish "<!-- end of results -->\n"
+
+  @doc "Writes a file, or, of a page that marks the place for results, only what stands there."
+  @spec write(Path.t(), iodata()) :: :ok
+  def write(path, text) do
+    with {:ok, page} <- File.read(path),
+         [before, rest] <- String.split(page, @begin, parts: 2),
+         [_old, behind] <- String.split(rest, @finish, parts: 2) do
+      File.write!(path, [before, @begin, "\n", text, "\n", @finish, behind])
+    else
+      _no_page -> File.write!(path, text)
+    end
+  end
+
   @doc "One result as soon as it is there."
   @spec line(Result.t()) :: iodata()
   def line(result) do
