@@ -60,6 +60,7 @@ defmodule Bench.Rows.Binaries do
   defp one_way(socket, rounds) do
     bytes = bytes(@large)
     text = String.duplicate("text", div(@large, 4))
+    tensor = %ErlangPython.Tensor{dtype: "|u1", shape: {@large}, data: bytes.data}
 
     rounds =
       Rounds.run(rounds,
@@ -68,7 +69,7 @@ defmodule Bench.Rows.Binaries do
         from: rate(fn -> Pool.call!(:binaries, :__main__, :give, []) end),
         from_socket: socket_rate(socket, :from_peer),
         text: rate(fn -> Pool.call!(:binaries, :builtins, :len, [text]) end),
-        tensor: rate(fn -> Pool.call!(:binaries, :builtins, :len, [tensor(bytes.data)]) end)
+        tensor: rate(fn -> Pool.call!(:binaries, :builtins, :len, [tensor]) end)
       )
 
     to_socket = {"raw unix socket, one way", rounds.to_socket}
@@ -94,13 +95,17 @@ defmodule Bench.Rows.Binaries do
         :bytes_per_second,
         rounds.text,
         to_socket
+      ),
+      Result.compare(
+        "100 MiB tensor, Elixir to NumPy",
+        :bytes_per_second,
+        rounds.tensor,
+        to_socket
       )
     ]
   end
 
   defp bytes(size), do: ErlangPython.bytes(:crypto.strong_rand_bytes(size))
-
-  defp tensor(data), do: %ErlangPython.Tensor{dtype: "|u1", shape: {byte_size(data)}, data: data}
 
   defp time(count, run), do: Stats.median(Clock.times(count, run))
   defp rate(run), do: fn -> per_second(time(2, run)) end
