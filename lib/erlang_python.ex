@@ -7,9 +7,9 @@ defmodule ErlangPython do
       iex> ErlangPython.eval("sum(n * n for n in numbers)", %{numbers: [1, 2, 3]})
       {:ok, 14}
 
-  Each worker is an OS process of its own with a stock CPython, so whatever Python does (a segmentation fault, an
-  endless loop, running out of memory) ends at most its own request, with an `ErlangPython.Error`
-  that says so. The pool replaces the worker by itself.
+  Each worker is an OS process of its own with a stock CPython. Whatever Python does there (a
+  segmentation fault, an endless loop, running out of memory) ends at most its own request, with
+  an `ErlangPython.Error` that says so, and the pool replaces the worker.
 
   ## Where a request runs
 
@@ -22,10 +22,11 @@ defmodule ErlangPython do
   All functions that send a request take these:
 
     * `:pool` (`t:atom/0`) - the pool's name. The default is `:default`.
-    * `:timeout` (`t:timeout/0`) - how long, in milliseconds, the caller waits: for a
-      worker, for Python and for the answer together. When it has passed, the caller has
-      `{:error, %ErlangPython.Error{kind: :timeout}}`, and Python is stopped: by an interrupt, and if that does not
-      help within the pool's `:grace`, by killing the worker. The default is `30_000`.
+    * `:timeout` (`t:timeout/0`) - how long, in milliseconds, the caller waits: for a worker, for
+      Python and for the answer together. When it has passed, the caller has
+      `{:error, %ErlangPython.Error{kind: :timeout}}`, and Python is stopped: by an interrupt, and
+      if that does not help within the pool's `:grace`, by killing the worker. The default is
+      `30_000`.
 
   Code given as text (`eval/3`, `exec/3`, `run/3`) takes two more:
 
@@ -40,14 +41,15 @@ defmodule ErlangPython do
 
   ## Values
 
-  See [Types](types.md). In short: numbers, strings, lists, tuples, maps, sets, dates and `nil` become
-  what they are called in Python, and come back. Strings that are not UTF-8 arrive as `bytes`;
-  `bytes/1` forces that for any.
+  [Types](types.md) has the whole table. In short: numbers, strings, lists, tuples, maps, sets,
+  dates and `nil` become what they are called in Python, and come back. Strings that are not UTF-8
+  arrive as `bytes`; `bytes/1` forces that for any.
 
   ## Failures
 
-  Python's exceptions come as `{:error, %ErlangPython.Error{kind: :python}}` with type, message and traceback. All
-  the other kinds are listed there. The functions that end in `!` raise the same struct. A wrong
+  Python's exceptions come as `{:error, %ErlangPython.Error{kind: :python}}` with type, message
+  and traceback. The other kinds are listed at `ErlangPython.Error`, and explained in [Errors and
+  timeouts](errors-and-timeouts.md). The functions that end in `!` raise the same struct. A wrong
   option or argument raises `ArgumentError`.
   """
 
@@ -63,8 +65,8 @@ defmodule ErlangPython do
   @code_options [:pool, :timeout, :file, :line]
 
   @doc """
-  Calls a Python function with positional arguments, and with keyword arguments in the option `:kwargs` (a
-  map or a keyword list).
+  Calls a Python function with positional arguments, and with keyword arguments in the option
+  `:kwargs` (a map or a keyword list).
 
       iex> ErlangPython.call(:builtins, :sorted, [[3, 1, 2]], kwargs: [reverse: true])
       {:ok, [3, 2, 1]}
@@ -94,8 +96,8 @@ defmodule ErlangPython do
   def eval!(expression, bindings \\ %{}, opts \\ []), do: value!(eval(expression, bindings, opts))
 
   @doc """
-  Executes statements in the namespace of the worker, where what they define stays. The bindings are
-  variables of these statements only: what is to stay has to be assigned.
+  Executes statements in the namespace of the worker that takes them, where what they define
+  stays. The bindings are variables of these statements only: what is to stay has to be assigned.
 
       iex> ErlangPython.exec("def double(n): return 2 * n", %{}, pool: :single)
       :ok
@@ -114,8 +116,8 @@ defmodule ErlangPython do
   end
 
   @doc """
-  Executes statements as `exec/3` does; if the last one is an expression, its value is the result, as in a
-  notebook's cell, and `nil` otherwise.
+  Executes statements as `exec/3` does; if the last one is an expression, its value is the result,
+  as in a notebook's cell, and `nil` otherwise.
 
       iex> ErlangPython.run("import statistics\\nstatistics.median(data)", data: [1, 5, 2])
       {:ok, 2}
@@ -134,8 +136,8 @@ defmodule ErlangPython do
       iex> Task.await(task)
       {:ok, 120}
 
-  Works with `Task.await/2`, `Task.await_many/2` and `Task.yield/2`. Shutting the task down, or the end of the
-  process that started it, stops the Python side too.
+  Works with `Task.await/2`, `Task.await_many/2` and `Task.yield/2`. Shutting the task down, or
+  the end of the process that started it, stops the Python side too.
   """
   @spec async(name(), name(), list(), keyword()) :: Task.t()
   def async(module, function, args \\ [], opts \\ []) do
@@ -163,17 +165,19 @@ defmodule ErlangPython do
       iex> [1, 4, 9] |> ErlangPython.map(:math, :sqrt) |> Enum.to_list()
       [{:ok, 1.0}, {:ok, 2.0}, {:ok, 3.0}]
 
-  Lazy: elements are taken and sent as results are taken. Halting the stream stops what still runs.
+  Lazy: elements are taken and sent as results are taken. Halting the stream stops what still
+  runs.
 
   ## Options
 
   Those of `call/4`, and:
 
-    * `:args` (function of one argument) - makes the list of arguments out of an element. By default the element is the one argument.
+    * `:args` (function of one argument) - makes the list of arguments out of an element. By
+      default the element is the only argument.
     * `:max_concurrency` (`t:pos_integer/0`) - how many calls are under way at once. The
       default is twice the number of the pool's workers, so that none of them waits.
-    * `:ordered` (`t:boolean/0`) - whether results come in the order of the elements, or as they are
-      there. The default is `true`.
+    * `:ordered` (`t:boolean/0`) - whether results come in the order of the elements, or as they
+      become ready. The default is `true`.
     * `:on_error` - `:collect` (default) puts errors into the stream, `:raise` raises the first.
   """
   @spec map(Enumerable.t(), name(), name(), keyword()) :: Enumerable.t()
@@ -184,9 +188,9 @@ defmodule ErlangPython do
   end
 
   @doc """
-  What a pool's Python is: `:python` (version), `:implementation`, `:executable`, `:prefix`, `:free_threaded`,
-  `:packages` (those the workers themselves use), `:workers` (how many), `:protocol` (the
-  wire protocol's version) and `:pool`.
+  What a pool's Python is, as a map: `:python` (version), `:implementation`, `:executable`,
+  `:prefix`, `:free_threaded`, `:packages` (those the workers themselves use), `:workers` (how
+  many), `:protocol` (the wire protocol's version) and `:pool`.
 
   Waits for the pool to be ready. Raises `ErlangPython.Error` if it can't be.
   """
@@ -222,11 +226,12 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
-  # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for nothing.
+  # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for
+  # nothing.
   defp code(kind, _code, [{key, _value} | _] = bindings, []) when key in [:pool, :timeout] do
     raise ArgumentError,
-          "#{inspect(bindings)} are bindings, the variables of the code: give options after them, as in " <>
-            "#{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
+          "#{inspect(bindings)} are bindings, the variables of the code: give options after " <>
+            "them, as in #{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
   end
 
   defp code(kind, code, bindings, opts) when is_binary(code) do

@@ -10,12 +10,12 @@ defmodule :py do
       3> py:call(math, sqrt, [-1]).
       {error, {'ValueError', "math domain error"}}
 
-  Names are atoms, binaries or charlists, code is a binary or a charlist, keyword arguments and variables are a
-  map or a proplist. A timeout is a positive integer (milliseconds) or `infinity`; the default is
-  30 000. Requests go to the pool `default`.
+  Names are atoms, binaries or charlists, code is a binary or a charlist, keyword arguments and
+  variables are a map or a proplist. A timeout is a positive integer (milliseconds) or `infinity`;
+  the default is 30 000. Requests go to the pool `default`.
 
-  Every function gives `{ok, Term}` or `{error, Reason}`, `exec` gives a bare `ok`. Nothing raises for
-  a Python error. See `t:reason/0`.
+  Every function gives `{ok, Term}` or `{error, Reason}`, `exec` gives a bare `ok`. Nothing raises
+  for a Python error. See `t:reason/0`.
   """
 
   alias ErlangPython.ErlangFace.{Answers, Calls}
@@ -28,14 +28,15 @@ defmodule :py do
   @typedoc """
   Why a request failed.
 
-    * `{Type, Message}`: Python raised. `Type` is the class name without its module, as an atom (as a binary once very
-      many different ones have been seen), `Message` a list of code points;
+    * `{Type, Message}`: Python raised. `Type` is the class name without its module, as an atom
+      (as a binary once very many different ones have been seen), `Message` a list of code points;
     * `timeout`, `cancelled`;
     * `{overloaded, Current, Max}`: the pool's queue or its limit is full;
     * `no_workers_available`: no Python could be started;
     * `{worker_down, Why}`: the Python process ended under the request;
     * `context_lost`;
-    * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too large;
+    * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too
+      large;
     * `invalid_args`: the call itself makes no sense.
   """
   @type reason ::

@@ -36,7 +36,7 @@ defmodule ApiPages do
   defp first_sentence(doc), do: doc |> String.split("\n\n") |> hd() |> String.replace("\n", " ")
 
   defp page(module, doc, entries, modules) do
-    linked = &autolink(&1, module, modules)
+    linked = &(&1 |> fence(module) |> to_guides() |> autolink(module, modules))
 
     [
       "# #{inspect(module)}\n\n",
@@ -118,6 +118,20 @@ defmodule ApiPages do
       _none -> []
     end
   end
+
+  # Code in the margin says no language, so it would have no colours. A paragraph that begins a list item is
+  # none; one in the margin that follows another goes on with it.
+  defp fence(text, module) do
+    language = if module == :py, do: "erlang", else: "elixir"
+
+    Regex.replace(~r/(?<=\n\n|\A)(?:    .*(?:\n|\z)|\n(?=    ))+/, text, fn code ->
+      code = code |> String.replace(~r/^    /m, "") |> String.trim_trailing()
+      "```#{language}\n#{code}\n```\n"
+    end)
+  end
+
+  # Module docs name the guides as their neighbours, as ExDoc has them.
+  defp to_guides(text), do: String.replace(text, ~r/\]\((?=[\w-]+\.md)/, "](../docs/")
 
   # `Module`, `Module.function/1`, `function/1`, `t:type/0` and `c:callback/0` become links where
   # they name something that has a page.

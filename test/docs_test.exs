@@ -44,6 +44,25 @@ defmodule ErlangPython.DocsTest do
     end
   end
 
+  # What is no doctest, as its results need a pool of its own or Erlang.
+  for {module, language} <- [{ErlangPython.Pool, "elixir"}, {:py, "erlang"}] do
+    test "the examples of #{inspect(module)} do what it says" do
+      {:docs_v1, _, _, _, %{"en" => doc}, _, _} = Code.fetch_docs(unquote(module))
+      # A paragraph in the margin is code, one that follows another goes on with it.
+      fence = "```"
+
+      page =
+        ~r/(?<=\n\n)(?:    .*\n|\n(?=    ))+/
+        |> Regex.scan(doc)
+        |> Enum.map_join("\n", fn [code] ->
+          code = String.replace(code, ~r/^    /m, "")
+          "#{fence}#{unquote(language)}\n#{String.trim_trailing(code)}\n#{fence}\n"
+        end)
+
+      assert [_ | _] = run(page)
+    end
+  end
+
   # Runs a page and ends the pools that it has started.
   defp run(text) do
     {:links, before} = Process.info(self(), :links)

@@ -4,7 +4,12 @@ defmodule ErlangPythonTest do
   import ExUnit.CaptureLog
 
   doctest ErlangPython
+  doctest ErlangPython.Bytes
+  doctest ErlangPython.Duration
+  doctest ErlangPython.Encoder
   doctest ErlangPython.Error
+  doctest ErlangPython.Float
+  doctest ErlangPython.Tensor
 
   @moduletag timeout: 120_000
 

@@ -3,7 +3,12 @@ defprotocol ErlangPython.Encoder do
   What Python gets for a struct.
 
   Without an implementation a struct goes out as a `dict` of its fields, under their names
-  as `str`. An implementation returns any other term, which is encoded in the struct's place:
+  as `str`:
+
+      iex> ErlangPython.eval!("sorted(version)", version: Version.parse!("1.2.3"))
+      ["build", "major", "minor", "patch", "pre"]
+
+  An implementation returns any other term, which is encoded in the struct's place:
 
       defimpl ErlangPython.Encoder, for: Money do
         def encode(money), do: {money.amount, money.currency}

@@ -29,8 +29,8 @@ defmodule ErlangPython.Error do
   | `:cancelled` | somebody else stopped the request | `:maybe` | |
   | `:worker_exit` | the worker's process ended under the request | `:maybe` | `:status` or `:signal`, `:output` (its last lines) |
   | `:overloaded` | the pool's queue or its concurrency limit is full | `:no` | `:current`, `:max` |
-  | `:no_pool` | no such pool, or it is stopping | `:no` | `:pool` |
-  | `:no_workers` | workers can't start, or all are set aside | `:no` | `:output`, `:status` |
+  | `:no_pool` | no such pool, or it is stopping | `:no`; `:maybe` if it ended under the request | `:pool` |
+  | `:no_workers` | workers can't start, or all are set aside | `:no` | `:output`, `:status` or `:signal` |
   | `:context_lost` | the context's worker died | `:no` | |
   | `:context_closed` | the context was closed | `:no` | |
   | `:encode` | a value has no encoding | `:no` for an argument, `:yes` for a result | `:path` |

@@ -2,6 +2,9 @@ defmodule ErlangPython.Float do
   @moduledoc """
   A float that Erlang has no term for. `ErlangPython.float/1` makes one.
 
+      iex> ErlangPython.eval!("max(x, 10.0)", x: ErlangPython.float(:infinity))
+      :infinity
+
   NaN and the infinities come back from Python as `:nan`, `:infinity` and `:neg_infinity`;
   as plain atoms they would go out as `erlang.Atom`, so this struct marks them as floats.
   """

@@ -3,19 +3,26 @@ defmodule ErlangPython.Pool do
   A pool of Python workers, for a supervision tree of your own.
 
       children = [
-        {ErlangPython.Pool, name: :ml, workers: 2, venv: "/srv/app/venv", preload: ["numpy"]}
+        {ErlangPython.Pool, name: :ml, workers: 2, venv: ".venv", preload: ["numpy"]}
       ]
 
-      Supervisor.start_link(children, strategy: :one_for_one)
+      {:ok, _pid} = Supervisor.start_link(children, strategy: :one_for_one)
+
       ErlangPython.call("numpy", "dot", [[1, 2], [3, 4]], pool: :ml)
+      #=> {:ok, 11}
 
-  A pool is ready when `start_link/1` returns: each worker has imported what `:preload` names. If a
-  worker can't start, `start_link/1` returns `{:error, %ErlangPython.Error{}}`, with what Python printed.
+  A pool is ready when `start_link/1` returns: each worker has imported what `:preload` names. If
+  a worker can't start, `start_link/1` returns `{:error, %ErlangPython.Error{}}`, with what Python
+  printed.
 
-  Pools can also stand in the application's configuration. Those start with their first use; so does the
-  pool named `:default`, which needs no configuration at all.
+  Pools can also stand in the application's configuration. Those start with their first use; so
+  does the pool named `:default`, which needs no configuration at all.
 
-      config :erlang_python, pools: [[name: :default, workers: 4], [name: :ml, venv: "/srv/app/venv"]]
+      # config/config.exs
+      import Config
+      config :erlang_python, pools: [[name: :default, workers: 4], [name: :ml, venv: ".venv"]]
+
+  [Pools](pools.md) goes through the options by what they are for.
 
   ## Options
 
@@ -26,53 +33,58 @@ defmodule ErlangPython.Pool do
   Which Python (each of these can also be set for all pools at once, by
   `config :erlang_python, python: "3.12"` and so on):
 
-    * `:python` (`t:String.t/0`) - an interpreter's path, a name on `PATH`, or a version such as `"3.12"`. The
-      default is `python3`.
-    * `:venv` (`t:Path.t/0`) - a virtual environment; its interpreter is used.
-    * `:env` (map or list of pairs) - environment variables; `nil` removes one.
-    * `:cd` (`t:Path.t/0`) - the working folder.
+    * `:python` (`t:String.t/0`) - an interpreter's path, a name on `PATH`, or a version such as
+      `"3.12"`. The default is `python3`, else `python`, on `PATH`.
+    * `:venv` (`t:Path.t/0`) - a virtual environment, whose interpreter is used; wins over
+      `:python`.
+    * `:env` (map or list of pairs) - environment variables beside those of the BEAM; `nil`
+      removes one.
+    * `:cd` (`t:Path.t/0`) - the working folder. The default is the BEAM's.
     * `:paths` (list of `t:Path.t/0`) - put at the front of `sys.path`.
-    * `:preload` (list) - modules, by name, and `{:code, text}`, imported and executed in each worker before it
-      is ready.
+    * `:preload` (list) - modules, by name, and `{:code, text}`, imported and executed in each
+      worker before it is ready.
 
   Limits:
 
-    * `:max_queue` (`t:non_neg_integer/0`) - how many requests may wait for a worker. One more fails
-      at once with `:overloaded`. The default is `10_000`.
-    * `:max_concurrent` (`t:pos_integer/0` or `:infinity`) - how many requests may be open at once, the waiting
-      ones included. The default is `:infinity`.
-    * `:max_message_size` (`t:pos_integer/0`) - in bytes, for a request and for a result. The default is 256 MiB.
+    * `:max_queue` (`t:non_neg_integer/0`) - how many requests may wait for a worker. One more
+      fails at once with `:overloaded`. The default is `10_000`.
+    * `:max_concurrent` (`t:pos_integer/0` or `:infinity`) - how many requests may be open at
+      once, the waiting ones included. The default is `:infinity`.
+    * `:max_message_size` (`t:pos_integer/0`) - in bytes, for a request and for a result. The
+      default is 256 MiB.
     * `:window` (`:auto` or 1..256) - how many requests a worker may hold at a time. Requests sent
-      ahead of their turn hide the way between two processes. `:auto` (default) allows as many as the
-      worker has lately answered in a millisecond, and one at a time for longer calls. A
+      ahead of their turn hide the way between two processes. `:auto` (default) allows as many as
+      the worker has lately answered in a millisecond, and one at a time for longer calls. A
       request that waits behind a longer one than expected is given to another worker.
 
   Health:
 
     * `:start_timeout` (`t:timeout/0`) - milliseconds for a worker to become ready. The
       default is `60_000`.
-    * `:grace` (`t:pos_integer/0`) - milliseconds between the interrupt that stops Python code and the
-      kill of a worker whose code does not stop. The default is `1_000`.
-    * `:heartbeat` (`t:pos_integer/0` or `nil`) - how often, in milliseconds, a worker must answer; one that does not
-      (C code that holds Python's global lock) is killed and its request ends with `:worker_exit`. The
-      default is `nil`: the requests' own deadlines decide.
+    * `:grace` (`t:pos_integer/0`) - milliseconds between the interrupt that stops Python code and
+      the kill of a worker whose code does not stop. The default is `1_000`.
+    * `:heartbeat` (`t:pos_integer/0` or `nil`) - how often, in milliseconds, a worker must
+      answer; one that does not (C code that holds Python's global lock) is killed and its request
+      ends with `:worker_exit`. The default is `nil`: the requests' own deadlines decide.
     * `:max_requests` (`t:pos_integer/0` or `:infinity`) - a worker that has served as many is
       replaced between two requests. The default is `:infinity`.
-    * `:max_memory` (`t:pos_integer/0` or `:infinity`) - the same for its resident memory in bytes, which is looked at
-      once a second. The default is `:infinity`.
-    * `:stdout` (`:logger` or `:ignore`) - where what Python prints goes. The default is `:logger`, with the
-      metadata `:pool`, `:worker` and `:os_pid`.
+    * `:max_memory` (`t:pos_integer/0` or `:infinity`) - the same for its resident memory in
+      bytes, which is looked at once a second. The default is `:infinity`.
+    * `:stdout` (`:logger` or `:ignore`) - where what Python prints goes. The default is
+      `:logger`, with the metadata `:pool`, `:worker` and `:os_pid`.
     * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
       127.0.0.1. The default is `:ipc`.
-    * `:lazy` (`t:boolean/0`) - whether `start_link/1` returns without waiting for the workers. The default is `false`.
+    * `:lazy` (`t:boolean/0`) - whether `start_link/1` returns without waiting for the workers.
+      The default is `false`.
 
   ## Ends
 
-  A worker that dies while it runs a request ends that request with `:worker_exit`, and those that had just ended but whose
-  results had not left it. Requests that had been sent to
-  it but had not begun are given to another worker, unseen by their callers. The worker is
-  replaced at once. Starts that fail are repeated after 100 ms, then 200 ms, up to 30 s; while no
-  worker is there and three have failed in a row, requests fail at once with the reason.
+  A worker that dies while it runs a request ends that request with `:worker_exit`, and with it
+  those whose results had not left it yet. Requests that had been sent to it but had not begun are
+  given to another worker, unseen by their callers. The worker is replaced at once. Starts that
+  fail are repeated after 100 ms, then 200 ms, up to 30 s. While no worker is there and three
+  starts in a row have failed (one, if the pool never had a worker), requests fail at once with
+  the reason.
 
   When the BEAM ends, in whatever way, so do all Python processes.
   """
@@ -123,8 +135,8 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  Numbers of the pool: `:workers` (how many there should be), `:starting`, `:idle`, `:busy`, `:queued` (requests that wait
-  for a worker) and `:in_flight` (requests that workers hold).
+  Numbers of the pool: `:workers` (how many there should be), `:starting`, `:idle`, `:busy`,
+  `:queued` (requests that wait for a worker) and `:in_flight` (requests that workers hold).
 
   Counted without asking any process, so the numbers may be a moment apart.
   """
@@ -155,9 +167,9 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (`:starting`, `:idle`, `:busy` or
-  `:draining`), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if the worker did not say
-  so within half a second).
+  The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (`:starting`, `:idle`,
+  `:busy` or `:draining`), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if
+  the worker did not say so within half a second).
   """
   @spec workers(atom()) :: [map()]
   def workers(pool) do
@@ -198,17 +210,19 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  Replaces all workers, one after another, each between two requests: no request is lost, and the others go on
-  serving. Returns when the last is ready; if a new one can't start, the rest stay as they are.
+  Replaces all workers, one after another, each between two requests: no request is lost, and the
+  others go on serving. Returns when the last is ready; if a new one can't start, the rest stay as
+  they are.
   """
   @spec restart(atom()) :: :ok | {:error, Error.t()}
   def restart(pool), do: Manager.restart(fetch!(pool))
 
   @doc """
-  Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout` milliseconds.
+  Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout`
+  milliseconds.
 
-  A pool that stands in a supervision tree is started again by its supervisor, as any child would be;
-  a configured one by its next use.
+  A pool that stands in a supervision tree is started again by its supervisor, as any child would
+  be; a configured one by its next use.
   """
   @spec stop(atom(), timeout()) :: :ok
   def stop(pool, timeout \\ :infinity) do

@@ -2,7 +2,8 @@ defmodule ErlangPython.Tensor do
   @moduledoc """
   A NumPy array: the type of its elements, its shape, and its data in C order.
 
-      iex> tensor = %ErlangPython.Tensor{dtype: "<f8", shape: {2}, data: <<1.0::float-little, 2.0::float-little>>}
+      iex> data = <<1.0::float-little, 2.0::float-little>>
+      iex> tensor = %ErlangPython.Tensor{dtype: "<f8", shape: {2}, data: data}
       iex> ErlangPython.call("numpy", "sum", [tensor])
       {:ok, 3.0}
 
