@@ -59,7 +59,8 @@ defmodule ApiPages do
       if kind in [:function, :macro], do: Enum.join(signature, " "), else: "#{name}/#{arity}"
 
     since = if since = metadata[:since], do: "\n_Since #{since}._\n", else: ""
-    text = if is_map(doc), do: linked.(doc["en"]), else: ""
+    # Its own headings stand below its title.
+    text = if is_map(doc), do: doc["en"] |> String.replace(~r/^## /m, "#### ") |> linked.(), else: ""
 
     """
 
