@@ -6,12 +6,12 @@ defmodule ErlangPython.ErlangFace.ReasonTest do
 
   test "a Python exception is its class name and its text" do
     error = %Error{kind: :python, type: "json.decoder.JSONDecodeError", message: "größer"}
-    assert Reason.of(error) == {:JSONDecodeError, 'größer'}
+    assert Reason.of(error) == {:JSONDecodeError, ~c"größer"}
   end
 
   test "a user's own TimeoutError is no timeout" do
     assert Reason.of(%Error{kind: :python, type: "TimeoutError", message: ""}) ==
-             {:TimeoutError, ''}
+             {:TimeoutError, ~c""}
 
     assert Reason.of(%Error{kind: :timeout}) == :timeout
   end
@@ -46,7 +46,9 @@ defmodule ErlangPython.ErlangFace.ReasonTest do
     before = :erlang.system_info(:atom_count)
 
     for n <- 2_000..2_500 do
-      assert {type, ''} = Reason.of(%Error{kind: :python, type: "m.NoSuchAtom#{n}", message: ""})
+      assert {type, ~c""} =
+               Reason.of(%Error{kind: :python, type: "m.NoSuchAtom#{n}", message: ""})
+
       assert is_binary(type)
     end
 

@@ -17,8 +17,12 @@ defmodule ErlangPython.MessagePack.DecoderTest do
     test "is itself alone, when it is small", %{body: body, strings: strings} do
       assert {:ok, ^strings} = MessagePack.decode(body)
       {:ok, decoded} = MessagePack.decode(body)
-      for string <- decoded, do: assert(:binary.referenced_byte_size(string) == byte_size(string))
+      # OTP 27 gives the bits of a binary on the heap, so each is compared with a copy of its own.
+      for string <- decoded,
+          do: assert(referenced(string) == referenced(:binary.copy(string)))
     end
+
+    defp referenced(string), do: :binary.referenced_byte_size(string)
 
     test "is itself alone, as a key or an explicit byte string too" do
       key = :binary.copy("k", 100)
