@@ -145,7 +145,8 @@ def test_machinery_of_ours_is_not_shown(shared: Peer) -> None:
 
 def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:
     def message(code: str) -> str:
-        return Failure(shared.request(EVAL, [code, None, None, 1, 0]).error[1]).message
+        failure = Failure(shared.request(EVAL, [code, None, None, 1, 0]).error[1])
+        return str(failure.message)
 
     assert "this is no expression, run or exec takes statements" in message("x = 1")
     assert "no expression" not in message("def (")

@@ -6,6 +6,7 @@ defmodule ErlangPython.UnknownOption do
   # "workers" 0.46).
   @alike 0.8
 
+  @spec raise!(what :: String.t(), term(), [atom()]) :: no_return()
   @spec raise!(what :: String.t(), term(), [atom()], hint :: String.t()) :: no_return()
   def raise!(what, key, known, hint \\ "") do
     raise ArgumentError,

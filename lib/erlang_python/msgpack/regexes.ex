@@ -11,8 +11,10 @@ defmodule ErlangPython.MessagePack.Regexes do
   @spec flags(Regex.t()) :: {:ok, String.t()} | :error
   def flags(regex), do: regex |> Regex.opts() |> letters() |> shared()
 
-  defp letters(opts) when is_binary(opts), do: :binary.bin_to_list(opts)
-  defp letters(opts), do: Enum.map(opts -- @implied, &Map.get(@letters, &1))
+  defp letters(opts), do: Enum.flat_map(List.wrap(opts) -- @implied, &letter/1)
+
+  defp letter(letters) when is_binary(letters), do: :binary.bin_to_list(letters)
+  defp letter(option), do: [Map.get(@letters, option)]
 
   defp shared(letters) do
     if letters -- @flags == [],

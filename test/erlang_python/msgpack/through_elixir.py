@@ -11,10 +11,11 @@ from typing import Any
 
 sys.path[:0] = sys.argv[1:3]
 
+from hypothesis import assume, given, settings  # noqa: E402
+
 from erlang_python_worker._decoder import Decoder  # noqa: E402
 from erlang_python_worker._encoder import Encoder  # noqa: E402
 from erlang_python_worker._types import find  # noqa: E402
-from hypothesis import assume, given, settings  # noqa: E402
 from strategies import values_for_elixir  # noqa: E402
 
 DECODER, ENCODER = Decoder(), Encoder(find)
