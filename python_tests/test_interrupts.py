@@ -124,7 +124,9 @@ def test_the_mapped_file_names_what_had_begun(worker: Peer) -> None:
     worker.begin_code(RUN, "1")
     assert worker.process.wait(timeout=30) == 1
     last, ring = begun(worker)
-    assert last == number and number in ring and number + 1 not in ring
+    assert last == number
+    assert number in ring
+    assert number + 1 not in ring
 
 
 def test_the_mapped_file_remembers_requests_that_have_ended(worker: Peer) -> None:

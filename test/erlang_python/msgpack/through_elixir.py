@@ -11,8 +11,9 @@ from typing import Any
 
 sys.path[:0] = sys.argv[1:3]
 
-from hypothesis import assume, given, settings  # noqa: E402
+from hypothesis import HealthCheck, assume, given, settings  # noqa: E402
 
+import erlang  # noqa: E402
 from erlang_python_worker._decoder import Decoder  # noqa: E402
 from erlang_python_worker._encoder import Encoder  # noqa: E402
 from erlang_python_worker._types import find  # noqa: E402
@@ -41,6 +42,9 @@ def expected(value: Any) -> Any:
             return value.decode()
         except UnicodeDecodeError:
             return value
+    if type(value) is erlang.Atom:
+        # In Elixir these are the atoms themselves.
+        return {"nil": None, "true": True, "false": False}.get(value, value)
     if type(value) is float and not math.isfinite(value):
         return {"nan": "nan", "inf": "infinity", "-inf": "neg_infinity"}[str(value)]
     if type(value) in (list, tuple, set):
@@ -60,7 +64,11 @@ def distinct(value: Any) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None, database=None)
+# A busy machine is no failure.
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+
+
+@settings(max_examples=400, deadline=None, database=None, suppress_health_check=SLOW)
 @given(values_for_elixir)
 def main(value: Any) -> None:
     assume(distinct(value))
