@@ -4,9 +4,6 @@ Application.put_env(:erlang_python, :pools, [
   [name: :single, workers: 1, python: ErlangPython.TestPython.executable()]
 ])
 
-# Of processes that outlive their test, no debug lines between the dots.
-Logger.configure(level: :info)
-
 # Debian has PropEr as a package, Homebrew has not.
 without =
   if Code.ensure_loaded?(:proper) do
