@@ -18,7 +18,7 @@ defmodule ErlangPython.DocBlocks do
   alias ErlangPython.Pool
 
   # What the library reads of its application's environment.
-  @settings [:pools, :runtime_dir, :wheels, :num_workers, :max_concurrent]
+  @settings [:pools, :python, :venv, :runtime_dir, :wheels, :num_workers, :max_concurrent]
 
   @type block :: %{
           language: String.t(),
