@@ -119,7 +119,10 @@ defmodule ErlangPython.DocBlocks do
 
   defp block(%{language: "sh", code: code}, state) do
     for line <- String.split(code, "\n", trim: true) do
-      ["make" | targets] = line |> String.split("#") |> hd() |> String.split()
+      [command | _comment] = String.split(line, "#")
+      # Without settings, ARGS="a b".
+      bare = String.replace(command, ~r/ [A-Z]+=("[^"]*"|\S+)/, "")
+      ["make" | targets] = String.split(bare)
 
       for target <- targets,
           not (state.makefile =~ ~r/^#{Regex.escape(target)}:/m),
