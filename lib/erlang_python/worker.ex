@@ -264,11 +264,10 @@ defmodule ErlangPython.Worker do
       not (still_wanted? and Pending.member?(state.handle, id)) ->
         {:noreply, state}
 
-      state.running |> Running.read() |> Running.last?(id) ->
+      not behind_another?(state, id) ->
         kill(state, "did not stop within #{state.handle.options.grace} ms of being told to")
 
-      # It waits behind another request, which has a caller and a deadline of its own, and
-      # Python can't say so because that one holds its lock.
+      # Python can't say that it has not begun, because what it runs holds its lock.
       true ->
         {:noreply, await_stop(state, id)}
     end
@@ -382,6 +381,14 @@ defmodule ErlangPython.Worker do
   end
 
   defp cancel(state, _id), do: state
+
+  # Does Python run another request, which has a caller and a deadline of its own?
+  defp behind_another?(state, id) do
+    case Running.read(state.running) do
+      %{last: last} when last != id -> Pending.member?(state.handle, last)
+      _this_or_unknown -> false
+    end
+  end
 
   defp await_stop(state, id) do
     timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)

@@ -34,10 +34,13 @@ def watch(stop: "Callable[[], None]") -> int:
 def _signal_at_end(pipe: int) -> None:
     """Let the kernel kill us: C code that holds the GIL keeps every thread of ours waiting.
 
-    SIGIO goes to the process group, so the children go too. Where it does not come (it is
-    the system's choice which files send it), the thread is left.
+    The signal goes to the process group, so the children go too. On Linux it is SIGKILL,
+    which user code can't ignore and which ends stopped processes too; elsewhere SIGIO. Where
+    none comes (it is the system's choice which files send it), the thread is left.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp() if _leads_group() else os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 

@@ -60,6 +60,10 @@ def _run(worker: Any, channel: Any) -> int:
     # What is loaded by now stays: no collection needs to look at it again.
     gc.freeze()
     channel.send_head(head(READY))
+    # Needed by the first error, and then it may be too late: one that has run out of
+    # descriptors imports nothing. After READY, because it takes milliseconds.
+    import erlang_python_worker._errors  # noqa: F401
+
     worker.serve()
     return 0
 
