@@ -1,0 +1,86 @@
+defmodule ErlangPython.InterpretersTest do
+  # Every Python of this machine, side by side: in pools of one BEAM, each with its own runtime packages from the
+  # cache, which the first run fills.
+  use ErlangPython.PoolCase, async: true
+
+  alias ErlangPython.TestPython
+
+  @moduletag timeout: 300_000
+  @moduletag :tmp_dir
+
+  @newest 14
+
+  # Found as a user would name them.
+  defp versions do
+    for minor <- 9..@newest,
+        {:ok, path} <- [ErlangPython.Env.Interpreter.find(python: "3.#{minor}")],
+        do: {"3.#{minor}", path}
+  end
+
+  test "each version found here serves, all at once" do
+    pools =
+      for {version, path} <- [{dev_version(), TestPython.executable()} | versions()] do
+        {version, start_pool(workers: 1, python: path)}
+      end
+
+    for {version, pool} <- pools do
+      assert String.starts_with?(ErlangPython.info(pool: pool).python, version <> ".")
+      value = %{"a" => [1, 2.5, nil, true], "b" => {:tuple, "text"}, "big" => 2 ** 80}
+      assert ErlangPython.eval("v", %{v: value}, pool: pool) == {:ok, value}
+      assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+      assert ErlangPython.exec("def f(x): return x + 1", %{}, pool: pool) == :ok
+      assert ErlangPython.call(:__main__, :f, [1], pool: pool) == {:ok, 2}
+      big = :binary.copy("x", 1_000_000)
+      assert ErlangPython.eval("b", %{b: big}, pool: pool) == {:ok, big}
+
+      assert {:error, %Error{kind: :python, type: "ZeroDivisionError"}} =
+               ErlangPython.eval("1 / 0", %{}, pool: pool)
+
+      for code <- ["import time; time.sleep(60)", "while True: pass"] do
+        assert {:error, %Error{kind: :timeout}} =
+                 ErlangPython.run(code, %{}, pool: pool, timeout: 50)
+      end
+
+      assert {:error, %Error{kind: :worker_exit, details: %{signal: 11}}} =
+               ErlangPython.run("import ctypes; ctypes.string_at(0)", %{}, pool: pool)
+
+      await_whole(pool, 1)
+    end
+  end
+
+  defp dev_version do
+    {version, 0} =
+      System.cmd(TestPython.executable(), [
+        "-c",
+        "import sys; print('%d.%d' % sys.version_info[:2])"
+      ])
+
+    String.trim(version)
+  end
+
+  test "a virtual environment without the packages gets them, and keeps its own", %{tmp_dir: dir} do
+    venv = Path.join(dir, "venv")
+    {_output, 0} = System.cmd(TestPython.executable(), ["-m", "venv", "--without-pip", venv])
+    [site] = Path.wildcard("#{venv}/lib/python*/site-packages")
+    File.write!(Path.join(site, "only_here.py"), "value = 5")
+    pool = start_pool(workers: 1, python: nil, venv: venv)
+    assert ErlangPython.eval("__import__('only_here').value", %{}, pool: pool) == {:ok, 5}
+    assert {:ok, prefix} = ErlangPython.eval("__import__('sys').prefix", %{}, pool: pool)
+    assert File.stat!(prefix).inode == File.stat!(venv).inode
+    # The user's code finds nothing of ours in it.
+    assert File.ls!(site) -- ["only_here.py", "__pycache__"] == []
+  end
+
+  test "an environment with pyzmq and msgpack of its own uses those" do
+    pool = start_pool(workers: 1)
+
+    for package <- ["zmq", "msgpack"] do
+      code = """
+      import os, sys, #{package}
+      os.path.realpath(#{package}.__file__).startswith(os.path.realpath(sys.prefix))
+      """
+
+      assert ErlangPython.run(code, %{}, pool: pool) == {:ok, true}
+    end
+  end
+end
