@@ -134,6 +134,9 @@ defmodule ErlangPython.Worker do
     else
       {:error, error} -> stop_failed(%{state | token: token}, error)
     end
+  rescue
+    # No folder for the runtime (Env.Runtime.root/0).
+    error in Error -> stop_failed(state, error)
   end
 
   defp variables(state) do

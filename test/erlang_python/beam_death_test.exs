@@ -66,13 +66,7 @@ defmodule ErlangPython.BeamDeathTest do
       Port.command(beam, unquote(how) <> "\n")
       assert_receive {^beam, {:exit_status, _status}}, 60_000
 
-      {ms, _result} =
-        milliseconds(fn ->
-          eventually(fn -> assert Enum.filter(python, &os_process?/1) == [] end)
-        end)
-
-      # A second is promised; the machine may be busy.
-      assert ms < 10_000
+      eventually(fn -> assert Enum.filter(python, &os_process?/1) == [] end)
     end
   end
 

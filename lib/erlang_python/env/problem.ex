@@ -6,7 +6,7 @@ defmodule ErlangPython.Env.Problem do
 
   @spec error(String.t(), Path.t() | nil, String.t()) :: {:error, Error.t()}
   def error(message, python, output \\ "") do
-    details = %{python: python, output: output}
+    details = %{python: python, output: String.split(output, "\n", trim: true)}
     {:error, %Error{kind: :environment, message: message, executed: :no, details: details}}
   end
 end

@@ -41,7 +41,7 @@ defmodule ErlangPython.Env.Runtime do
                 message:
                   "no home folder for the cache of pyzmq and msgpack: set " <>
                     "ERLANG_PYTHON_RUNTIME_DIR or `config :erlang_python, runtime_dir: dir`",
-                details: %{python: nil, output: ""}
+                details: %{python: nil, output: []}
               },
               __STACKTRACE__
   end

@@ -80,7 +80,8 @@ defmodule ErlangPython.Pool.Options do
     end
 
     options =
-      @of_application
+      options
+      |> of_application()
       |> Enum.flat_map(&application_default/1)
       |> Keyword.merge(options)
       |> Keyword.put_new_lazy(:workers, &System.schedulers_online/0)
@@ -99,6 +100,12 @@ defmodule ErlangPython.Pool.Options do
       Map.put(acc, key, check(key, value))
     end)
     |> require_name()
+  end
+
+  # A virtual environment wins over an interpreter, so the application's must not come into a
+  # pool that names an interpreter of its own.
+  defp of_application(options) do
+    if Keyword.has_key?(options, :python), do: @of_application -- [:venv], else: @of_application
   end
 
   defp application_default(key) do

@@ -142,7 +142,7 @@ defmodule ErlangPython.Env.InterpreterTest do
       shim = script(Path.join(dir, "broken"), "echo python: command not found >&2; exit 127")
       assert {:error, %Error{details: details} = error} = find(shim)
       assert error.message == "#{shim} does not start a Python: python: command not found"
-      assert details == %{python: shim, output: "python: command not found\n"}
+      assert details == %{python: shim, output: ["python: command not found"]}
     end
   end
 

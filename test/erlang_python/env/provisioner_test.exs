@@ -77,7 +77,7 @@ defmodule ErlangPython.Env.ProvisionerTest do
       assert error.message =~ "to try by hand: #{job.python} "
       assert %{python: python, output: output} = error.details
       assert python == job.python
-      assert output =~ "No matching distribution found"
+      assert Enum.join(output, "\n") =~ "No matching distribution found"
     end)
   end
 

@@ -66,11 +66,15 @@ defmodule ErlangPython.Pool.OptionsTest do
     Application.put_env(:erlang_python, :paths, ["lib/python"])
 
     on_exit(fn ->
-      for key <- [:python, :paths], do: Application.delete_env(:erlang_python, key)
+      for key <- [:python, :paths, :venv], do: Application.delete_env(:erlang_python, key)
     end)
 
     assert %{python: "3.12", paths: ["lib/python"]} = Options.new!(name: :a)
     assert %{python: "3.9", paths: []} = Options.new!(name: :a, python: "3.9", paths: [])
+
+    Application.put_env(:erlang_python, :venv, "/srv/venv")
+    assert %{venv: "/srv/venv"} = Options.new!(name: :a)
+    assert %{venv: nil} = Options.new!(name: :a, python: "3.9")
   end
 
   test "takes variables, paths and modules in the ways people write them" do
