@@ -19,9 +19,10 @@ defmodule ErlangPython.Worker do
 
   require Protocol
 
-  # How long one half of an end (process, sockets) may lag behind the other. A child that Python
-  # forked can hold the sockets open.
+  # How long the sockets may stay open when the process has ended: a child that Python forked can hold them.
   @closing_ms 100
+  # How long the process may stay when a socket has closed: on a busy machine its exit status comes late.
+  @exiting_ms 1_000
   # How long the exit status may lag behind SIGKILL: for ever, if the kernel has the process in its hands.
   @killed_ms 2_000
   @drain_poll_ms 5
@@ -498,7 +499,8 @@ defmodule ErlangPython.Worker do
   defp over(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
 
   defp over(state) do
-    Process.send_after(self(), :closing_timeout, @closing_ms)
+    wait = if state.port, do: @exiting_ms, else: @closing_ms
+    Process.send_after(self(), :closing_timeout, wait)
     {:noreply, state}
   end
 

@@ -34,6 +34,9 @@ defmodule ErlangPython.Worker.Channel do
       nil -> {:reject, "no worker was started with this token"}
       {:error, reason} -> {:reject, reason}
     end
+  rescue
+    # The tables have gone, and the pool with them.
+    ArgumentError -> {:reject, "its pool has ended"}
   end
 
   @spec control_id(binary()) :: binary()
@@ -44,7 +47,14 @@ defmodule ErlangPython.Worker.Channel do
   defp channel(other), do: {other, :unknown}
 
   @impl true
-  def handle_messages(messages, %{channel: :main} = state), do: answer(messages, state, 0, nil)
+  def handle_messages(messages, %{channel: :main} = state) do
+    answer(messages, state, 0, nil)
+  rescue
+    error in ArgumentError ->
+      if :ets.info(state.handle.pending) == :undefined,
+        do: {:close, :pool_ended},
+        else: reraise(error, __STACKTRACE__)
+  end
 
   def handle_messages(messages, state) do
     Enum.each(messages, &send(state.worker, {:message, state.channel, &1}))
