@@ -28,10 +28,10 @@ def worker(start: "Callable[..., Peer]") -> Peer:
     return peer
 
 
-@pytest.fixture(scope="module")
-def shared() -> "Iterator[Peer]":
-    """One worker for the tests of a module that leave it as it was."""
-    peer = Peer()
+@pytest.fixture(scope="module", params=["direct", "pyzmq"])
+def shared(request: pytest.FixtureRequest) -> "Iterator[Peer]":
+    """One worker for the tests of a module that leave it as it was, by each kind of channel."""
+    peer = Peer(channels=request.param)
     try:
         assert peer.set_up().type == READY
         yield peer

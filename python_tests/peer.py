@@ -62,7 +62,14 @@ class Failure:
 
 
 class Peer:
-    def __init__(self, python: str = sys.executable, runtime: str = "", **popen: Any) -> None:
+    def __init__(
+        self,
+        python: str = sys.executable,
+        runtime: str = "",
+        channels: str = "direct",
+        **popen: Any,
+    ) -> None:
+        self._channels = channels
         self._folder = tempfile.TemporaryDirectory(prefix="ep")
         self._runtime = runtime or f"{self._folder.name}/runtime"
         self._context = zmq.Context()
@@ -92,6 +99,7 @@ class Peer:
             "ERLANG_PYTHON_TOKEN": self.token,
             "ERLANG_PYTHON_RUNTIME": self._runtime,
             "ERLANG_PYTHON_RUNNING": str(self.running),
+            "ERLANG_PYTHON_CHANNEL": self._channels,
         }
 
     def set_up(self, **setup: Any) -> Message:

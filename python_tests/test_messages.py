@@ -1,6 +1,7 @@
 import os
 import struct
 import sys
+from typing import Callable
 
 import msgpack
 import pytest
@@ -13,7 +14,10 @@ MESSAGES = {
 }
 
 
-def test_hello_says_who_is_there(worker: Peer) -> None:
+@pytest.mark.parametrize("channels", ["direct", "pyzmq"])
+def test_hello_says_who_is_there(start: "Callable[..., Peer]", channels: str) -> None:
+    worker = start(channels=channels)
+    assert worker.set_up().type == READY
     hello = worker.hello.body
     assert hello["protocol"] == 1
     assert hello["pid"] == worker.process.pid
@@ -23,6 +27,9 @@ def test_hello_says_who_is_there(worker: Peer) -> None:
     assert hello["msgpack_compiled"] is True
     expected = msgpack.unpackb(MESSAGES["HELLO"][0][9:])
     assert list(hello) == list(expected)
+    if channels == "direct":
+        expected.update(channel="direct", pyzmq=None, libzmq=None)
+    assert hello["channel"] == channels
     assert list(map(type, hello.values())) == list(map(type, expected.values()))
 
 

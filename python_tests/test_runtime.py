@@ -70,7 +70,7 @@ def test_ours_go_before_those_that_are_too_old(
     old.mkdir()
     (old / f"{module}.py").write_text(text)
     (old / "users.py").write_text("")
-    peer = start(runtime=str(runtime.parent), env={"PYTHONPATH": str(old)})
+    peer = start(runtime=str(runtime.parent), channels="pyzmq", env={"PYTHONPATH": str(old)})
     assert peer.set_up().type == READY
     assert peer.value(f"import sys, {module}; {module}.__file__").startswith(str(runtime))
     assert peer.value("[sys.path[-1], sys.path[0]]") == [str(runtime), str(old)]

@@ -10,7 +10,7 @@ defmodule ErlangPython.Request do
   # own (`Intake.rebalance/2`); twice as long each time.
   @longest_patience_ms 1_000
   defp patience(:behind), do: 2
-  defp patience(:queued), do: 16
+  defp patience(:queued), do: 100
   defp patience(:alone), do: @longest_patience_ms
 
   @spec run(Message.t(), Options.t()) :: {:ok, term()} | {:error, Error.t()}

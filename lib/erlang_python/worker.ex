@@ -145,6 +145,7 @@ defmodule ErlangPython.Worker do
       "ERLANG_PYTHON_ENDPOINT" => Directory.endpoint(state.handle),
       "ERLANG_PYTHON_TOKEN" => state.token,
       "ERLANG_PYTHON_RUNNING" => state.running,
+      "ERLANG_PYTHON_CHANNEL" => Atom.to_string(state.handle.options.channel),
       "ERLANG_PYTHON_RUNTIME" => Env.Runtime.root()
     }
   end

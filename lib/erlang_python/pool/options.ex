@@ -25,6 +25,7 @@ defmodule ErlangPython.Pool.Options do
             stdout: :logger,
             window: :auto,
             endpoint: :ipc,
+            channel: :direct,
             lazy: false
 
   @type t :: %__MODULE__{
@@ -47,6 +48,7 @@ defmodule ErlangPython.Pool.Options do
           stdout: :logger | :ignore,
           window: :auto | pos_integer(),
           endpoint: :ipc | :tcp,
+          channel: :direct | :pyzmq,
           lazy: boolean()
         }
 
@@ -163,6 +165,9 @@ defmodule ErlangPython.Pool.Options do
 
   defp check(:stdout, value) when value in [:logger, :ignore], do: value
   defp check(:stdout, value), do: bad(:stdout, ":logger or :ignore", value)
+
+  defp check(:channel, value) when value in [:direct, :pyzmq], do: value
+  defp check(:channel, value), do: bad(:channel, ":direct or :pyzmq", value)
 
   defp check(:endpoint, value) when value in [:ipc, :tcp], do: value
   defp check(:endpoint, value), do: bad(:endpoint, ":ipc or :tcp", value)

@@ -3,11 +3,10 @@
 import threading
 from typing import Any
 
-import zmq
 from msgpack import packb
 
 from erlang_python_worker import _protocol as wire
-from erlang_python_worker._channel import Channel
+from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._memory import resident_bytes
 from erlang_python_worker._requests import Requests
 
@@ -28,7 +27,7 @@ class Control(threading.Thread):
             while True:
                 self._wait()
                 self._serve(self._channel.receive_head())
-        except zmq.ContextTerminated:  # the main thread is leaving
+        except Closed:  # the main thread is leaving, or the BEAM has left
             self._channel.close()
 
     def _wait(self) -> None:

@@ -10,18 +10,19 @@ from erlang_python_worker import _process, runtime
 
 _STARTED_BY_HAND = 2
 
+# What each kind of channel imports.
+_NEEDED = {"direct": ("msgpack",), "pyzmq": ("msgpack", "zmq")}
+
 
 def main() -> None:
-    endpoint, token, root, begun = _take_environment()
+    endpoint, token, root, begun, channels = _take_environment()
     _process.adopt()
-    runtime.activate(root)
+    runtime.activate(root, _NEEDED[channels])
 
-    # Only now: these import zmq and msgpack.
-    from zmq.backend import Context
-
+    # Only now: these import msgpack, and zmq where it is used.
     import erlang._request
     from erlang_python_worker import _parent
-    from erlang_python_worker._channel import Channel
+    from erlang_python_worker._channel import connector
     from erlang_python_worker._control import Control
     from erlang_python_worker._execute import Executor
     from erlang_python_worker._namespace import Namespace
@@ -35,15 +36,15 @@ def main() -> None:
     _process.prepare_streams()
     sys.argv[:] = [""]
 
-    context = Context()
-    channel = Channel(context, endpoint, token)
-    control = Control(Channel(context, endpoint, token + "/control"), requests)
+    beam = connector(channels, endpoint)
+    channel = beam.connect(token)
+    control = Control(beam.connect(token + "/control"), requests)
     control.start()
     worker = Worker(channel, requests, Executor(Namespace()), forks)
     status = _run(worker, channel)
 
-    channel.close(linger=True)
-    context.term()  # waits for what still has to leave, and ends the control thread
+    channel.close()
+    beam.end()
     sys.exit(status)
 
 
@@ -80,6 +81,7 @@ def _take_environment() -> "tuple[str, ...]":
         "ERLANG_PYTHON_TOKEN",
         "ERLANG_PYTHON_RUNTIME",
         "ERLANG_PYTHON_RUNNING",
+        "ERLANG_PYTHON_CHANNEL",
     )
     # Before any user code: a token is not for the programs that it starts.
     values = [os.environ.pop(name, None) for name in names]
@@ -91,7 +93,6 @@ def _take_environment() -> "tuple[str, ...]":
 
 def _hello() -> "dict[str, Any]":
     import msgpack
-    import zmq
 
     from erlang_python_worker._protocol import VERSION
 
@@ -103,11 +104,17 @@ def _hello() -> "dict[str, Any]":
         "executable": sys.executable,
         "prefix": sys.prefix,
         "free_threaded": "t" in getattr(sys, "abiflags", ""),
-        "pyzmq": zmq.__version__,
-        "libzmq": zmq.zmq_version(),
+        **_libzmq(),
         "msgpack": ".".join(map(str, msgpack.version)),
         "msgpack_compiled": msgpack.Packer.__module__ != "msgpack.fallback",
     }
+
+
+def _libzmq() -> "dict[str, Any]":
+    zmq = sys.modules.get("zmq")  # the direct channel has no use for it
+    if zmq is None:
+        return {"channel": "direct", "pyzmq": None, "libzmq": None}
+    return {"channel": "pyzmq", "pyzmq": zmq.__version__, "libzmq": zmq.zmq_version()}
 
 
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy"}

@@ -7,7 +7,7 @@ from msgpack import packb
 
 import erlang
 from erlang_python_worker import _protocol as wire
-from erlang_python_worker._channel import Channel
+from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._execute import Executor
@@ -66,7 +66,7 @@ class Worker:
             while not requests.stopping:
                 self._serve(*self._receive())
             requests.stopped = True
-        except Stop:
+        except (Stop, Closed):
             pass
 
     def _receive(self) -> "tuple[bytes, list[memoryview]]":

@@ -7,8 +7,7 @@ from typing import NoReturn
 
 NOT_PROVISIONED = 78  # docs/protocol.md, "Start of a worker"
 
-_OLDEST_ZMQ = (22,)
-_OLDEST_MSGPACK = (1, 0)
+_OLDEST = {"zmq": (22,), "msgpack": (1, 0)}
 
 
 def abi_tag() -> str:
@@ -22,41 +21,39 @@ def abi_tag() -> str:
     return f"{python}-{platform}"
 
 
-def activate(root: str) -> None:
-    """Make ``zmq`` and ``msgpack`` importable; ends the process if that can't be done.
+def activate(root: str, packages: "Sequence[str]") -> None:
+    """Make ``msgpack``, and ``zmq``, importable; ends the process if that can't be done.
 
     The user's own are taken if they are new enough. Ours come last on ``sys.path``, so that
     they hide nothing; only where the user's are too old are ours loaded first.
     """
     folder = os.path.join(root, abi_tag())
-    if _usable():
+    if _usable(packages):
         return
     sys.path.append(folder)
-    if _usable():
+    if _usable(packages):
         return
     sys.path.insert(0, sys.path.pop())
-    if not _usable():
-        _leave(folder)
+    if not _usable(packages):
+        _leave(folder, packages)
     sys.path.append(sys.path.pop(0))
 
 
-def _usable() -> bool:
+def _usable(packages: "Sequence[str]") -> bool:
     try:
-        import msgpack
-        import zmq
-
-        if _version(zmq.__version__.split(".")) >= _OLDEST_ZMQ and (
-            msgpack.version >= _OLDEST_MSGPACK
-        ):
+        if all(_version(name) >= _OLDEST[name] for name in packages):
             return True
     except Exception:  # broken packages fail in many ways: a missing libzmq, another ABI
         pass
-    _forget("zmq", "msgpack")
+    _forget(*packages)
     return False
 
 
-def _version(parts: "Sequence[str]") -> "tuple[int, ...]":
-    return tuple(int(part) for part in parts if part.isdigit())
+def _version(name: str) -> "tuple[int, ...]":
+    module = __import__(name)
+    if name == "msgpack":
+        return tuple(module.version[:2])
+    return tuple(int(part) for part in module.__version__.split(".") if part.isdigit())
 
 
 def _forget(*packages: str) -> None:
@@ -65,9 +62,10 @@ def _forget(*packages: str) -> None:
             del sys.modules[name]
 
 
-def _leave(folder: str) -> NoReturn:
+def _leave(folder: str, packages: "Sequence[str]") -> NoReturn:
+    names = " and ".join(packages).replace("zmq", "pyzmq")
     sys.stderr.write(
-        f"erlang_python found no pyzmq and msgpack for {sys.executable}, "
+        f"erlang_python found no {names} for {sys.executable}, "
         f"neither in its own environment nor in {folder}\n"
     )
     sys.exit(NOT_PROVISIONED)

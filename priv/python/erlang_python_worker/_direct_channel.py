@@ -1,0 +1,198 @@
+"""ZMTP 3.1 (ZeroMQ RFC 37, NULL mechanism) on a blocking socket: a DEALER without libzmq.
+
+The ROUTER on the other side reads all the time and never waits for us to read, so a send here
+always gets through, and one thread may both send and receive (docs/architecture.md).
+"""
+
+import select
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from erlang_python_worker._channel import Closed
+
+# RFC 37, "Greeting": signature, version 3.1, mechanism, as-server, filler.
+_SIGNATURE_SIZE = 10
+_GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+# RFC 37, "Framing": flags, then the size in one byte or, under LONG, in eight.
+_MORE, _LONG, _COMMAND = 1, 2, 4
+_pack_long = struct.Struct(">BQ").pack
+_read_u64 = struct.Struct(">Q").unpack_from
+
+# One read takes whatever has come, as a rule several small messages.
+_READ_SIZE = 65_536
+# Above this a frame's missing part is read straight into its own memory.
+_DIRECT_FROM = 65_536
+# Joining a small head with its frame's header saves a system call.
+_JOIN_BELOW = 65_536
+
+
+class DirectConnector:
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._channels: "list[DirectChannel]" = []
+
+    def connect(self, routing_id: str) -> "DirectChannel":
+        channel = DirectChannel(_open(self._endpoint), routing_id)
+        self._channels.append(channel)
+        return channel
+
+    def end(self) -> None:
+        for channel in self._channels:
+            channel.shut_down()
+
+
+def _open(endpoint: str) -> socket.socket:
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "ipc":
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(address)
+        return sock
+    host, _, port = address.rpartition(":")
+    sock = socket.create_connection((host, int(port)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class DirectChannel:
+    """See `Channel`."""
+
+    def __init__(self, sock: socket.socket, routing_id: str) -> None:
+        self._socket = sock
+        # What was read and not yet taken starts at `_at`.
+        self._read = b""
+        self._at = 0
+        self._more = False
+        self._handshake(routing_id)
+
+    def _handshake(self, routing_id: str) -> None:
+        self._socket.sendall(_GREETING)
+        greeting = self._take(len(_GREETING))
+        if greeting[:1] != b"\xff" or greeting[_SIGNATURE_SIZE] < 3:
+            raise Closed("the peer does not speak ZMTP 3")
+        properties = _property("Socket-Type", b"DEALER")
+        properties += _property("Identity", routing_id.encode())
+        self._socket.sendall(_frame(_COMMAND, b"\x05READY" + properties))
+        flags, body = self._next_frame()
+        if not flags & _COMMAND or body[:6] != b"\x05READY":
+            raise Closed(f"the peer refused the connection: {body!r}")
+
+    # Receiving
+
+    def receive_head(self) -> bytes:
+        # The hot path: a short frame that is here already, or comes whole with the next read.
+        while True:
+            read, at = self._read, self._at
+            if len(read) - at > 1 and read[at] <= _MORE:
+                end = at + 2 + read[at + 1]
+                if end <= len(read):
+                    self._at = end
+                    self._more = read[at] == _MORE
+                    return read[at + 2 : end]
+            elif len(read) - at > 1:
+                flags, body = self._next_frame()
+                if not flags & _COMMAND:
+                    self._more = bool(flags & _MORE)
+                    return bytes(body)
+                self._obey(body)
+                continue
+            self._fill()
+
+    def receive_buffers(self) -> "list[memoryview]":
+        buffers = []
+        while self._more:
+            flags, body = self._next_frame()
+            if flags & _COMMAND:
+                self._obey(body)
+            else:
+                self._more = bool(flags & _MORE)
+                buffers.append(memoryview(body))
+        return buffers
+
+    def wait(self, timeout_ms: int) -> bool:
+        if self._at < len(self._read):
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
+
+    def _fill(self) -> None:
+        data = self._socket.recv(_READ_SIZE)
+        if not data:
+            raise Closed("the BEAM closed the connection")
+        if self._at < len(self._read):
+            data = self._read[self._at :] + data
+        self._read, self._at = data, 0
+
+    def _next_frame(self) -> "tuple[int, bytes | bytearray]":
+        flags = self._take(1)[0]
+        size = _read_u64(self._take(8))[0] if flags & _LONG else self._take(1)[0]
+        return flags, self._take(size)
+
+    def _take(self, size: int) -> "bytes | bytearray":
+        """The next bytes; as a bytearray of its own if they are many."""
+        if size - (len(self._read) - self._at) > _DIRECT_FROM:
+            return self._take_large(size)
+        while len(self._read) - self._at < size:
+            self._fill()
+        start, self._at = self._at, self._at + size
+        return self._read[start : self._at]
+
+    def _take_large(self, size: int) -> bytearray:
+        data = bytearray(size)
+        here = len(self._read) - self._at
+        data[:here] = self._read[self._at :]
+        self._read, self._at = b"", 0
+        with memoryview(data) as view:
+            while here < size:
+                count = self._socket.recv_into(view[here:])
+                if not count:
+                    raise Closed("the BEAM closed the connection")
+                here += count
+        return data
+
+    def _obey(self, command: "bytes | bytearray") -> None:
+        # RFC 37, "Heartbeating": the answer carries the context that follows a 16-bit TTL.
+        if command[:5] == b"\x04PING":
+            self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + bytes(command[7:])))
+
+    # Sending
+
+    def send_head(self, head: bytes) -> None:
+        self._socket.sendall(_frame(0, head))
+
+    def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
+        self._send_frame(_MORE if buffers else 0, head)
+        for left, data in enumerate(buffers, 1 - len(buffers)):
+            self._send_frame(_MORE if left else 0, data)
+
+    def _send_frame(self, flags: int, data: Any) -> None:
+        with memoryview(data) as view:
+            size = view.nbytes
+            if size < _JOIN_BELOW:
+                self._socket.sendall(_frame(flags, view.tobytes()))
+            else:
+                self._socket.sendall(_pack_long(flags | _LONG, size))
+                self._socket.sendall(view)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def shut_down(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:  # closed already, on one side or the other
+            pass
+
+
+def _frame(flags: int, body: bytes) -> bytes:
+    size = len(body)
+    if size < 256:
+        return bytes((flags, size)) + body
+    return _pack_long(flags | _LONG, size) + body
+
+
+def _property(name: str, value: bytes) -> bytes:
+    return bytes((len(name),)) + name.encode() + len(value).to_bytes(4, "big") + value
