@@ -401,9 +401,10 @@ defmodule ErlangPython.Worker do
   end
 
   # The request in front of it takes longer than the window was made for. Asked once at a
-  # time: each "revoked" takes back one frame that was sent.
+  # time, and only for a request that is here: each "revoked" takes back one frame that was sent, or
+  # the next that will be.
   defp rebalance(%{phase: phase} = state, id) when phase in [:ready, :draining] do
-    if MapSet.member?(state.rebalancing, id) do
+    if MapSet.member?(state.rebalancing, id) or not here?(state, id) do
       state
     else
       Slots.shrink_window(state.handle, state.slot)
@@ -413,6 +414,14 @@ defmodule ErlangPython.Worker do
   end
 
   defp rebalance(state, _id), do: state
+
+  # Only this process takes a request away from its worker and leaves it open.
+  defp here?(%{slot: slot, generation: generation} = state, id) do
+    case Pending.lookup(state.handle, id) do
+      {_id, _dest, _tag, _caller, ^slot, ^generation, _sent_at, _wire} -> true
+      _ended_or_elsewhere -> false
+    end
+  end
 
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id) do

@@ -3,7 +3,7 @@ defmodule ErlangPython.FaultsTest do
   # others are unharmed, and the pool is whole afterwards.
   use ErlangPython.PoolCase, async: true
 
-  alias ErlangPython.Pool.{Directory, Handle, Heir, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Heir, Pending, Slots}
 
   @moduletag timeout: 120_000
   @moduletag :tmp_dir
@@ -351,6 +351,25 @@ defmodule ErlangPython.FaultsTest do
         assert Map.keys(seen) -- [:ok, :worker_exit, :no_pool, :cancelled] == []
       end
     end
+  end
+
+  test "a request that has moved since it was asked back is still run", %{tmp_dir: dir} do
+    pool = start_pool(workers: 1, window: 1)
+    gate = gate(dir)
+    first = Task.async(fn -> ErlangPython.run(@gated <> "0", gate, pool: pool) end)
+    await_file(gate.started)
+    second = Task.async(fn -> ErlangPython.eval("1", %{}, pool: pool) end)
+    eventually(fn -> assert %{queued: 1} = Pool.stats(pool) end)
+    [id] = for {id, 0} <- Pending.places(handle(pool)), do: id
+
+    # What its caller sends if it looked before the request went back into the queue. The ping is answered
+    # behind it.
+    {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
+    send(worker, {:rebalance, id})
+    assert %{"rss" => _bytes} = ErlangPython.Worker.ping(worker, 10_000)
+    File.touch!(gate.go)
+    assert Task.await(first) == {:ok, 0}
+    assert Task.await(second) == {:ok, 1}
   end
 
   test "a claim that its caller did not live to use is given back" do

@@ -30,7 +30,7 @@ defmodule ErlangPython.LeakTest do
       ordered: false,
       timeout: :infinity
     )
-    |> Enum.each(&assert {:ok, true} = &1)
+    |> Enum.each(fn {:ok, result} -> assert result == true end)
   end
 
   defp request(pool, n, kind) when kind in 0..3 do
@@ -65,7 +65,8 @@ defmodule ErlangPython.LeakTest do
   defp request(pool, _n, 9) do
     case ErlangPython.eval("'x' * 500_000", %{}, pool: pool, timeout: @patience) do
       {:ok, text} -> byte_size(text) == 500_000
-      {:error, %Error{kind: kind}} -> kind == :worker_exit
+      {:error, %Error{kind: :worker_exit}} -> true
+      wrong -> {:text, wrong}
     end
   end
 
@@ -83,16 +84,18 @@ defmodule ErlangPython.LeakTest do
     code = "import erlang; erlang.Atom('no_such_atom_' + str(n))"
 
     case ErlangPython.run(code, %{n: n}, pool: pool, timeout: @patience) do
-      {:ok, name} -> name == "no_such_atom_#{n}"
-      {:error, %Error{kind: kind}} -> kind == :worker_exit
+      {:ok, "no_such_atom_" <> number} -> number == "#{n}"
+      {:error, %Error{kind: :worker_exit}} -> true
+      wrong -> {n, wrong}
     end
   end
 
   # One that had just ended when the next killed its worker loses its result.
   defp request(pool, n, _other) do
     case ErlangPython.eval("n", %{n: n}, pool: pool, timeout: @patience) do
-      {:ok, value} -> value == n
-      {:error, %Error{kind: kind}} -> kind == :worker_exit
+      {:ok, ^n} -> true
+      {:error, %Error{kind: :worker_exit}} -> true
+      wrong -> {n, wrong}
     end
   end
 
