@@ -28,6 +28,8 @@ defmodule ErlangPython.Worker do
   @drain_poll_ms 5
   # Bytes of output that may wait to be logged.
   @printing_limit 1_000_000
+  # And packets of it, of up to 64 KiB, that may wait to be looked at.
+  @packets_limit 32
   @memory_poll_ms 1_000
 
   @exit_no_runtime 78
@@ -363,7 +365,12 @@ defmodule ErlangPython.Worker do
 
   # Lines that nobody reads are not worth taking apart.
   defp behind?(%{printer: nil}), do: true
-  defp behind?(%{printing: printing}), do: printing > @printing_limit
+
+  # The printer with the Logger, or this process with taking lines apart.
+  defp behind?(%{printing: printing}) do
+    {:message_queue_len, waiting} = Process.info(self(), :message_queue_len)
+    printing > @printing_limit or waiting > @packets_limit
+  end
 
   defp print(state, []), do: state
 

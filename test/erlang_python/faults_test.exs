@@ -397,8 +397,8 @@ defmodule ErlangPython.FaultsTest do
 
         most = watch(flood, worker, 0)
         assert {:error, %Error{kind: :timeout}} = Task.await(flood)
-        # Packets of up to 64 KiB. The flood has tens of thousands.
-        assert most < 1_000
+        # Packets of up to 64 KiB. The flood has tens of thousands a second.
+        assert most < 2_000
         await_whole(pool, 1)
       end
     end

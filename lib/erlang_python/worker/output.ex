@@ -6,6 +6,10 @@ defmodule ErlangPython.Worker.Output do
   # A line without an end is cut here, so that a worker that prints rubbish takes no memory.
   @max_line 8_192
   @kept 25
+  # A packet of the port's has 64 KiB at most, which has fewer lines unless they are nearly empty. More
+  # than these are left out: whoever takes them apart can do nothing else meanwhile.
+  @max_lines 2_000
+
   # Of what is left out, this much of the end stays.
   @tail @max_line
 
@@ -28,16 +32,11 @@ defmodule ErlangPython.Worker.Output do
   @spec add(t(), binary(), behind? :: boolean()) :: {[String.t()], t()}
   def add(output, bytes, behind? \\ false)
 
-  def add(output, bytes, true) do
-    unseen = output.partial <> bytes
-    tail = binary_part(unseen, byte_size(unseen), -min(byte_size(unseen), @tail))
-    skipped = output.skipped + byte_size(unseen) - byte_size(tail)
-    {[], %{output | partial: :binary.copy(tail), skipped: skipped}}
-  end
+  def add(output, bytes, true), do: {[], skip(output, output.partial <> bytes)}
 
   def add(%{skipped: 0} = output, bytes, false) do
-    {lines, partial} = split(output.partial <> bytes, [])
-    {lines, Enum.reduce(lines, %{output | partial: partial}, &keep/2)}
+    {lines, partial} = split(output.partial <> bytes, [], @max_lines)
+    {lines, lines |> Enum.reduce(output, &keep/2) |> skip(partial)}
   end
 
   def add(%{skipped: skipped} = output, bytes, false) do
@@ -45,25 +44,36 @@ defmodule ErlangPython.Worker.Output do
     {["[#{skipped} bytes left out: more than could be logged]" | lines], output}
   end
 
+  defp skip(output, unseen) do
+    tail = binary_part(unseen, byte_size(unseen), -min(byte_size(unseen), @tail))
+    skipped = output.skipped + byte_size(unseen) - byte_size(tail)
+    %{output | partial: :binary.copy(tail), skipped: skipped}
+  end
+
   @doc "The last lines, an unfinished one included."
   @spec last(t()) :: [String.t()]
   def last(output) do
-    {lines, partial} = split(output.partial, [])
+    {lines, partial} = split(output.partial, [], @tail)
     unfinished = if partial == "", do: [], else: [text(partial)]
     (lines ++ unfinished) |> Enum.reduce(output, &keep/2) |> Map.fetch!(:last) |> :queue.to_list()
   end
 
-  defp split(bytes, lines) do
+  defp split(bytes, lines, 0), do: {Enum.reverse(lines), bytes}
+
+  defp split(bytes, lines, left) do
     case :binary.split(bytes, "\n") do
-      [line, rest] -> split(rest, [line |> String.trim_trailing("\r") |> text() | lines])
-      [partial] -> cut(partial, lines)
+      [line, rest] ->
+        split(rest, [line |> String.trim_trailing("\r") |> text() | lines], left - 1)
+
+      [partial] ->
+        cut(partial, lines)
     end
   end
 
   defp cut(<<line::binary-size(@max_line), rest::binary>>, lines),
     do: cut(rest, [text(line) | lines])
 
-  defp cut(partial, lines), do: {Enum.reverse(lines), :binary.copy(partial)}
+  defp cut(partial, lines), do: {Enum.reverse(lines), partial}
 
   defp keep(line, %{count: @kept} = output),
     do: %{output | last: :queue.in(line, :queue.drop(output.last))}

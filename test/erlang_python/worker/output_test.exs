@@ -28,13 +28,20 @@ defmodule ErlangPython.Worker.OutputTest do
   test "who is behind gets no lines, and later one that says how much was left out" do
     assert {["a"], output} = Output.add(Output.new(), "a\nb")
     assert {[], output} = Output.add(output, "c\nd", true)
-    assert {[], output} = Output.add(output, String.duplicate("x\n", 50_000), true)
+    assert {[], output} = Output.add(output, String.duplicate("x_x_x_x_x\n", 10_000), true)
     assert byte_size(output.partial) <= 8_192
-    assert Output.last(output) == List.duplicate("x", 25)
+    assert Output.last(output) == List.duplicate("x_x_x_x_x", 25)
     assert {[note | lines], output} = Output.add(output, "y\n")
     assert note == "[91812 bytes left out: more than could be logged]"
     assert List.last(lines) == "y"
     assert {["z"], _output} = Output.add(output, "z\n")
+  end
+
+  test "a packet of many small lines is cut short" do
+    {lines, output} = Output.add(Output.new(), String.duplicate("\n", 65_536))
+    assert length(lines) == 2_000
+    assert {["[55344 bytes left out" <> _rest | lines], _output} = Output.add(output, "a\n")
+    assert length(lines) == 2_000
   end
 
   test "any bytes become text" do
