@@ -54,7 +54,7 @@ defmodule ErlangPython.Pool do
       default is 256 MiB.
     * `:window` (`:auto` or 1..256) - how many requests a worker may hold at a time. Requests sent
       ahead of their turn hide the way between two processes. `:auto` (default) allows as many as
-      the worker has lately answered in a millisecond, and one at a time for longer calls. A
+      the worker has lately answered in two milliseconds, and one at a time for longer calls. A
       request that waits behind a longer one than expected is given to another worker.
 
   Health:

@@ -5,9 +5,10 @@ defmodule ErlangPython.Pool.Window do
   # One, strictly, would leave the worker idle for a round trip between two calls: a window of
   # 2 doubles the throughput of short calls and 8 quadruples it. A request that waits
   # in a window can't be served by a worker that becomes free, so the window is as
-  # large as the worker's recent calls let it be without a wait of more than @target.
+  # large as the worker's recent calls let it be without a wait of more than @target: a millisecond
+  # for the average request in a full window.
 
-  @target_us 1_000
+  @target_us 2_000
   @max 64
 
   # A long call says "one at a time" at once, and a few short ones after it say otherwise again: samples are

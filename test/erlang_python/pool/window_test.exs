@@ -16,17 +16,17 @@ defmodule ErlangPython.Pool.WindowTest do
     assert Window.initial(:auto) == 1
   end
 
-  test "grows with short calls until a millisecond of them fits in" do
-    assert :auto |> Window.new() |> serve(50, 100) |> Window.size() == 10
-    assert :auto |> Window.new() |> serve(50, 250) |> Window.size() == 4
+  test "grows with short calls until two milliseconds of them fit in" do
+    assert :auto |> Window.new() |> serve(50, 100) |> Window.size() == 20
+    assert :auto |> Window.new() |> serve(50, 250) |> Window.size() == 8
   end
 
   test "has a largest size" do
     assert :auto |> Window.new() |> serve(100, 1) |> Window.size() == 64
   end
 
-  test "stays at one for calls of a millisecond and more" do
-    assert :auto |> Window.new() |> serve(20, 1_000) |> Window.size() == 1
+  test "stays at one for calls of two milliseconds and more" do
+    assert :auto |> Window.new() |> serve(20, 2_000) |> Window.size() == 1
     assert :auto |> Window.new() |> serve(20, 60_000_000) |> Window.size() == 1
   end
 
@@ -44,14 +44,14 @@ defmodule ErlangPython.Pool.WindowTest do
     window =
       Enum.reduce(1..50, idle, &Window.observe(&2, 1, &1 * 1_000_000, &1 * 1_000_000 + 100))
 
-    assert Window.size(window) == 10
+    assert Window.size(window) == 20
   end
 
   test "divides the time of a packet among its answers" do
     window =
       Enum.reduce(1..50, Window.new(:auto), &Window.observe(&2, 10, (&1 - 1) * 1_000, &1 * 1_000))
 
-    assert Window.size(window) in 9..10
+    assert Window.size(window) in 19..20
   end
 
   test "a fixed window does not move" do
