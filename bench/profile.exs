@@ -3,8 +3,8 @@
 #     MIX_ENV=prod mix run bench/profile.exs [rounds]
 #
 # First real calls, with the moments at which each part hands over to the next: both sides read the same
-# clock of the kernel (CLOCK_MONOTONIC). The ways between the parts are system calls, libzmq's thread, and
-# waking the process that waits; an echo through them without pool and codec shows them
+# clock of the kernel (CLOCK_MONOTONIC). The ways between the parts are system calls and the
+# waking of the process that waits; an echo through them without pool and codec shows them
 # alone. Then each step that computes by itself, in a tight loop: with warm caches, which a
 # process that has just been woken does not have.
 
@@ -28,12 +28,13 @@ defmodule Bench.Profile do
   # A message of the size of the call's.
   @payload :binary.copy("x", 24)
 
-  # Notes when the worker's main thread has a request, and when it hands the answer to libzmq.
+  # Notes when the worker's main thread has a request, and when it sends the answer.
   @note_moments """
   import gc
   from time import perf_counter_ns
   from erlang_python_worker._worker import Worker
 
+  gc.unfreeze()  # the worker has hidden from the collector what it was made of
   worker = next(o for o in gc.get_objects() if type(o) is Worker)
   channel, moments = worker._channel, []
   plain = channel.receive_head, channel.send_head
@@ -65,8 +66,9 @@ defmodule Bench.Profile do
   from erlang_python_worker._requests import Requests
   from erlang_python_worker._worker import Worker
 
+  gc.unfreeze()  # the worker has hidden from the collector what it was made of
   worker = next(o for o in gc.get_objects() if type(o) is Worker)
-  requests = Requests(bytearray(8))
+  requests = Requests(bytearray(16))
   decoder, encoder = worker._decoder, worker._encoders[0]
   run = worker._executor.by_type[message_type]
   decoded = decoder.decode(body)
@@ -81,7 +83,7 @@ defmodule Bench.Profile do
 
 
   def note():
-      requests.begin(1)
+      requests.begin(b"\\0" * 8)
       requests.end()
 
 
@@ -146,7 +148,7 @@ defmodule Bench.Profile do
     {:ok, wire} = Message.encode(@message, id, options, 1_000_000)
     ref = :erlang.alias([:reply])
     request = %{id: id, wire: wire, dest: ref, tag: ref, caller: self(), watch: :waiting}
-    :ok = Intake.submit(handle, request)
+    {:ok, _place} = Intake.submit(handle, request)
     submitted = moment()
     reply = receive do: ({^ref, reply} -> reply)
     received = moment()
@@ -250,9 +252,9 @@ defmodule Bench.Profile do
   @spans [
     "all of it",
     "caller: encode, claim a worker, hand over",
-    "way there: writer, socket, libzmq, Python wakes",
+    "way there: writer, socket, Python wakes",
     "worker: decode, run, encode",
-    "way back: libzmq, socket, reader, caller wakes",
+    "way back: socket, reader, caller wakes",
     "caller: decode"
   ]
 
