@@ -3,7 +3,7 @@ defmodule ErlangPython.BeamDeathTest do
   # started. Each row starts a BEAM of its own.
   use ExUnit.Case, async: true
 
-  import ErlangPython.PoolCase, only: [eventually: 1, milliseconds: 1, os_process?: 1]
+  import ErlangPython.PoolCase, only: [eventually: 1, os_process?: 1]
 
   alias ErlangPython.TestPython
 
