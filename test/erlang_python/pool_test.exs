@@ -135,6 +135,17 @@ defmodule ErlangPython.PoolTest do
       assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
     end
 
+    test ":channel pyzmq serves as direct does" do
+      big = :binary.copy(<<0, 255>>, 500_000)
+
+      for channel <- [:direct, :pyzmq] do
+        pool = start_pool(workers: 1, channel: channel)
+        assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
+        assert {:ok, ^big} = ErlangPython.call(:builtins, :bytes, [big], pool: pool)
+        assert is_binary(ErlangPython.info(pool: pool).packages["pyzmq"]) == (channel == :pyzmq)
+      end
+    end
+
     test "two pools keep apart", %{tmp_dir: dir} do
       one = start_pool(workers: 1, preload: [{:code, "who = 1"}])
       two = start_pool(workers: 1, preload: [{:code, "who = 2"}], cd: dir)

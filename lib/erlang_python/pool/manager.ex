@@ -315,7 +315,7 @@ defmodule ErlangPython.Pool.Manager do
     state
   end
 
-  # Requests that come later see the circuit (Intake.confirm_hope).
+  # Requests that come later see the circuit (Intake.confirm_queued).
   defp refuse_waiting(handle, error) do
     case Queue.pop(handle) do
       nil ->
