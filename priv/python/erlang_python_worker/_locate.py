@@ -58,7 +58,7 @@ def _converted(encoder: Encoder, value: Any) -> "Iterator[tuple[str, Any]]":
     """The children of what a converter makes of a value."""
     try:
         made = find(type(value))(encoder, value)
-    except Exception:
+    except Exception:  # the converter's own failure is what the caller is looking for: it is here
         return
     if type(made) is not type(value) and isinstance(made, (list, dict, tuple)):
         yield from _children(encoder, made)
@@ -70,7 +70,7 @@ def _label(key: Any) -> str:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     try:
         return repr(key)[:100]
-    except Exception:
+    except Exception:  # a user's broken __repr__ must not hide the place
         return f"<{name(type(key))}>"
 
 

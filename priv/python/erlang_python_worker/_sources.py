@@ -82,7 +82,7 @@ def _expression(source: str, name: str) -> CodeType:
 def _is_statements(source: str) -> bool:
     try:
         compile(source, "", "exec", dont_inherit=True)
-    except Exception:
+    except Exception:  # not only SyntaxError: null bytes and deep nesting have others
         return False
     return True
 
