@@ -239,7 +239,7 @@ def test_shutdown_lets_the_request_that_runs_end(worker: Peer) -> None:
 UNTIL_SHUTDOWN = """
 import erlang._request
 print("in")
-while not erlang._request._requests.stopping:
+while not erlang._request._current.__self__.stopping:
     pass
 "x" * 100_000
 """

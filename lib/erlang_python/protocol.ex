@@ -6,6 +6,7 @@ defmodule ErlangPython.Protocol do
 
   @version 1
   @buffers_follow 0x80
+  @nested 0x40
 
   @types [
     call: 0x01,
@@ -13,17 +14,30 @@ defmodule ErlangPython.Protocol do
     exec: 0x03,
     run: 0x04,
     setup: 0x05,
+    stream_call: 0x06,
+    stream_eval: 0x07,
+    pull: 0x08,
+    close: 0x09,
+    answer: 0x0A,
+    answer_error: 0x0B,
     hello: 0x11,
     ready: 0x12,
     failed: 0x13,
     result: 0x14,
     error: 0x15,
     cancelled: 0x16,
+    detached: 0x17,
+    callback: 0x18,
+    cast: 0x19,
+    send: 0x1A,
+    service: 0x1B,
     cancel: 0x21,
     ping: 0x22,
     shutdown: 0x23,
+    flush: 0x24,
     cancel_ack: 0x31,
-    pong: 0x32
+    pong: 0x32,
+    flushed: 0x33
   ]
 
   @type type :: unquote(@types |> Keyword.keys() |> Enum.reduce(&{:|, [], [&1, &2]}))
@@ -50,6 +64,10 @@ defmodule ErlangPython.Protocol do
     do: [<<type ||| @buffers_follow>>, rest | more]
 
   def mark_buffers(<<type, rest::binary>>, _buffers), do: [<<type ||| @buffers_follow>>, rest]
+
+  @doc "Sets the bit that says a request is for the thread that waits in a callback."
+  @spec nested(byte()) :: byte()
+  def nested(type), do: type ||| @nested
 
   @doc "Splits a head frame into its type without the buffer bit, id and body."
   @spec split_head(binary()) :: {byte(), non_neg_integer(), binary()} | :error

@@ -276,6 +276,8 @@ defmodule ErlangPython.PoolTest do
                  timeout: 50
                )
 
+      # Until the worker has said that it won't run it.
+      eventually(fn -> assert %{in_flight: 1} = Pool.stats(pool) end)
       File.touch!(gate.go)
       assert {:ok, nil} = Task.await(first)
 

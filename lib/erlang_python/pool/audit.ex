@@ -15,6 +15,7 @@ defmodule ErlangPython.Pool.Audit do
             Slots.slot() =>
               {in_flight :: integer(), rows :: non_neg_integer(), served :: integer()}
           },
+          beside: %{Slots.slot() => {beside :: integer(), rows :: non_neg_integer()}},
           queue: {queued :: integer(), ids :: non_neg_integer()},
           admitted: {admitted :: integer(), rows :: non_neg_integer()},
           lost: [Pending.id()]
@@ -24,16 +25,18 @@ defmodule ErlangPython.Pool.Audit do
   @spec look(Handle.t()) :: look()
   def look(handle) do
     placed =
-      Enum.group_by(Pending.places(handle), fn {_id, slot} -> slot end, fn {id, _} -> id end)
+      Enum.group_by(Pending.places(handle), fn {_id, place} -> place end, fn {id, _} -> id end)
 
+    rows = fn place -> placed |> Map.get(place, []) |> length() end
     waiting = Map.get(placed, 0, [])
+    slots = 1..Slots.count(handle)//1
 
     %{
       slots:
-        Map.new(1..Slots.count(handle)//1, fn slot ->
-          rows = placed |> Map.get(slot, []) |> length()
-          {slot, {Slots.in_flight(handle, slot), rows, Slots.served(handle, slot)}}
+        Map.new(slots, fn slot ->
+          {slot, {Slots.in_flight(handle, slot), rows.(slot), Slots.served(handle, slot)}}
         end),
+      beside: Map.new(slots, fn slot -> {slot, {Slots.beside(handle, slot), rows.(-slot)}} end),
       queue: {Slots.queued(handle), Queue.size(handle)},
       admitted:
         {Slots.admitted(handle), placed |> Map.values() |> Enum.map(&length/1) |> Enum.sum()},
@@ -47,6 +50,10 @@ defmodule ErlangPython.Pool.Audit do
     for {slot, {in_flight, rows, _served} = same} when in_flight != rows <- now.slots,
         before.slots[slot] == same,
         do: Slots.release(handle, slot, in_flight - rows)
+
+    for {slot, {beside, rows} = same} when beside != rows <- now.beside,
+        before.beside[slot] == same,
+        do: Slots.add_beside(handle, slot, rows - beside)
 
     with {queued, ids} when queued != ids <- now.queue,
          true <- before.queue == now.queue,

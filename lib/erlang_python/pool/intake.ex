@@ -66,9 +66,14 @@ defmodule ErlangPython.Pool.Intake do
     if Pending.abandon(handle, id) do
       case Pending.lookup(handle, id) do
         # Moved back to the queue since the first look.
-        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> cancel(handle, id)
-        {_id, _dest, _tag, _caller, slot, _generation, _sent_at, _wire} -> tell(handle, slot, id)
-        nil -> :ok
+        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} ->
+          cancel(handle, id)
+
+        {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire} ->
+          tell(handle, abs(place), id)
+
+        nil ->
+          :ok
       end
     end
 
@@ -91,8 +96,8 @@ defmodule ErlangPython.Pool.Intake do
   """
   @spec rebalance(Handle.t(), Pending.id()) :: :gone | term()
   def rebalance(handle, id) do
-    with {_id, _dest, _tag, _caller, slot, generation, sent_at, _wire} when slot > 0 <-
-           Pending.lookup(handle, id),
+    with {_id, _dest, _tag, _caller, slot, generation, sent_at, wire}
+         when slot > 0 and wire != :pinned <- Pending.lookup(handle, id),
          true <- Slots.in_flight(handle, slot) > 1,
          since = max(sent_at, Slots.last_end(handle, slot)),
          true <- System.monotonic_time(:microsecond) - since >= @held_up_us,

@@ -103,7 +103,7 @@ defmodule ErlangPython.Pool.Manager do
       Slots.next_generation(handle, slot)
     end
 
-    for {id, slot} when slot > 0 <- Pending.places(handle),
+    for {id, place} when place != 0 <- Pending.places(handle),
         do: Pending.finish(handle, id, Exit.lost(unknown_exit(nil), :running))
   end
 
@@ -341,20 +341,27 @@ defmodule ErlangPython.Pool.Manager do
   defp unknown_exit(os_pid), do: %{status: nil, cause: nil, os_pid: os_pid, output: []}
 
   defp collect(handle, slot, entry, {exit, running}) do
-    ids = Pending.in_slot(handle, slot, entry.generation)
-
     {lost, unbegun} =
-      Enum.split_with(ids, &(Running.begun?(running, &1) or abandoned?(handle, &1)))
+      handle
+      |> Pending.in_slot(slot, entry.generation)
+      |> Enum.split_with(fn {id, kind} ->
+        kind != :window or Running.begun?(running, id) or abandoned?(handle, id)
+      end)
 
-    for id <- lost do
-      state = if Running.last?(running, id), do: :running, else: :ended
-      Pending.finish(handle, id, Exit.lost(exit, state))
-    end
+    for {id, kind} <- lost,
+        do: Pending.finish(handle, id, Exit.lost(exit, lost_state(kind, id, running)))
 
-    requeued = Enum.filter(unbegun, &Pending.unassign(handle, &1, slot, entry.generation))
+    requeued =
+      for {id, _} <- unbegun, Pending.unassign(handle, id, slot, entry.generation), do: id
+
     Queue.requeue(handle, requeued)
     length(lost)
   end
+
+  defp lost_state(:beside, _id, _running), do: :running
+
+  defp lost_state(_in_main_thread, id, running),
+    do: if(Running.last?(running, id), do: :running, else: :ended)
 
   defp abandoned?(handle, id) do
     case Pending.lookup(handle, id) do

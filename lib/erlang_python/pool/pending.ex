@@ -5,27 +5,31 @@ defmodule ErlangPython.Pool.Pending do
   #
   # A row is
   #
-  #     {id, dest, tag, caller, slot, generation, sent_at, wire}
+  #     {id, dest, tag, caller, place, generation, sent_at, wire}
   #
   # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
-  # nobody waits any more). `caller` is the process whose death cancels the request. `slot`
-  # is 0 while the request waits in the queue. `wire` is kept so that a request which
-  # never ran can be given to another worker.
+  # nobody waits any more). `caller` is the process whose death cancels the request. `place` is
+  # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
+  # not occupy the worker's main thread: it is nested in a callback, runs in another thread or on the
+  # event loop. `wire` is kept so that a request which never ran can be given to another worker; it
+  # is `:pinned` where only this worker will do.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}
 
   @dest 2
-  @slot 5
+  @place 5
   @generation 6
   @sent_at 7
   @wire 8
 
   @type id :: pos_integer()
   @type row ::
-          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid(),
-           slot :: 0 | Slots.slot(), generation :: non_neg_integer(), sent_at :: integer(),
-           wire :: iodata()}
+          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid(), place(),
+           generation :: non_neg_integer(), sent_at :: integer(), wire :: iodata() | :pinned}
+
+  @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
+  @type place :: integer()
 
   @spec new() :: :ets.table()
   def new do
@@ -55,8 +59,8 @@ defmodule ErlangPython.Pool.Pending do
   def size(%{pending: table}), do: :ets.info(table, :size)
 
   @doc """
-  Takes a request out; `nil` if it had its end already. The caller of this function releases
-  the slot (`finish/3` does it itself; the reader counts and releases a whole packet at once).
+  Takes a request out; `nil` if it had its end already. The caller of this function leaves
+  its place (`finish/3` does it itself; the reader counts and releases a whole packet at once).
   """
   @spec take(Handle.t(), id()) :: row() | nil
   def take(%{pending: table} = handle, id) do
@@ -77,8 +81,8 @@ defmodule ErlangPython.Pool.Pending do
       nil ->
         false
 
-      {_id, dest, tag, _caller, slot, _generation, _sent_at, _wire} ->
-        if slot > 0, do: Slots.release(handle, slot)
+      {_id, dest, tag, _caller, place, _generation, _sent_at, _wire} ->
+        vacate(handle, place)
         answer(dest, tag, message)
         true
     end
@@ -92,10 +96,16 @@ defmodule ErlangPython.Pool.Pending do
         false
 
       row ->
-        if elem(row, 4) > 0, do: Slots.release(handle, elem(row, 4))
+        vacate(handle, elem(row, @place - 1))
         true
     end
   end
+
+  @doc "Leaves the place of a request that was taken out."
+  @spec vacate(Handle.t(), place()) :: term()
+  def vacate(_handle, 0), do: :ok
+  def vacate(handle, slot) when slot > 0, do: Slots.release(handle, slot)
+  def vacate(handle, beside), do: Slots.add_beside(handle, -beside, -1)
 
   @spec answer(reference() | pid() | nil, term(), Error.t() | [binary()]) :: term()
   def answer(nil, _tag, _message), do: :ok
@@ -124,7 +134,7 @@ defmodule ErlangPython.Pool.Pending do
   @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) ::
           {:ok, iodata()} | :gone | :ended | :abandoned
   def assign(%{pending: table} = handle, id, slot, generation, sent_at) do
-    place = [{@slot, slot}, {@generation, generation}, {@sent_at, sent_at}]
+    place = [{@place, slot}, {@generation, generation}, {@sent_at, sent_at}]
     if :ets.update_element(table, id, place), do: assigned(lookup(handle, id)), else: :gone
   end
 
@@ -151,13 +161,47 @@ defmodule ErlangPython.Pool.Pending do
     end
   end
 
-  @doc "The requests that a slot's incarnation holds."
-  @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [id()]
-  def in_slot(%{pending: table}, slot, generation),
-    do: :ets.select(table, [{{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [:"$1"]}])
+  @doc """
+  A request no longer occupies the main thread of its worker. Gives when it was sent; the caller of this function
+  releases the slot. False if it is not there (any more).
+  """
+  @spec detach(Handle.t(), id(), Slots.slot(), pos_integer()) :: {:ok, integer()} | false
+  def detach(%{pending: table} = handle, id, slot, generation) do
+    spec = [
+      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :"$5"}, [],
+       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :"$5"}}]}
+    ]
 
-  @doc "All requests with the slots they are in, 0 for those that wait."
-  @spec places(Handle.t()) :: [{id(), 0 | Slots.slot()}]
+    # Counted first: who takes the row out counts it off at once.
+    Slots.add_beside(handle, slot, 1)
+
+    with {_id, _dest, _tag, _caller, _place, _generation, sent_at, _wire} <- lookup(handle, id),
+         1 <- :ets.select_replace(table, spec) do
+      {:ok, sent_at}
+    else
+      _gone ->
+        Slots.add_beside(handle, slot, -1)
+        false
+    end
+  end
+
+  @doc """
+  The requests that a slot's incarnation holds, each with what it is to it: `:window`, could be given to another
+  worker; `:pinned`, could not; `:beside`, not in the main thread.
+  """
+  @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [
+          {id(), :window | :pinned | :beside}
+        ]
+  def in_slot(%{pending: table}, slot, generation) do
+    :ets.select(table, [
+      {{:"$1", :_, :_, :_, -slot, generation, :_, :_}, [], [{{:"$1", :beside}}]},
+      {{:"$1", :_, :_, :_, slot, generation, :_, :pinned}, [], [{{:"$1", :pinned}}]},
+      {{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [{{:"$1", :window}}]}
+    ])
+  end
+
+  @doc "All requests with their places."
+  @spec places(Handle.t()) :: [{id(), place()}]
   def places(%{pending: table}),
     do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
 

@@ -2,10 +2,13 @@ defmodule ErlangPython.Pool.Slots do
   @moduledoc false
   # The counters of a pool and the claim of a worker, without any process in between.
   #
-  # Each worker has a slot. `in_flight` counts the requests given to it and not yet ended,
-  # `window` how many it may have (0: none, it is starting, draining or gone), `generation`
+  # Each worker has a slot. `in_flight` counts the requests given to its main thread and not yet ended,
+  # `window` how many it may have (0: none, it is starting, draining or gone), `beside` those that run
+  # there without occupying the main thread, `callbacks` the callbacks that its threads wait for, `generation`
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
+
+  import Bitwise, only: [bsl: 2]
 
   alias ErlangPython.Pool.{Handle, Options}
 
@@ -15,12 +18,17 @@ defmodule ErlangPython.Pool.Slots do
   @queued 4
   @admitted 5
   @globals 8
-  @per_slot 5
+  @per_slot 7
   @in_flight 1
   @window 2
   @generation 3
   @served 4
   @last_end 5
+  @beside 6
+  @callbacks 7
+
+  # A request beside the main thread weighs less than any in it.
+  @main_thread 32
 
   @type slot :: pos_integer()
 
@@ -110,6 +118,20 @@ defmodule ErlangPython.Pool.Slots do
   def reset_served(%{counters: counters}, slot),
     do: :atomics.put(counters, at(slot, @served), 0)
 
+  @spec beside(Handle.t(), slot()) :: integer()
+  def beside(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @beside))
+
+  @spec add_beside(Handle.t(), slot(), integer()) :: :ok
+  def add_beside(%{counters: counters}, slot, n),
+    do: :atomics.add(counters, at(slot, @beside), n)
+
+  @spec callbacks(Handle.t(), slot()) :: integer()
+  def callbacks(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @callbacks))
+
+  @spec add_callbacks(Handle.t(), slot(), integer()) :: :ok
+  def add_callbacks(%{counters: counters}, slot, n),
+    do: :atomics.add(counters, at(slot, @callbacks), n)
+
   @doc "When a worker's reader last had an answer, in microseconds of monotonic time."
   @spec put_last_end(Handle.t(), slot(), integer()) :: :ok
   def put_last_end(%{counters: counters}, slot, now),
@@ -120,7 +142,8 @@ defmodule ErlangPython.Pool.Slots do
 
   @doc """
   Takes a place in the least loaded slot that has one: an idle worker if there is any, else
-  the one with the fewest requests inside its window.
+  the one with the fewest requests inside its window; among equals the one with the fewest beside its
+  main thread.
   """
   @spec claim(Handle.t()) :: {:ok, slot()} | :none
   def claim(%{counters: counters} = handle) do
@@ -155,9 +178,10 @@ defmodule ErlangPython.Pool.Slots do
   defp least_loaded(_counters, 0, best, _best_load), do: best
 
   defp least_loaded(counters, slot, best, best_load) do
-    load = :atomics.get(counters, at(slot, @in_flight))
+    in_flight = :atomics.get(counters, at(slot, @in_flight))
+    load = bsl(in_flight, @main_thread) + :atomics.get(counters, at(slot, @beside))
 
-    if load < best_load and load < :atomics.get(counters, at(slot, @window)) do
+    if load < best_load and in_flight < :atomics.get(counters, at(slot, @window)) do
       least_loaded(counters, slot - 1, slot, load)
     else
       least_loaded(counters, slot - 1, best, best_load)

@@ -1,7 +1,7 @@
 defmodule ErlangPython.Worker.Channel do
   @moduledoc false
   # What the reader of a worker's connection does with its messages. Results go from here to
-  # their callers; all else goes to the worker's process.
+  # their callers, whichever channel they come on; all else goes to the worker's process.
 
   @behaviour ErlangPython.ZMTP.Handler
 
@@ -27,6 +27,8 @@ defmodule ErlangPython.Worker.Channel do
          worker: worker,
          writer: writer,
          slot: slot,
+         # The place of the requests whose end frees the main thread.
+         occupied: if(channel == :main, do: slot, else: :none),
          generation: generation,
          window: Window.new(handle.options.window)
        }}
@@ -47,18 +49,13 @@ defmodule ErlangPython.Worker.Channel do
   defp channel(other), do: {other, :unknown}
 
   @impl true
-  def handle_messages(messages, %{channel: :main} = state) do
+  def handle_messages(messages, state) do
     answer(messages, state, 0, nil)
   rescue
     error in ArgumentError ->
       if :ets.info(state.handle.pending) == :undefined,
         do: {:close, :pool_ended},
         else: reraise(error, __STACKTRACE__)
-  end
-
-  def handle_messages(messages, state) do
-    Enum.each(messages, &send(state.worker, {:message, state.channel, &1}))
-    {:ok, state}
   end
 
   # The hot path. `count` results of this packet have been given to their callers, of
@@ -70,17 +67,17 @@ defmodule ErlangPython.Worker.Channel do
          sent_at
        )
        when type in [Protocol.type(:result), Protocol.type(:error), Protocol.type(:cancelled)] do
-    slot = state.slot
+    occupied = state.occupied
 
     case Pending.take(state.handle, id) do
-      {_id, dest, tag, _caller, ^slot, _generation, sent, _wire} ->
+      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
         Pending.answer(dest, tag, message)
         answer(rest, state, count + 1, sent_at || sent)
 
-      # It had been taken from this worker, which answers all the same.
-      {_id, dest, tag, _caller, other_slot, _generation, _sent, _wire} ->
+      # It was beside the main thread, or had been taken from this worker, which answers all the same.
+      {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
         Pending.answer(dest, tag, message)
-        if other_slot > 0, do: Slots.release(state.handle, other_slot)
+        Pending.vacate(state.handle, place)
         answer(rest, state, count, sent_at)
 
       # Its end came before.
@@ -89,9 +86,22 @@ defmodule ErlangPython.Worker.Channel do
     end
   end
 
+  defp answer(
+         [[<<_buffers::1, Protocol.type(:detached)::7, id::64>>] | rest],
+         %{channel: :main} = state,
+         count,
+         sent_at
+       ) do
+    case Pending.detach(state.handle, id, state.slot, state.generation) do
+      {:ok, sent} -> answer(rest, state, count + 1, sent_at || sent)
+      # Its end was faster.
+      false -> answer(rest, state, count, sent_at)
+    end
+  end
+
   defp answer([message | rest], state, count, sent_at) do
     state = ended(state, count, sent_at)
-    send(state.worker, {:message, :main, message})
+    send(state.worker, {:message, state.channel, message})
     answer(rest, state, 0, nil)
   end
 

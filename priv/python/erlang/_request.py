@@ -1,16 +1,29 @@
-import threading
-from typing import Optional, Protocol
+from typing import Callable, Optional
 
 
-class _Requests(Protocol):
+class Running:
+    """What the worker knows of a request while it runs."""
+
+    __slots__ = ("cancelled", "interrupted", "key", "stop", "wanted")
+
+    def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
+        self.key = key  # its id as it is on the wire
+        self.stop = stop
+        self.cancelled = False
+        self.wanted = False
+        self.interrupted = False
+
     @property
-    def running(self) -> int: ...
+    def id(self) -> int:
+        return int.from_bytes(self.key, "big")
 
-    def is_cancelled(self, request_id: int) -> bool: ...
+
+def _none() -> "Optional[Running]":
+    return None
 
 
-# Set by the worker before it takes requests; None in processes that serve none.
-_requests: "Optional[_Requests]" = None
+# Set by the worker before it takes requests; processes that serve none have none.
+_current: "Callable[[], Optional[Running]]" = _none
 
 
 class Request:
@@ -20,25 +33,26 @@ class Request:
         id: its number, unique in this worker.
     """
 
-    __slots__ = ("_requests", "id")
+    __slots__ = ("_running", "id")
 
-    def __init__(self, id: int, requests: _Requests) -> None:
-        self.id = id
-        self._requests = requests
+    def __init__(self, running: Running) -> None:
+        self.id = running.id
+        self._running = running
 
     @property
     def cancelled(self) -> bool:
         """Has Elixir said that nobody waits for the result any more?"""
-        return self._requests.is_cancelled(self.id)
+        return self._running.cancelled
 
     def __repr__(self) -> str:
         return f"<erlang.Request {self.id}{' cancelled' if self.cancelled else ''}>"
 
 
 def current_request() -> "Optional[Request]":
-    """The request that this thread serves; ``None`` in threads that serve none."""
-    requests = _requests
-    if requests is None or threading.current_thread() is not threading.main_thread():
-        return None
-    running = requests.running
-    return Request(running, requests) if running else None
+    """The request on whose behalf this code runs.
+
+    In a thread it is that of the code which started the thread, in a coroutine that of the call
+    which made it; ``None`` where there is none.
+    """
+    running = _current()
+    return None if running is None else Request(running)

@@ -1,17 +1,21 @@
-"""Which request runs, and how it is stopped.
+"""Which requests run, and how they are stopped.
 
-Theory of operation. The control thread decides (`cancel`); a SIGINT to the main thread
-carries it out, because only a signal ends a sleep, a read or a lock in the main thread. The
-handler raises `Interrupted`, and only while the code of that very request runs:
+Theory of operation. The main thread runs one request at a time, and while that waits in a
+callback, requests nested in it: a stack. Others run beside it, in threads of their own and on
+event loops.
+
+The control thread decides who stops (`cancel`). For a request of the main thread a SIGINT
+carries it out, because only a signal ends a sleep, a read or a lock there. The handler raises
+`Interrupted`, and only in the code of the request on top of the stack:
 
 * `armed` is true from just before the request's code to just after it. Outside, a signal
-  does nothing, so the receive loop can't be hit.
-* `_wanted` is set for the request that runs and is cleared when another begins, so a signal
-  that comes late finds nothing to do.
+  does nothing, so neither the receive loop nor a callback's own sending and receiving can be hit.
+* `wanted` is set for one request, so a signal that comes late finds nothing to do. One under others
+  keeps the wish until it is on top again and waits (`check`).
 * A signal that comes just before the main thread enters a blocking call does not end that
   call: Python runs the handler after it. So the control thread repeats the signal until it
   is no longer `signal_pending`.
-* Between the lines of the function that runs the code (`guarded`), where `armed` is still
+* Between the lines of the functions that run the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
 """
@@ -20,14 +24,20 @@ import signal
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
+from contextvars import ContextVar
 from mmap import mmap
 from types import CodeType, FrameType
+from typing import Callable, Optional
 
 import erlang
+from erlang._request import Running
 
 _DONE_KEPT = 1_024  # docs/protocol.md, `CANCEL_ACK`
 _ID_SIZE = 8
 _REVOKED_KEPT = 65_536
+
+# The request that a thread or a coroutine beside the main thread runs.
+_beside: "ContextVar[Optional[Running]]" = ContextVar("erlang_python_request", default=None)
 
 
 class Stop(BaseException):
@@ -39,15 +49,14 @@ class Requests:
         # docs/protocol.md, "What had begun": the last id, then a ring of the last ids.
         self._begun = begun
         self._begun_at = _ID_SIZE
-        # Ids as they are on the wire; none runs while this is empty.
-        self._running = b""
+        # Of the main thread; those under the top wait in callbacks.
+        self._top: "Optional[Running]" = None
+        self._under: "list[Running]" = []
+        self._others: "dict[bytes, Running]" = {}
         self.armed = False
-        self.interrupted = False
         self.stopping = False
         self.stopped = False
         self.guarded: "Collection[CodeType]" = ()
-        self._cancelled = False
-        self._wanted = False
         # How many frames of a request are to be dropped: the BEAM may have sent it again already.
         self._revoked: "OrderedDict[bytes, int]" = OrderedDict()
         self._done: "deque[bytes]" = deque(maxlen=_DONE_KEPT)
@@ -62,14 +71,52 @@ class Requests:
 
     def begin(self, request_id: bytes) -> bool:
         """Is the request to run? Not if it was revoked before it came."""
+        run = Running(request_id)
         with self._lock:
-            if self._revoked and request_id in self._revoked:
-                self._drop(request_id)
+            if self._revoked and self._drop(request_id):
                 return False
-            self._cancelled = self._wanted = self.interrupted = False
-            self._running = request_id
+            self._top = run
             self._note(request_id)
         return True
+
+    def end(self) -> None:
+        # In this order and without the lock: who cancels in between may say "running" of a
+        # request whose end has just been sent, but never "revoked".
+        top = self._top
+        assert top is not None
+        self._done.append(top.key)
+        self._top = None
+
+    def begin_nested(self, request_id: bytes) -> bool:
+        """As `begin`, for a request of the callback in which the one on top waits."""
+        run = Running(request_id)
+        with self._lock:
+            if self._revoked and self._drop(request_id):
+                return False
+            if self._top is not None:
+                self._under.append(self._top)
+            self._top = run
+        return True
+
+    def end_nested(self) -> None:
+        top = self._top
+        assert top is not None
+        with self._lock:
+            self._done.append(top.key)
+            self._top = self._under.pop() if self._under else None
+
+    @property
+    def interrupted(self) -> bool:
+        """Was the request on top interrupted?"""
+        return self._top is not None and self._top.interrupted
+
+    def check(self) -> None:
+        """Raise `Interrupted` if the request on top, which waits in a callback, is to stop."""
+        top = self._top
+        if top is not None and top.wanted:
+            top.wanted = False
+            top.interrupted = True
+            raise erlang.Interrupted
 
     def _note(self, request_id: bytes) -> None:
         at = self._begun_at
@@ -77,69 +124,122 @@ class Requests:
         at += _ID_SIZE
         self._begun_at = at if at < len(self._begun) else _ID_SIZE
 
-    def _drop(self, request_id: bytes) -> None:
-        left = self._revoked.pop(request_id) - 1
-        if left:
-            self._revoked[request_id] = left
-
-    def end(self) -> None:
-        # In this order and without the lock: who cancels in between may say "running" of a
-        # request whose end has just been sent, but never "revoked".
-        self._done.append(self._running)
-        self._running = b""
-        self._wanted = False
+    def _drop(self, request_id: bytes) -> bool:
+        left = self._revoked.pop(request_id, 0)
+        if left > 1:
+            self._revoked[request_id] = left - 1
+        return left > 0
 
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
-        if self.stopping and not self._running and not self.stopped:
-            self.stopped = True
-            raise Stop
-        if not (self.armed and self._wanted):
+        top = self._top
+        if top is None:
+            if self.stopping and not self.stopped:
+                self.stopped = True
+                raise Stop
             return
-        if self.interrupted and frame is not None and frame.f_code in self.guarded:
+        if not (self.armed and top.wanted):
             return
-        self._wanted = False
-        self.interrupted = True
+        if top.interrupted and frame is not None and frame.f_code in self.guarded:
+            return
+        top.wanted = False
+        top.interrupted = True
         raise erlang.Interrupted
+
+    # Threads and event loops beside the main thread
+
+    def begin_beside(
+        self, request_id: bytes, stop: "Optional[Callable[[], None]]" = None
+    ) -> "Optional[Running]":
+        """A request that does not run in the main thread; `None` if it was revoked before it came.
+
+        Args:
+            stop: called from the control thread when the request is to stop, if it can.
+        """
+        run = Running(request_id, stop)
+        with self._lock:
+            if self._revoked and self._drop(request_id):
+                return None
+            self._others[request_id] = run
+        return run
+
+    def end_beside(self, run: Running) -> None:
+        with self._lock:
+            self._others.pop(run.key, None)
+            self._done.append(run.key)
+
+    @staticmethod
+    def enter(run: Running) -> None:
+        """From now on this thread, or this task, works for that request."""
+        _beside.set(run)
 
     # Any thread
 
+    def current(self) -> "Optional[Running]":
+        """The request on whose behalf the calling code runs, as far as that is known."""
+        run = _beside.get()
+        if run is not None:
+            return run
+        thread = threading.current_thread()
+        if thread is threading.main_thread():
+            return self._top
+        return getattr(thread, INHERITED, None)
+
     @property
     def running(self) -> int:
-        """The number of the request that runs, 0 if none does."""
-        return int.from_bytes(self._running, "big")
-
-    def is_cancelled(self, request_id: int) -> bool:
-        # Without the lock: the code that asks may be interrupted at any point, here too.
-        return self._cancelled and self.running == request_id
+        """The number of the request that the main thread runs, 0 if it runs none."""
+        top = self._top
+        return 0 if top is None else top.id
 
     def cancel(self, request_id: bytes, interrupt: bool) -> str:
         """Stop a request; says where it was: ``revoked``, ``running`` or ``done``."""
         with self._lock:
-            if request_id == self._running:
-                self._cancelled = True
-                self._wanted = self._wanted or interrupt
-            elif request_id in self._done:
-                return "done"
-            else:
-                self._revoked[request_id] = self._revoked.get(request_id, 0) + 1
-                if len(self._revoked) > _REVOKED_KEPT:
-                    self._revoked.popitem(last=False)
+            run = self._find(request_id)
+            if run is None:
+                if request_id in self._done:
+                    return "done"
+                self._revoke(request_id)
                 return "revoked"
-        if interrupt:
+            # Asked only whether it has begun.
+            if not interrupt:
+                return "running"
+            run.cancelled = True
+            if request_id not in self._others:
+                run.wanted = True
+        if run is self._top:
             self._signal()
+        elif run.stop is not None:
+            run.stop()
         return "running"
+
+    def _find(self, request_id: bytes) -> "Optional[Running]":
+        top = self._top
+        if top is not None and top.key == request_id:
+            return top
+        for run in self._under:
+            if run.key == request_id:
+                return run
+        return self._others.get(request_id)
+
+    def _revoke(self, request_id: bytes) -> None:
+        self._revoked[request_id] = self._revoked.get(request_id, 0) + 1
+        if len(self._revoked) > _REVOKED_KEPT:
+            self._revoked.popitem(last=False)
 
     def stop(self, interrupt: bool = False) -> None:
         """End the receive loop, after the request that runs."""
         with self._lock:
             self.stopping = True
-            self._wanted = self._wanted or interrupt
+            if interrupt:
+                for run in (self._top, *self._under):
+                    if run is not None:
+                        run.wanted = True
         self._signal()
 
     def signal_pending(self) -> bool:
         """Has the main thread still to act on a signal?"""
-        if self._running:  # at its end the receive loop sees `stopping` by itself
-            return self._wanted
+        top = self._top
+        if top is not None:  # at its end the receive loop sees `stopping` by itself
+            return top.wanted
         return self.stopping and not self.stopped
 
     def repeat_signal(self) -> None:
@@ -150,3 +250,7 @@ class Requests:
 
     def _signal(self) -> None:
         signal.pthread_kill(self._main, signal.SIGINT)
+
+
+# The attribute of a thread that holds the request of whoever started it.
+INHERITED = "_erlang_python_request"

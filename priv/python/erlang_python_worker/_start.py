@@ -27,11 +27,12 @@ def main() -> None:
     from erlang_python_worker._execute import Executor
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._requests import Requests
+    from erlang_python_worker._runner import Limits
     from erlang_python_worker._worker import Worker
 
     requests = Requests(_map(begun))
     requests.install()
-    erlang._request._requests = requests
+    erlang._request._current = requests.current
     forks = _process.Forks(_parent.watch(lambda: requests.stop(interrupt=True)))
     _process.prepare_streams()
     sys.argv[:] = [""]
@@ -40,7 +41,7 @@ def main() -> None:
     channel = beam.connect(token)
     control = Control(beam.connect(token + "/control"), requests)
     control.start()
-    worker = Worker(channel, requests, Executor(Namespace()), forks)
+    worker = Worker(channel, requests, Executor(Namespace()), forks, Limits())
     status = _run(worker, channel)
 
     channel.close()

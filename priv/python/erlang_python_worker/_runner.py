@@ -1,0 +1,136 @@
+"""From the bytes of a request to the bytes of its end, in whatever thread that is."""
+
+import sys
+from typing import Any, Protocol, Tuple
+
+from msgpack import packb
+
+import erlang
+from erlang_python_worker import _protocol as wire
+from erlang_python_worker._decoder import Decoder
+from erlang_python_worker._encoder import EncodeError, Encoder
+from erlang_python_worker._execute import Executor
+from erlang_python_worker._extensions import DecodeError
+from erlang_python_worker._locate import locate
+from erlang_python_worker._process import Forks
+from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
+from erlang_python_worker._types import find
+
+# How a request ends: the message type, its body, its buffers.
+End = Tuple[bytes, bytes, "list[Any]"]
+
+_CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
+_RESULT = bytes((wire.RESULT,))
+_RESULT_WITH_BUFFERS = bytes((wire.RESULT | wire.BUFFERS_FOLLOW,))
+_ERROR = bytes((wire.ERROR,))
+
+# A body shorter than this is copied out of its frame faster than it is viewed.
+_COPY_BELOW = 4_096
+
+
+class Arms(Protocol):
+    """Whether an interrupt may be raised in the code that runs: `Requests` in the main thread."""
+
+    armed: bool
+
+    @property
+    def interrupted(self) -> bool: ...
+
+
+class NoArms:
+    """For threads, in which no interrupt can be raised."""
+
+    armed = False
+    interrupted = False
+
+
+class Limits:
+    """What `SETUP` says for all threads."""
+
+    max_message_size = sys.maxsize
+
+
+class Runner:
+    """Runs requests one after another; nested ones within. One owner."""
+
+    def __init__(self, executor: Executor, forks: Forks, limits: Limits, arms: Arms) -> None:
+        self._executor = executor
+        self._forks = forks
+        self._limits = limits
+        self._arms = arms
+        self._decoder = Decoder()
+        self._encoders = (Encoder(find), Encoder(find, plain=True))
+        self.decode = self._decoder.decode
+
+    def run(self, head: bytes, buffers: "list[memoryview]") -> End:
+        try:
+            return self._attempt(head, buffers)
+        except BaseException:
+            # Only an interrupt between two lines of `_attempt` comes here, see _requests.py,
+            # or one that stopped the text of an error from being made.
+            self._arms.armed = False
+            return _CANCELLED
+
+    def _attempt(self, head: bytes, buffers: "list[memoryview]") -> End:
+        arms = self._arms
+        try:
+            arms.armed = True
+            kind = head[0] & wire.TYPE
+            run = self._executor.by_type.get(kind)
+            if run is None:
+                raise ProtocolError(f"unknown message type 0x{kind:02x}")
+            data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
+            body = self._decoder.decode(data[HEAD_SIZE:], buffers)
+            end = self._result(run(body), body[4])
+            arms.armed = False
+            return end
+        except BaseException as error:
+            end = self._failure(error)
+            arms.armed = False
+            return end
+
+    def _result(self, value: Any, face: Any) -> End:
+        encoder = self._encoders[1 if face == 1 else 0]
+        try:
+            body, buffers = encoder.encode(value)
+        except Exception as error:
+            raise locate(encoder, value, error) from None
+        size = HEAD_SIZE + len(body)
+        if buffers:
+            size += sum(memoryview(buffer).nbytes for buffer in buffers)
+        if size > self._limits.max_message_size:
+            raise _TooLarge(size)
+        return (_RESULT_WITH_BUFFERS if buffers else _RESULT), body, buffers
+
+    def _failure(self, error: BaseException) -> End:
+        if self._forks.is_child:
+            self._forks.leave(error)
+        if isinstance(error, erlang.Interrupted) and self._arms.interrupted:
+            return _CANCELLED
+        if isinstance(error, _TooLarge):
+            return _error("too_large", [error.size, self._limits.max_message_size])
+        if isinstance(error, EncodeError):
+            return _error("encode", [str(error), error.path])
+        if isinstance(error, DecodeError):
+            return _error("decode", [str(error)])
+        if isinstance(error, ProtocolError):
+            return _error("protocol", [str(error)])
+        from erlang_python_worker._errors import describe
+
+        end = _error("python", describe(error))
+        if HEAD_SIZE + len(end[1]) > self._limits.max_message_size:
+            end = _error("python", describe(error, short=True))
+        return end
+
+
+# The functions in which an interrupt may still be raised when the code has ended.
+GUARDED = (Runner._attempt.__code__, Runner.run.__code__)
+
+
+class _TooLarge(Exception):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def _error(kind: str, payload: "list[Any]") -> End:
+    return _ERROR, packb([kind, payload]), []
