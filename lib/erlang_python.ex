@@ -54,6 +54,7 @@ defmodule ErlangPython do
   """
 
   alias ErlangPython.{Bytes, Error, Request}
+  alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Pool.{Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options}
 
@@ -186,6 +187,40 @@ defmodule ErlangPython do
     options = Options.new!(opts, @call_options)
     Fanout.map(enumerable, call_message(module, function, []), options, fanout)
   end
+
+  @doc """
+  Lets Python call an Elixir function by a name: `erlang.call("name", ...)`, `erlang.name(...)` or
+  `from erlang import name`, from any thread.
+
+      iex> ErlangPython.register(:add, fn a, b -> a + b end)
+      :ok
+      iex> ErlangPython.eval("erlang.add(1, 2)")
+      {:ok, 3}
+
+  `function` is a function that takes what Python passes as positional arguments, or `{module, name}` of such a
+  function. It runs in a process of its own, which is killed if the Python request it works for is stopped.
+  What it raises, throws or exits with, Python sees as `erlang.ElixirError`.
+
+  Registering a name again replaces its function. Names are known to all pools.
+
+  ## Options
+
+    * `:kwargs` (`t:boolean/0`) - whether Python may pass keyword arguments. The function then takes one argument
+      more, the last: a map with strings as keys. The default is `false`: they are a `TypeError` in Python.
+
+  [Callbacks](callbacks.md) has the whole story.
+  """
+  @spec register(name(), function() | {module(), atom()}, keyword()) :: :ok
+  def register(name, function, opts \\ []),
+    do: Functions.put(text(:name, name), Functions.new!(function, opts))
+
+  @doc "Takes a function away again. Python that calls it gets an `erlang.UnknownFunction`."
+  @spec unregister(name()) :: :ok
+  def unregister(name), do: Functions.delete(text(:name, name))
+
+  @doc "The names that Python may call, sorted, as strings."
+  @spec registered() :: [String.t()]
+  def registered, do: Functions.names()
 
   @doc """
   What a pool's Python is, as a map: `:python` (version), `:implementation`, `:executable`,

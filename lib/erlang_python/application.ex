@@ -2,6 +2,7 @@ defmodule ErlangPython.Application do
   @moduledoc false
   # What all pools share. `:one_for_one`: none of these holds anything of another.
   #
+  #     Callbacks     what Python may call, and what it is calling
   #     Heir          ends the open requests of pools that are gone
   #     Names         pool name → supervisor
   #     Provisioner   fills the cache of runtime packages, once for all who ask
@@ -14,6 +15,7 @@ defmodule ErlangPython.Application do
   @impl true
   def start(_type, _args) do
     children = [
+      ErlangPython.Callbacks,
       ErlangPython.Pool.Heir,
       {Registry, keys: :unique, name: ErlangPython.Pool.Names},
       ErlangPython.Env.Provisioner,

@@ -38,7 +38,7 @@ defmodule ErlangPython.Error do
   | `:protocol` | the worker broke the wire protocol | `:maybe` | |
   | `:too_large` | a message is over the limit | `:no` for a request, `:yes` for a result | `:size`, `:limit` in bytes |
   | `:environment` | no usable Python or runtime packages | `:no` | `:python`, `:output` |
-  | `:elixir` | an Elixir callback failed and the failure came back through Python | `:yes` | |
+  | `:elixir` | an Elixir callback failed and the failure came back through Python | `:yes` | those of `:python`, `:kind` (`:error`, `:throw` or `:exit`), `:reason` (the original exception, or what was thrown or exited with), `:stacktrace` (text) |
   """
 
   @type kind ::
@@ -86,11 +86,11 @@ defmodule ErlangPython.Error do
                details: %{}
 
   @doc """
-  What Python prints for a `:python` error, traceback and causes included;
+  What Python prints for a `:python` or `:elixir` error, traceback and causes included;
   the sentence of `:message` for the others.
   """
   @impl true
-  def message(%__MODULE__{kind: :python} = error) do
+  def message(%__MODULE__{kind: kind} = error) when kind in [:python, :elixir] do
     error |> chain() |> IO.iodata_to_binary() |> String.trim_trailing("\n")
   end
 

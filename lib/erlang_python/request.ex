@@ -2,16 +2,17 @@ defmodule ErlangPython.Request do
   @moduledoc false
   # One request and its end, as its caller lives through it: encode, hand over, wait, decode.
 
+  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Configured, Handle, Intake, Slots}
   alias ErlangPython.Request.{Message, Options, Reply}
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
-  # own (`Intake.rebalance/2`); twice as long each time.
+  # own, or no worker will ever be free (`Intake.reconsider/2`); twice as long each time.
   @longest_patience_ms 1_000
   defp patience(:behind), do: 2
-  defp patience(:queued), do: 100
-  defp patience(:alone), do: @longest_patience_ms
+  defp patience(:queued), do: 25
+  defp patience(place) when place in [:alone, :beside], do: @longest_patience_ms
 
   @spec run(Message.t(), Options.t()) :: {:ok, term()} | {:error, Error.t()}
   def run(message, options) do
@@ -19,15 +20,22 @@ defmodule ErlangPython.Request do
 
     with {:ok, handle} <- Configured.fetch(options.pool) do
       id = Slots.next_id(handle)
+      origin = Origin.own(handle)
+      max_size = handle.options.max_message_size
 
-      with {:ok, wire} <- Message.encode(message, id, options, handle.options.max_message_size) do
-        submit(handle, id, wire, deadline, options)
+      with {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(origin)) do
+        submit(handle, id, wire, origin, deadline, options)
       end
     end
   end
 
+  # No thread waits for a coroutine's callback.
+  defp nested?(nil), do: false
+  defp nested?(%{channel: {:loop, _number}}), do: false
+  defp nested?(_origin), do: true
+
   # The alias dies with its first answer, so that no second one can ever reach the mailbox.
-  defp submit(handle, id, wire, deadline, options) do
+  defp submit(handle, id, wire, origin, deadline, options) do
     alias_ref = :erlang.alias([:reply])
 
     request = %{
@@ -39,7 +47,7 @@ defmodule ErlangPython.Request do
       watch: :waiting
     }
 
-    case Intake.submit(handle, request) do
+    case Intake.submit(handle, request, origin) do
       {:ok, place} ->
         await(handle, id, alias_ref, deadline, patience(place), options)
 
@@ -60,7 +68,7 @@ defmodule ErlangPython.Request do
         else
           patience = min(patience * 2, @longest_patience_ms)
 
-          if Intake.rebalance(handle, id) == :gone,
+          if Intake.reconsider(handle, id) == :gone,
             do: last_word(alias_ref, options, Intake.stopped(handle, :maybe)),
             else: await(handle, id, alias_ref, deadline, patience, options)
         end

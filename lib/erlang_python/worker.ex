@@ -11,6 +11,7 @@ defmodule ErlangPython.Worker do
 
   use GenServer, restart: :temporary
 
+  alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Request.Reply
@@ -35,7 +36,8 @@ defmodule ErlangPython.Worker do
   @exit_no_runtime 78
 
   @type start :: {Handle.t(), Slots.slot(), generation :: pos_integer()}
-  @type channel :: :main | :control | :unknown
+  @type channel ::
+          :main | :control | {:thread, String.t()} | {:loop, String.t()} | :unknown
 
   @typedoc "The reasons with which a worker's process ends, other than by a crash of its own."
   @type reason ::
@@ -109,8 +111,6 @@ defmodule ErlangPython.Worker do
 
   def handle_continue(:setup, %{phase: :launching, hello: %{}} = state) do
     if both?(state.writers) do
-      # Nobody else may prove this token any more.
-      Directory.delete_token(state.handle, state.token)
       tell(state, :main, Protocol.type(:setup), 0, setup(state))
       {:noreply, %{state | phase: :setup}}
     else
@@ -178,7 +178,7 @@ defmodule ErlangPython.Worker do
   def handle_call({:attach, channel, writer, os_pid}, {reader, _tag}, state) do
     case check_attach(state, channel, os_pid) do
       :ok ->
-        state = put_in(state.readers[Process.monitor(reader)], reader)
+        state = put_in(state.readers[Process.monitor(reader)], {channel, reader})
         state = put_in(state.writers[channel], writer)
         {:reply, {:ok, state.slot, state.generation}, state, {:continue, :setup}}
 
@@ -256,8 +256,19 @@ defmodule ErlangPython.Worker do
   def handle_info({:EXIT, port, _reason}, state) when is_port(port), do: {:noreply, state}
   def handle_info({:EXIT, _parent, reason}, state), do: {:stop, reason, state}
 
-  def handle_info({:DOWN, ref, :process, _reader, _reason}, state),
-    do: over(%{state | readers: Map.delete(state.readers, ref)})
+  def handle_info({:DOWN, ref, :process, reader, _reason}, state) do
+    {{channel, ^reader}, readers} = Map.pop!(state.readers, ref)
+    state = %{state | readers: readers}
+
+    if channel in [:main, :control],
+      do: over(state),
+      else: closed(%{state | writers: Map.delete(state.writers, channel)})
+  end
+
+  def handle_info({:beside, wire}, state) do
+    with %{control: writer} <- state.writers, do: send(writer, {:tx, wire})
+    {:noreply, state}
+  end
 
   def handle_info({:cancel, id}, state), do: {:noreply, cancel(state, id)}
 
@@ -388,6 +399,7 @@ defmodule ErlangPython.Worker do
   # --- cancelling
 
   defp cancel(%{phase: phase} = state, id) when phase in [:ready, :draining] do
+    Incoming.cancel(state.handle, id)
     tell(state, :control, Protocol.type(:cancel), id, true)
     await_stop(state, id)
   end
@@ -512,6 +524,10 @@ defmodule ErlangPython.Worker do
     over(%{state | port: nil})
   end
 
+  # The channel of a thread or a loop: only the last of all parts matters.
+  defp closed(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
+  defp closed(state), do: {:noreply, state}
+
   # Called whenever a part of it has ended.
   defp over(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
 
@@ -523,7 +539,7 @@ defmodule ErlangPython.Worker do
 
   # Never by a kill: a result that a reader has in its hands would be lost.
   defp close(%{port: nil} = state) do
-    Enum.each(state.readers, fn {_ref, reader} -> send(reader, :finish) end)
+    Enum.each(state.readers, fn {_ref, {_channel, reader}} -> send(reader, :finish) end)
     {:noreply, state}
   end
 

@@ -13,7 +13,7 @@ defmodule ErlangPython.ErlangFace.Reason do
   @spec of(Error.t()) :: t()
   def of(%Error{kind: :python, type: "StopIteration"}), do: {:stop_iteration, :none}
 
-  def of(%Error{kind: :python} = error),
+  def of(%Error{kind: kind} = error) when kind in [:python, :elixir],
     do: {error.type |> class_name() |> atom(), String.to_charlist(error.message)}
 
   def of(%Error{kind: kind}) when kind in [:timeout, :cancelled, :context_lost], do: kind

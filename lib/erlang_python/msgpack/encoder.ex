@@ -17,7 +17,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   import ErlangPython.MessagePack.Extension, only: [type: 1]
   import ErlangPython.MessagePack.Structs, only: [is_unhashable: 1]
 
-  alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Structs}
+  alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Opaque, Structs}
 
   @by_reference 4_096
   @out_of_band 65_536
@@ -192,6 +192,9 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other(tuple, acc, stack, depth, out) when is_tuple(tuple),
     do: marked(type(:tuple), Tuple.to_list(tuple), tuple, acc, stack, depth, out)
+
+  defp other(%Opaque{term: term}, acc, stack, depth, out),
+    do: ext(type(:opaque), Handle.seal(term), acc, stack, depth, out)
 
   defp other(%module{} = struct, acc, stack, depth, out) when is_atom(module),
     do: struct |> Structs.lower() |> lowered(struct, acc, stack, depth, out)

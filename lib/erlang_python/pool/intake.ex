@@ -3,6 +3,7 @@ defmodule ErlangPython.Pool.Intake do
   # The way of a request into the pool and, when its caller gives up, out of it. Runs in the
   # caller's process.
 
+  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Queue, Slots}
 
@@ -16,29 +17,75 @@ defmodule ErlangPython.Pool.Intake do
         }
 
   @typedoc """
-  Where a request went: to an idle worker, behind others of a worker that is still within its window, or
-  into the queue.
+  Where a request went: to an idle worker, behind others of a worker that is still within its window, into
+  the queue, or to a worker whose main thread it does not need.
   """
-  @type place :: :alone | :behind | :queued
+  @type place :: :alone | :behind | :queued | :beside
 
   @doc """
-  Hands a request to a free worker, or to the queue. After `{:ok, place}` the request's `dest` gets
-  exactly one `{tag, frames}` or `{tag, error}`, unless it is cancelled first.
+  Hands a request to a free worker, or to the queue; one that comes out of a callback (`origin`) to the worker which
+  waits for that. After `{:ok, place}` the request's `dest` gets exactly one `{tag, frames}` or `{tag, error}`, unless
+  it is cancelled first.
   """
-  @spec submit(Handle.t(), request()) :: {:ok, place()} | {:error, Error.t()}
-  def submit(handle, request) do
+  @spec submit(Handle.t(), request(), Origin.t() | nil) :: {:ok, place()} | {:error, Error.t()}
+  def submit(handle, request, origin) do
     with :ok <- check_open(handle),
-         :ok <- admit(handle) do
+         :ok <- admit(handle, origin) do
       Callers.watch(handle, request.caller, request.watch)
-      # Whoever comes while others queue goes behind them.
-      claimed = if Slots.queued(handle) > 0, do: :none, else: Slots.claim(handle)
-      place(handle, request, claimed)
+      if origin, do: nest(handle, request, origin), else: submit_free(handle, request)
     end
   rescue
     error in ArgumentError ->
       if gone?(handle),
         do: {:error, stopped(handle, :no)},
         else: reraise(error, __STACKTRACE__)
+  end
+
+  # Whoever comes while others queue goes behind them, but for those for whom a worker waits.
+  defp submit_free(handle, request) do
+    claimed = if Slots.queued(handle) > 0, do: :none, else: Slots.claim(handle)
+
+    case claimed == :none && Origin.ancestor(handle) do
+      %Origin{} = origin -> beside(handle, request, origin)
+      _none -> place(handle, request, claimed)
+    end
+  end
+
+  # Into the thread that waits in the callback; for a coroutine's, into one beside it.
+  defp nest(handle, request, %{channel: {:loop, _number}} = origin),
+    do: beside(handle, request, origin)
+
+  defp nest(handle, request, origin) do
+    insert_beside(handle, request, origin)
+    send(origin.writer, {:tx, request.wire})
+    confirm_beside(handle, request.id, origin)
+  end
+
+  defp beside(handle, request, origin) do
+    insert_beside(handle, request, origin)
+    send(origin.worker, {:beside, request.wire})
+    confirm_beside(handle, request.id, origin)
+  end
+
+  defp insert_beside(handle, request, %{slot: slot, generation: generation}) do
+    Slots.add_beside(handle, slot, 1)
+    now = System.monotonic_time(:microsecond)
+    Pending.insert(handle, row(request, -slot, generation, now))
+  end
+
+  # As `confirm`, but there is no other worker for it.
+  defp confirm_beside(handle, id, origin) do
+    if Slots.generation(handle, origin.slot) != origin.generation and Pending.discard(handle, id),
+      do: {:error, worker_gone()},
+      else: {:ok, :beside}
+  end
+
+  defp worker_gone do
+    %Error{
+      kind: :worker_exit,
+      message: "the worker whose callback this call comes from has ended",
+      executed: :maybe
+    }
   end
 
   # The tables go with the pool, at any moment; the pending table last, when the heir has ended all that
@@ -91,18 +138,21 @@ defmodule ErlangPython.Pool.Intake do
   @held_up_us 2_000
 
   @doc """
-  Asks for another worker for a request that was sent ahead of its turn, if the one before it
-  takes longer than expected. `:gone` if the pool is, so that no answer will come any more.
+  Looks again at a request that waits: for one that was sent ahead of its turn, behind a request that takes longer than
+  expected, another worker is asked for; for one in the queue of a pool that is stuck, a thread beside a
+  worker's main thread. `:gone` if the pool is, so that no answer will come any more.
   """
-  @spec rebalance(Handle.t(), Pending.id()) :: :gone | term()
-  def rebalance(handle, id) do
-    with {_id, _dest, _tag, _caller, slot, generation, sent_at, wire}
-         when slot > 0 and wire != :pinned <- Pending.lookup(handle, id),
-         true <- Slots.in_flight(handle, slot) > 1,
-         since = max(sent_at, Slots.last_end(handle, slot)),
-         true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
-         {^generation, worker, _writer} <- Directory.worker(handle, slot) do
-      send(worker, {:rebalance, id})
+  @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
+  def reconsider(handle, id) do
+    case Pending.lookup(handle, id) do
+      {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} ->
+        release_stuck(handle, id)
+
+      {_, _, _, _, slot, _, _, wire} = row when slot > 0 and wire != :pinned ->
+        rebalance(handle, row)
+
+      _beside_or_ended ->
+        :ok
     end
   rescue
     error in ArgumentError ->
@@ -111,6 +161,71 @@ defmodule ErlangPython.Pool.Intake do
         gone?(handle) -> :ok
         true -> reraise(error, __STACKTRACE__)
       end
+  end
+
+  defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire}) do
+    with true <- Slots.in_flight(handle, slot) > 1,
+         since = max(sent_at, Slots.last_end(handle, slot)),
+         true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
+         {^generation, worker, _writer} <- Directory.worker(handle, slot) do
+      send(worker, {:rebalance, id})
+    end
+  end
+
+  # Whatever the callbacks wait for may need this very request: a process that serves them may have
+  # made it. So when all workers wait for Elixir and none gets on, it must not wait for them.
+  @stuck_us 20_000
+
+  defp release_stuck(handle, id) do
+    slot = waiting_slot(handle)
+
+    with {generation, worker, _writer} <- slot && Directory.worker(handle, slot),
+         # Who takes it out of the queue's table owns it.
+         true <- Queue.drop(handle, id) do
+      Slots.add_beside(handle, slot, 1)
+      now = System.monotonic_time(:microsecond)
+
+      case Pending.assign(handle, id, -slot, generation, now) do
+        {:ok, wire} ->
+          send(worker, {:beside, wire})
+          confirm_released(handle, id, slot, generation)
+
+        :gone ->
+          Slots.add_beside(handle, slot, -1)
+
+        :ended ->
+          :ok
+
+        :abandoned ->
+          Pending.discard(handle, id)
+      end
+    end
+  end
+
+  defp confirm_released(handle, id, slot, generation) do
+    if Slots.generation(handle, slot) != generation,
+      do: Pending.finish(handle, id, worker_gone())
+  end
+
+  # The worker of the callback that started this process, if there is one.
+  defp waiting_slot(handle) do
+    case Origin.ancestor(handle) do
+      %Origin{slot: slot} -> slot
+      nil -> stuck_slot(handle)
+    end
+  end
+
+  defp stuck_slot(handle) do
+    slots = Enum.to_list(1..Slots.count(handle)//1)
+    now = System.monotonic_time(:microsecond)
+
+    if Enum.all?(slots, &stuck?(handle, &1, now)),
+      do: Enum.min_by(slots, &Slots.beside(handle, &1), fn -> nil end)
+  end
+
+  defp stuck?(handle, slot, now) do
+    Slots.callbacks(handle, slot) > 0 and now - Slots.last_end(handle, slot) >= @stuck_us and
+      Directory.worker(handle, slot) != nil
   end
 
   @doc "What the callers of a pool that has ended are told."
@@ -149,11 +264,15 @@ defmodule ErlangPython.Pool.Intake do
     }
   end
 
-  defp admit(%{options: %{max_concurrent: :infinity}}), do: :ok
+  defp admit(%{options: %{max_concurrent: :infinity}}, _origin), do: :ok
 
-  defp admit(%{options: %{max_concurrent: max}} = handle) do
+  defp admit(%{options: %{max_concurrent: max}} = handle, origin) do
     case Slots.add_admitted(handle, 1) do
       current when current <= max ->
+        :ok
+
+      # The limit is for those who come anew: the request that made the callback is in already.
+      _current when origin != nil ->
         :ok
 
       current ->

@@ -345,7 +345,7 @@ defmodule ErlangPython.Pool.Manager do
       handle
       |> Pending.in_slot(slot, entry.generation)
       |> Enum.split_with(fn {id, kind} ->
-        kind != :window or Running.begun?(running, id) or abandoned?(handle, id)
+        kind != :window or Running.begun?(running, id) or not waited_for?(handle, id)
       end)
 
     for {id, kind} <- lost,
@@ -363,12 +363,8 @@ defmodule ErlangPython.Pool.Manager do
   defp lost_state(_in_main_thread, id, running),
     do: if(Running.last?(running, id), do: :running, else: :ended)
 
-  defp abandoned?(handle, id) do
-    case Pending.lookup(handle, id) do
-      nil -> true
-      row -> elem(row, 1) == nil
-    end
-  end
+  defp waited_for?(handle, id),
+    do: Pending.member?(handle, id) and not Pending.abandoned?(handle, id)
 
   # --- recycling, one worker at a time
 

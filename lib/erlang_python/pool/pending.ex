@@ -18,6 +18,7 @@ defmodule ErlangPython.Pool.Pending do
   alias ErlangPython.Pool.{Handle, Slots}
 
   @dest 2
+  @caller 4
   @place 5
   @generation 6
   @sent_at 7
@@ -54,6 +55,22 @@ defmodule ErlangPython.Pool.Pending do
 
   @spec member?(Handle.t(), id()) :: boolean()
   def member?(%{pending: table}, id), do: :ets.member(table, id)
+
+  @doc "Who made a request; nil if it had its end."
+  @spec caller(Handle.t(), id()) :: pid() | nil
+  def caller(%{pending: table}, id), do: element(table, id, @caller)
+
+  @doc "Is it still open, although nobody waits for it any more?"
+  @spec abandoned?(Handle.t(), id()) :: boolean()
+  def abandoned?(%{pending: table}, id),
+    do: element(table, id, @dest) == nil and :ets.member(table, id)
+
+  # Without a copy of the rest, which may be large.
+  defp element(table, id, position) do
+    :ets.lookup_element(table, id, position)
+  rescue
+    ArgumentError -> nil
+  end
 
   @spec size(Handle.t()) :: non_neg_integer()
   def size(%{pending: table}), do: :ets.info(table, :size)
@@ -127,15 +144,15 @@ defmodule ErlangPython.Pool.Pending do
   def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {@dest, nil})
 
   @doc """
-  Gives a queued request to a slot, and gives what is to be sent. `:gone` if it had its end already;
+  Gives a queued request to a slot, or beside its main thread, and gives what is to be sent. `:gone` if it had its end already;
   `:ended` if it had that in the slot, which is released then; `:abandoned` if it is in the slot but nobody waits
   for it: its caller may have looked for it where it was before, and would not stop it here.
   """
-  @spec assign(Handle.t(), id(), Slots.slot(), pos_integer(), integer()) ::
+  @spec assign(Handle.t(), id(), place(), pos_integer(), integer()) ::
           {:ok, iodata()} | :gone | :ended | :abandoned
-  def assign(%{pending: table} = handle, id, slot, generation, sent_at) do
-    place = [{@place, slot}, {@generation, generation}, {@sent_at, sent_at}]
-    if :ets.update_element(table, id, place), do: assigned(lookup(handle, id)), else: :gone
+  def assign(%{pending: table} = handle, id, place, generation, sent_at) do
+    placed = [{@place, place}, {@generation, generation}, {@sent_at, sent_at}]
+    if :ets.update_element(table, id, placed), do: assigned(lookup(handle, id)), else: :gone
   end
 
   defp assigned(nil), do: :ended

@@ -16,10 +16,12 @@ defmodule ErlangPython.Request.Message do
           {:call, module :: String.t(), function :: String.t(), args :: list()}
           | {:eval | :exec | :run, code :: String.t(), bindings :: %{String.t() => term()} | nil}
 
-  @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer()) ::
+  @doc "`nested?`: for the thread that waits in a callback."
+  @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer(), nested? :: boolean()) ::
           {:ok, iodata()} | {:error, Error.t()}
-  def encode(request, id, options, max_size) do
+  def encode(request, id, options, max_size, nested? \\ false) do
     {type, body} = layout(request, options)
+    type = if nested?, do: Protocol.nested(type), else: type
 
     with {:ok, packed, buffers} <- pack(request, body, options.face),
          :ok <- check_size(packed, buffers, max_size) do

@@ -42,6 +42,14 @@ defmodule ErlangPython.Request.Reply do
 
   defp error({:ok, ["python", %RemoteException{} = exception]}), do: python(exception)
 
+  # What a callback failed with has gone through Python's code, and comes back as it was.
+  defp error({:ok, ["elixir", [%RemoteException{} = exception, kind, term, stacktrace]]})
+       when kind in ["error", "throw", "exit"] do
+    error = python(exception)
+    details = %{kind: String.to_existing_atom(kind), reason: term, stacktrace: stacktrace}
+    %{error | kind: :elixir, details: Map.merge(error.details, details)}
+  end
+
   defp error({:ok, ["encode", [message, path]]}) do
     %Error{
       kind: :encode,

@@ -5,6 +5,9 @@ defmodule ErlangPython.Worker.Channel do
 
   @behaviour ErlangPython.ZMTP.Handler
 
+  import ErlangPython.Callbacks.Incoming, only: [is_callback: 1]
+
+  alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Window}
   alias ErlangPython.{Protocol, Worker}
 
@@ -46,6 +49,8 @@ defmodule ErlangPython.Worker.Channel do
 
   defp channel(<<token::binary-size(32)>>), do: {token, :main}
   defp channel(<<token::binary-size(32), @control>>), do: {token, :control}
+  defp channel(<<token::binary-size(32), "/t", number::binary>>), do: {token, {:thread, number}}
+  defp channel(<<token::binary-size(32), "/a", number::binary>>), do: {token, {:loop, number}}
   defp channel(other), do: {other, :unknown}
 
   @impl true
@@ -99,6 +104,17 @@ defmodule ErlangPython.Worker.Channel do
     end
   end
 
+  defp answer(
+         [[<<_buffers::1, 0::1, type::6, id::64, _::binary>> | _] = message | rest],
+         state,
+         count,
+         sent_at
+       )
+       when is_callback(type) do
+    Incoming.serve(type, id, message, state)
+    answer(rest, state, count, sent_at)
+  end
+
   defp answer([message | rest], state, count, sent_at) do
     state = ended(state, count, sent_at)
     send(state.worker, {:message, state.channel, message})
@@ -139,11 +155,16 @@ defmodule ErlangPython.Worker.Channel do
   def handle_info({:DOWN, _ref, :process, worker, _reason}, %{worker: worker}),
     do: {:close, :worker_down}
 
+  def handle_info({:DOWN, _ref, :process, callback, reason}, state) do
+    Incoming.ended(callback, reason)
+    {:ok, state}
+  end
+
   # The OS process has ended.
   def handle_info(:finish, state), do: {:finish, state}
 
   def handle_info(_message, state), do: {:ok, state}
 
   @impl true
-  def handle_close(_reason, _state), do: :ok
+  def handle_close(_reason, state), do: Incoming.abandon(state.writer)
 end

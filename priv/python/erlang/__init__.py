@@ -1,6 +1,13 @@
-"""What Python code in a worker may use of Elixir and Erlang."""
+"""What Python code in a worker may use of Elixir and Erlang.
 
+Besides the names below, each function that Elixir has registered is an attribute:
+``erlang.NAME(...)`` and ``from erlang import NAME``.
+"""
+
+from erlang import _calls
 from erlang._atom import Atom
+from erlang._calls import call, cast, send
+from erlang._elixir_error import ElixirError, UnknownFunction
 from erlang._encoders import register_encoder
 from erlang._handles import Callable, Opaque, Pid, Ref
 from erlang._interrupted import Interrupted
@@ -10,16 +17,32 @@ from erlang._tensor import Tensor
 __all__ = [
     "Atom",
     "Callable",
+    "ElixirError",
     "Interrupted",
     "Opaque",
     "Pid",
     "Ref",
     "Request",
     "Tensor",
+    "UnknownFunction",
+    "call",
+    "cast",
     "current_request",
     "register_encoder",
+    "send",
 ]
 
 # Names in tracebacks and pickles are those that users import.
 for _name in __all__:
     globals()[_name].__module__ = __name__
+
+
+def __getattr__(name: str) -> _calls.Function:
+    # Python itself looks for many names of the first form, in modules of any kind.
+    if name.startswith("__") or not _calls.connected():
+        raise AttributeError(f"module 'erlang' has no attribute {name!r}")
+    if not _calls.bridge().service("registered", name):
+        raise UnknownFunction(
+            f"module 'erlang' has no attribute {name!r}, and no function of this name is registered"
+        )
+    return _calls.Function(name)

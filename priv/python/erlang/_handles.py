@@ -60,9 +60,14 @@ class Ref(Opaque):
 
 
 class Callable(Opaque):
-    """A function."""
+    """A function: call it as one of Python's."""
 
     __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from erlang import _calls
+
+        return _calls.bridge().call(self, args, kwargs)
 
 
 def _node(data: bytes) -> "tuple[str, bytes]":

@@ -33,8 +33,8 @@ class Channel(Protocol):
         A buffer may be changed as soon as this has returned: the BEAM gets what it was.
         """
 
-    def wait(self, timeout_ms: int) -> bool:
-        """Has a message come within the time?"""
+    def wait(self, timeout_ms: "int | None") -> bool:
+        """Has a message come within the time? ``None``: wait for as long as it takes."""
 
     def close(self) -> None:
         """Close it once all that was sent has left."""

@@ -1,7 +1,7 @@
 """The control channel: served beside the main thread, so that it answers while code runs."""
 
 import threading
-from typing import Any
+from typing import Any, Callable
 
 from msgpack import packb
 
@@ -17,10 +17,13 @@ _LAST_PAUSE_MS = 500
 
 
 class Control(threading.Thread):
-    def __init__(self, channel: Channel, requests: Requests) -> None:
+    def __init__(
+        self, channel: Channel, requests: Requests, beside: "Callable[[bytes, Channel], None]"
+    ) -> None:
         super().__init__(name="erlang_python control", daemon=True)
         self._channel = channel
         self._requests = requests
+        self._beside = beside
 
     def run(self) -> None:
         try:
@@ -50,6 +53,8 @@ class Control(threading.Thread):
             self._answer(wire.PONG, request_id, pong)
         elif kind == _SHUTDOWN:
             self._requests.stop()
+        elif len(head) >= wire.HEAD_SIZE:
+            self._beside(head, self._channel)
 
     def _answer(self, kind: int, request_id: bytes, body: Any) -> None:
         self._channel.send_head(kind.to_bytes(1, "big") + request_id + packb(body))

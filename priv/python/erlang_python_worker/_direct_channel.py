@@ -7,6 +7,7 @@ always gets through, and one thread may both send and receive (docs/architecture
 import select
 import socket
 import struct
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,15 +33,15 @@ _JOIN_BELOW = 65_536
 class DirectConnector:
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._channels: "list[DirectChannel]" = []
+        self._channels: "weakref.WeakSet[DirectChannel]" = weakref.WeakSet()
 
     def connect(self, routing_id: str) -> "DirectChannel":
         channel = DirectChannel(_open(self._endpoint), routing_id)
-        self._channels.append(channel)
+        self._channels.add(channel)
         return channel
 
     def end(self) -> None:
-        for channel in self._channels:
+        for channel in list(self._channels):
             channel.shut_down()
 
 
@@ -65,6 +66,8 @@ class DirectChannel:
         self._read = b""
         self._at = 0
         self._more = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._handshake(routing_id)
 
     def _handshake(self, routing_id: str) -> None:
@@ -111,12 +114,8 @@ class DirectChannel:
                 buffers.append(memoryview(body))
         return buffers
 
-    def wait(self, timeout_ms: int) -> bool:
-        if self._at < len(self._read):
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(timeout_ms))
+    def wait(self, timeout_ms: "int | None") -> bool:
+        return self._at < len(self._read) or bool(self._poll.poll(timeout_ms))
 
     def _fill(self) -> None:
         data = self._socket.recv(_READ_SIZE)

@@ -6,6 +6,7 @@ import traceback
 from itertools import dropwhile
 from typing import Any
 
+import erlang
 from erlang_python_worker._protocol import EXCEPTION
 from erlang_python_worker._types import MARKS, name
 
@@ -18,7 +19,10 @@ _MAX_NOTES = 64
 
 _AST = os.path.join(os.path.dirname(os.__file__), "ast.py")
 _MACHINERY = (_AST, importlib.__file__, "<frozen importlib")
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    os.path.dirname(os.path.abspath(erlang.__file__)) + os.sep,
+)
 
 
 def describe(error: BaseException, short: bool = False) -> "list[Any]":

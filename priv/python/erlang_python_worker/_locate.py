@@ -9,9 +9,8 @@ _MAX_DEPTH = 512  # one more than msgpack's packer follows
 _MAX_PATH = 1_000  # characters
 
 
-def locate(encoder: Encoder, value: Any, error: Exception) -> EncodeError:
+def locate(encoder: Encoder, value: Any, error: Exception, path: str = "result") -> EncodeError:
     """Turn what stopped the encoder into an error with the path of the culprit."""
-    path = "result"
     seen: "list[int]" = []
     while len(seen) < _MAX_DEPTH:
         if id(value) in seen:

@@ -53,8 +53,10 @@ class PyzmqChannel:
     def send_head(self, head: bytes) -> None:
         self._send(head)
 
-    def wait(self, timeout_ms: int) -> bool:
-        return bool(zmq_poll([(self._socket, zmq.POLLIN)], timeout_ms))
+    def wait(self, timeout_ms: "int | None") -> bool:
+        return bool(
+            zmq_poll([(self._socket, zmq.POLLIN)], -1 if timeout_ms is None else timeout_ms)
+        )
 
     def receive_buffers(self) -> "list[memoryview]":
         buffers = []

@@ -24,7 +24,7 @@ import signal
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from mmap import mmap
 from types import CodeType, FrameType
 from typing import Callable, Optional
@@ -168,9 +168,13 @@ class Requests:
             self._done.append(run.key)
 
     @staticmethod
-    def enter(run: Running) -> None:
-        """From now on this thread, or this task, works for that request."""
-        _beside.set(run)
+    def enter(run: Running) -> "Token[Optional[Running]]":
+        """This thread, or this task, works for that request now; gives what `leave` takes."""
+        return _beside.set(run)
+
+    @staticmethod
+    def leave(before: "Token[Optional[Running]]") -> None:
+        _beside.reset(before)
 
     # Any thread
 

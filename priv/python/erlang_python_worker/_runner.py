@@ -1,12 +1,13 @@
 """From the bytes of a request to the bytes of its end, in whatever thread that is."""
 
 import sys
-from typing import Any, Protocol, Tuple
+from typing import Any, Callable, Protocol, Tuple
 
-from msgpack import packb
+from msgpack import ExtType, packb
 
 import erlang
 from erlang_python_worker import _protocol as wire
+from erlang_python_worker._channel import Channel
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._execute import Executor
@@ -23,6 +24,9 @@ _CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
 _RESULT = bytes((wire.RESULT,))
 _RESULT_WITH_BUFFERS = bytes((wire.RESULT | wire.BUFFERS_FOLLOW,))
 _ERROR = bytes((wire.ERROR,))
+
+# Frames that the traceback module and the encoder need.
+_HEADROOM = 200
 
 # A body shorter than this is copied out of its frame faster than it is viewed.
 _COPY_BELOW = 4_096
@@ -85,7 +89,7 @@ class Runner:
             arms.armed = False
             return end
         except BaseException as error:
-            end = self._failure(error)
+            end = self.failure(error)
             arms.armed = False
             return end
 
@@ -102,6 +106,18 @@ class Runner:
             raise _TooLarge(size)
         return (_RESULT_WITH_BUFFERS if buffers else _RESULT), body, buffers
 
+    def failure(self, error: BaseException) -> End:
+        """How a request ends that left by an exception."""
+        if not isinstance(error, RecursionError):
+            return self._failure(error)
+        # To tell of it takes frames too.
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + _HEADROOM)
+        try:
+            return self._failure(error)
+        finally:
+            sys.setrecursionlimit(limit)
+
     def _failure(self, error: BaseException) -> End:
         if self._forks.is_child:
             self._forks.leave(error)
@@ -115,16 +131,56 @@ class Runner:
             return _error("decode", [str(error)])
         if isinstance(error, ProtocolError):
             return _error("protocol", [str(error)])
-        from erlang_python_worker._errors import describe
-
-        end = _error("python", describe(error))
+        end = _error(*_describe(error))
         if HEAD_SIZE + len(end[1]) > self._limits.max_message_size:
-            end = _error("python", describe(error, short=True))
+            end = _error(*_describe(error, short=True))
         return end
 
 
 # The functions in which an interrupt may still be raised when the code has ended.
 GUARDED = (Runner._attempt.__code__, Runner.run.__code__)
+
+
+class Server:
+    """Runs requests and sends their ends on the channel of the thread that runs them."""
+
+    def __init__(self, channel: Channel, runner: Runner, forks: Forks) -> None:
+        self._channel = channel
+        self._runner = runner
+        self._forks = forks
+        self._flush: "Callable[[], None]" = getattr(sys.stdout, "flush", lambda: None)
+
+    def serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+        self._end(head, self._runner.run(head, buffers))
+
+    def refuse(self, head: bytes, error: BaseException) -> None:
+        """The end of a request that could not even be begun."""
+        self._end(head, self._runner.failure(error))
+
+    def _end(self, head: bytes, end: End) -> None:
+        kind, body, out_of_band = end
+        if self._forks.is_child:
+            self._forks.leave(None)
+        try:
+            self._flush()
+        except Exception:  # stdout is the user's to close
+            pass
+        message = kind + head[1:HEAD_SIZE] + body
+        if out_of_band or len(message) >= wire.OUT_OF_BAND:
+            self._channel.send(message, out_of_band)
+        else:
+            self._channel.send_head(message)
+
+
+def _describe(error: BaseException, short: bool = False) -> "tuple[str, Any]":
+    from erlang_python_worker._errors import describe
+
+    described = describe(error, short)
+    if isinstance(error, erlang.ElixirError) and isinstance(error._term, erlang.Opaque):
+        # As it is on the wire: this packer knows no other extensions than those made by hand.
+        term = ExtType(wire.OPAQUE, error._term._data)
+        return "elixir", [described, error.kind, term, error.stacktrace]
+    return "python", described
 
 
 class _TooLarge(Exception):

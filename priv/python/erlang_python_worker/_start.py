@@ -1,6 +1,7 @@
 """The start of a worker: docs/protocol.md, "Start of a worker"."""
 
 import gc
+import itertools
 import mmap
 import os
 import sys
@@ -20,14 +21,17 @@ def main() -> None:
     runtime.activate(root, _NEEDED[channels])
 
     # Only now: these import msgpack, and zmq where it is used.
+    import erlang._calls
     import erlang._request
     from erlang_python_worker import _parent
+    from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
     from erlang_python_worker._channel import connector
     from erlang_python_worker._control import Control
     from erlang_python_worker._execute import Executor
+    from erlang_python_worker._lines import MainLine, ThreadLine
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._requests import Requests
-    from erlang_python_worker._runner import Limits
+    from erlang_python_worker._runner import Limits, NoArms, Runner, Server
     from erlang_python_worker._worker import Worker
 
     requests = Requests(_map(begun))
@@ -39,12 +43,26 @@ def main() -> None:
 
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
-    control = Control(beam.connect(token + "/control"), requests)
-    control.start()
-    worker = Worker(channel, requests, Executor(Namespace()), forks, Limits())
-    status = _run(worker, channel)
+    executor, limits = Executor(Namespace()), Limits()
+    runner = Runner(executor, forks, limits, requests)
+    server = Server(channel, runner, forks)
+    line = MainLine(channel, limits, requests, server)
+    numbers = itertools.count(1)
+
+    def open_line() -> ThreadLine:
+        own = beam.connect(f"{token}/t{next(numbers)}")
+        return ThreadLine(
+            own, limits, requests, Server(own, Runner(executor, forks, limits, NoArms()), forks)
+        )
+
+    bridge = Bridge(line, open_line, requests, forks)
+    erlang._calls._bridge = bridge
+    inherit_requests(requests)
+    Control(beam.connect(token + "/control"), requests, SpareThreads(bridge).serve).start()
+    status = _run(Worker(line, server, runner, requests, executor, limits), channel)
 
     channel.close()
+    bridge.end()
     beam.end()
     sys.exit(status)
 

@@ -1,0 +1,80 @@
+defmodule ErlangPython.Callbacks.Incoming do
+  @moduledoc false
+  # What a worker's reader does with the messages of Python code that calls into the BEAM. It runs in
+  # the reader, so it starts processes and waits for none.
+
+  alias ErlangPython.Callbacks.{Invocation, Origin, Running}
+  alias ErlangPython.{MessagePack, Protocol}
+  alias ErlangPython.Pool.{Handle, Slots}
+
+  require Logger
+  require Protocol
+
+  defguard is_callback(type)
+           when type in [
+                  Protocol.type(:callback),
+                  Protocol.type(:cast),
+                  Protocol.type(:send),
+                  Protocol.type(:service)
+                ]
+
+  @doc "Serves one such message; `state` is that of `ErlangPython.Worker.Channel`."
+  @spec serve(byte(), non_neg_integer(), [binary()], map()) :: term()
+  def serve(Protocol.type(:send), _id, [<<_type, _id64::64, body::binary>> | buffers], _state) do
+    # Here, so that messages arrive in the order in which a thread sends them.
+    case MessagePack.decode(body, buffers) do
+      {:ok, [pid, message]} when is_pid(pid) -> send(pid, message)
+      _other -> Logger.warning("Python sent a message that can't be decoded, or to no process")
+    end
+  end
+
+  def serve(type, id, message, state) do
+    # Who comes now would wait behind the callback.
+    if state.channel == :main and type != Protocol.type(:cast),
+      do: Slots.shrink_window(state.handle, state.slot)
+
+    origin = %Origin{
+      handle: state.handle,
+      slot: state.slot,
+      generation: state.generation,
+      worker: state.worker,
+      writer: state.writer,
+      channel: state.channel,
+      parent: 0,
+      id: id
+    }
+
+    :erlang.spawn_opt(Invocation, :run, [message, origin], [:monitor])
+  end
+
+  @doc "A process that worked on a callback has ended. If it was killed, Python must be told."
+  @spec ended(pid(), term()) :: term()
+  def ended(_pid, :normal), do: :ok
+
+  def ended(pid, reason) do
+    with %Origin{} = origin <- Running.take(pid),
+         do: Invocation.answer(origin, {:error, Invocation.failure(:exit, reason, [])})
+  end
+
+  @doc "Stops the callbacks of a request that is to stop."
+  @spec cancel(Handle.t(), pos_integer()) :: :ok
+  def cancel(handle, request) do
+    for pid <- Running.of_request(handle, request),
+        origin = Running.take(pid) do
+      Process.exit(pid, :kill)
+      # The main thread is interrupted in its waiting, and takes no answer then.
+      if origin.channel != :main, do: Invocation.answer(origin, stopped())
+    end
+
+    :ok
+  end
+
+  @doc "Nobody waits for the answers of a channel any more."
+  @spec abandon(writer :: pid()) :: :ok
+  def abandon(writer) do
+    for pid <- Running.of_channel(writer), Running.take(pid), do: Process.exit(pid, :kill)
+    :ok
+  end
+
+  defp stopped, do: {:error, Invocation.failure(:exit, :cancelled, [])}
+end

@@ -1,0 +1,213 @@
+defmodule ErlangPython.Callbacks.Invocation do
+  @moduledoc false
+  # One callback, in a process of its own: decode, call, encode, answer.
+
+  alias ErlangPython.Callbacks.{Functions, Origin, Running, Services}
+  alias ErlangPython.{Error, MessagePack, Protocol}
+  alias ErlangPython.Pool.Pending
+  alias ErlangPython.ZMTP.Frame
+
+  require Logger
+  require Protocol
+
+  @head_size 9
+
+  @type failure :: {kind :: String.t(), payload :: list()}
+
+  @doc "Runs in a new process. `origin.parent` is not known yet: it stands in the body."
+  @spec run([binary()], Origin.t()) :: term()
+  def run([<<_bits::2, type::6, _id::64, body::binary>> | buffers], origin) do
+    # For the face of the function they are decoded once more where it differs.
+    case MessagePack.decode(body, buffers) do
+      {:ok, [parent | rest]} when is_integer(parent) ->
+        begin(type, %{origin | parent: parent}, rest, {body, buffers})
+
+      _undecodable ->
+        answer(origin, {:error, {"decode", ["the arguments can't be decoded"]}})
+    end
+  end
+
+  defp begin(type, origin, rest, raw) do
+    if type == Protocol.type(:cast) do
+      cast(rest, raw)
+    else
+      Origin.enter(origin)
+      Running.enter(origin)
+      adopt(origin)
+      result = if stopped?(origin), do: :stopped, else: perform(type, rest, raw)
+      if Running.take(self()), do: answer(origin, result)
+    end
+  end
+
+  # Tools that look for a process's callers (Mox, Ecto's sandbox) find who waits for the request.
+  defp adopt(%{parent: 0}), do: :ok
+
+  defp adopt(origin) do
+    with pid when is_pid(pid) <- Pending.caller(origin.handle, origin.parent),
+         do: Process.put(:"$callers", [pid])
+  end
+
+  # Its request was told to stop before this process could be found.
+  defp stopped?(%{parent: 0}), do: false
+  defp stopped?(origin), do: Pending.abandoned?(origin.handle, origin.parent)
+
+  defp cast(rest, raw) do
+    case perform(Protocol.type(:callback), rest, raw) do
+      {:ok, _value, _face} ->
+        :ok
+
+      {:error, failure} ->
+        Logger.error("a cast from Python to #{name(rest)} failed: " <> describe(failure))
+    end
+  end
+
+  defp perform(Protocol.type(:service), [name, args], _raw), do: Services.call(name, args)
+
+  defp perform(Protocol.type(:callback), [target, args, kwargs], raw) do
+    with {:ok, entry} <- entry(target),
+         {:ok, args, kwargs} <- arguments(entry.face, args, kwargs, raw),
+         {:ok, args} <- fit(entry, args, kwargs, target) do
+      apply_guarded(entry, args)
+    end
+  end
+
+  defp perform(_type, _other, _raw), do: {:error, {"decode", ["the callback has a wrong form"]}}
+
+  defp entry(name) when is_binary(name) do
+    with :error <- Functions.fetch(name) do
+      {:error, {"unknown", ["no function is registered as #{inspect(name)}"]}}
+    end
+  end
+
+  defp entry(fun) when is_function(fun),
+    do: {:ok, %{function: fun, face: :elixir, kwargs: false}}
+
+  defp entry(other), do: {:error, {"type", ["#{inspect(other)} is no function"]}}
+
+  defp arguments(:elixir, args, kwargs, _raw), do: {:ok, args, kwargs}
+
+  defp arguments(:erlang, _args, _kwargs, {body, buffers}) do
+    {:ok, [_parent, _target, args, kwargs]} = MessagePack.decode(body, buffers, :erlang)
+    {:ok, args, if(kwargs == :none, do: nil, else: kwargs)}
+  end
+
+  defp fit(entry, args, nil, target) do
+    case entry do
+      %{face: :erlang} -> {:ok, [args]}
+      %{kwargs: true} -> check_arity(entry, args ++ [%{}], target)
+      _positional -> check_arity(entry, args, target)
+    end
+  end
+
+  defp fit(%{kwargs: true} = entry, args, kwargs, target),
+    do: check_arity(entry, args ++ [kwargs], target)
+
+  defp fit(_entry, _args, _kwargs, target),
+    do: {:error, {"type", ["#{name([target])} takes no keyword arguments"]}}
+
+  defp check_arity(%{function: fun} = entry, args, target)
+       when is_function(fun) and not is_function(fun, length(args)) do
+    {:arity, arity} = Function.info(fun, :arity)
+    own = if entry.kwargs, do: 1, else: 0
+
+    {:error,
+     {"type",
+      [
+        "#{name([target])} takes #{arity - own} positional arguments but #{length(args) - own} were given"
+      ]}}
+  end
+
+  defp check_arity(_entry, args, _target), do: {:ok, args}
+
+  defp apply_guarded(entry, args) do
+    {:ok, call(entry.function, args), entry.face}
+  catch
+    kind, reason -> {:error, failure(kind, reason, __STACKTRACE__)}
+  end
+
+  defp call({module, function}, args), do: apply(module, function, args)
+  defp call(fun, args), do: apply(fun, args)
+
+  @doc "What Python is told of a callback that failed."
+  @spec failure(:error | :throw | :exit, term(), Exception.stacktrace()) :: failure()
+  # The failure of a deeper callback, on its way out through both languages. It is passed on as it is: wrapped
+  # at each level, a deep one would grow with the square of its depth.
+  def failure(:error, %Error{kind: :elixir, details: %{reason: reason} = details}, _stacktrace),
+    do: payload(details.kind, reason, details.stacktrace)
+
+  def failure(kind, reason, stacktrace) do
+    reason = if kind == :error, do: Exception.normalize(:error, reason, stacktrace), else: reason
+
+    payload(kind, reason, stacktrace |> Enum.reject(&ours?/1) |> Exception.format_stacktrace())
+  end
+
+  defp payload(kind, reason, stacktrace) do
+    banner = Exception.format_banner(kind, reason, [])
+    term = %MessagePack.Opaque{term: reason}
+    {"elixir", [Atom.to_string(kind), shown(kind, reason), banner, term, stacktrace]}
+  end
+
+  defp ours?({module, _function, _arity, _location}), do: module == __MODULE__
+  defp ours?(_other), do: false
+
+  defp shown(:error, exception), do: Exception.message(exception)
+
+  defp shown(_kind, reason) do
+    case MessagePack.encode(reason) do
+      {:ok, _bytes, []} -> reason
+      _other -> inspect(reason)
+    end
+  end
+
+  defp name([name | _]) when is_binary(name), do: name
+  defp name([other | _]), do: inspect(other)
+  defp name(_none), do: "a function"
+
+  defp describe({"elixir", [_kind, _reason, message, _term, stacktrace]}),
+    do: message <> "\n" <> stacktrace
+
+  defp describe({_kind, [message]}), do: message
+
+  # --- the answer
+
+  @doc "Tells the thread that waits. The callback must have been taken out of `Running`."
+  @spec answer(
+          Origin.t(),
+          {:ok, term(), :elixir | :erlang} | {:error, failure()} | :stopped
+        ) :: term()
+  def answer(_origin, :stopped), do: :ok
+
+  def answer(origin, {:ok, value, face}) do
+    with {:ok, packed, buffers} <- MessagePack.encode(value, face),
+         :ok <- check_size(packed, buffers, origin.handle.options.max_message_size) do
+      transmit(origin, Protocol.type(:answer), packed, buffers)
+    else
+      {:error, {_kind, _payload} = failure} ->
+        answer(origin, {:error, failure})
+
+      {:error, error} ->
+        answer(origin, {:error, {"encode", ["the result: " <> Exception.message(error)]}})
+    end
+  end
+
+  def answer(origin, {:error, {kind, payload}}) do
+    {:ok, packed, buffers} = MessagePack.encode([kind, payload])
+    transmit(origin, Protocol.type(:answer_error), packed, buffers)
+  end
+
+  defp check_size(packed, buffers, limit) do
+    case @head_size + IO.iodata_length([packed | buffers]) do
+      size when size <= limit ->
+        :ok
+
+      size ->
+        message = "the result has #{size} bytes, the pool's :max_message_size is #{limit}"
+        {:error, {"too_large", [message]}}
+    end
+  end
+
+  defp transmit(origin, type, packed, buffers) do
+    head = Protocol.mark_buffers([Protocol.head(type, origin.id) | packed], buffers)
+    send(origin.writer, {:tx, Frame.encode_message([head | buffers])})
+  end
+end

@@ -1,0 +1,50 @@
+defmodule ErlangPython.Callbacks.Origin do
+  @moduledoc false
+  # Where a callback came from: which thread of which worker waits for it, and on whose behalf.
+  #
+  # The process that works on the callback keeps it in its dictionary. Its own calls go back into
+  # that thread; those of tasks that it starts find it through `$callers`.
+
+  alias ErlangPython.Callbacks.Running
+  alias ErlangPython.Pool.Handle
+
+  @enforce_keys [:handle, :slot, :generation, :worker, :writer, :channel, :parent, :id]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          handle: Handle.t(),
+          slot: ErlangPython.Pool.Slots.slot(),
+          generation: pos_integer(),
+          worker: pid(),
+          writer: pid(),
+          channel: ErlangPython.Worker.channel(),
+          parent: non_neg_integer(),
+          id: pos_integer()
+        }
+
+  @key {__MODULE__, :own}
+
+  @doc "The calling process works on this callback."
+  @spec enter(t()) :: term()
+  def enter(origin), do: Process.put(@key, origin)
+
+  @doc "The callback that the calling process works on, if it came out of this pool."
+  @spec own(Handle.t()) :: t() | nil
+  def own(handle), do: in_pool(Process.get(@key), handle)
+
+  @doc "The callback that started the calling process, over any number of tasks."
+  @spec ancestor(Handle.t()) :: t() | nil
+  def ancestor(handle) do
+    case Process.get(:"$callers") do
+      callers when is_list(callers) ->
+        Enum.find_value(callers, &(is_pid(&1) and in_pool(Running.lookup(&1), handle)))
+
+      _none ->
+        nil
+    end
+  end
+
+  # By its table: a pool that was started again under the same name is another one.
+  defp in_pool(%__MODULE__{handle: %{pending: table}} = origin, %{pending: table}), do: origin
+  defp in_pool(_other, _handle), do: nil
+end

@@ -1,0 +1,64 @@
+defmodule ErlangPython.Callbacks.Running do
+  @moduledoc false
+  # The callbacks that run: one row per process, from its start to its end. Taking the row out
+  # is what ends a callback, so that it has exactly one answer, or none when its request is stopped.
+  #
+  # The row is deleted before the answer is sent.
+
+  alias ErlangPython.Callbacks.Origin
+  alias ErlangPython.Pool.Slots
+
+  @table __MODULE__
+
+  @spec new() :: :ets.table()
+  def new do
+    :ets.new(@table, [
+      :named_table,
+      :public,
+      :set,
+      write_concurrency: true,
+      read_concurrency: true
+    ])
+  end
+
+  @doc "The calling process works on this callback now."
+  @spec enter(Origin.t()) :: :ok
+  def enter(%Origin{} = origin) do
+    Slots.add_callbacks(origin.handle, origin.slot, 1)
+    :ets.insert(@table, {self(), origin.parent, origin.writer, origin.handle.pending, origin})
+    :ok
+  end
+
+  @doc "Ends a callback; nil if it had its end already."
+  @spec take(pid()) :: Origin.t() | nil
+  def take(pid) do
+    case :ets.take(@table, pid) do
+      [{_pid, _parent, _writer, _pool, origin}] ->
+        Slots.add_callbacks(origin.handle, origin.slot, -1)
+        origin
+
+      [] ->
+        nil
+    end
+  end
+
+  @spec lookup(pid()) :: Origin.t() | nil
+  def lookup(pid) do
+    case :ets.lookup(@table, pid) do
+      [{_pid, _parent, _writer, _pool, origin}] -> origin
+      [] -> nil
+    end
+  end
+
+  @doc "The callbacks on behalf of a request."
+  @spec of_request(ErlangPython.Pool.Handle.t(), pos_integer()) :: [pid()]
+  def of_request(%{pending: pool}, id),
+    do: :ets.select(@table, [{{:"$1", id, :_, pool, :_}, [], [:"$1"]}])
+
+  @doc "The callbacks whose answers go to this writer."
+  @spec of_channel(writer :: pid()) :: [pid()]
+  def of_channel(writer), do: :ets.select(@table, [{{:"$1", :_, writer, :_, :_}, [], [:"$1"]}])
+
+  @spec count() :: non_neg_integer()
+  def count, do: :ets.info(@table, :size)
+end

@@ -1,0 +1,94 @@
+"""Calling into Elixir and Erlang."""
+
+from typing import Any, Optional, Protocol
+
+from erlang._handles import Callable, Pid
+
+
+class _Bridge(Protocol):
+    def call(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any: ...
+
+    def cast(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None: ...
+
+    def service(self, name: str, *args: Any) -> Any: ...
+
+    def send(self, pid: Pid, message: Any) -> None: ...
+
+
+# Set by the worker; None in processes that are no workers.
+_bridge: "Optional[_Bridge]" = None
+
+
+def connected() -> bool:
+    """Is this process a worker?"""
+    return _bridge is not None
+
+
+def bridge() -> _Bridge:
+    if _bridge is None:
+        raise RuntimeError("this process is no worker of erlang_python: it has no Elixir to call")
+    return _bridge
+
+
+def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function in Elixir and wait for its result; other threads go on meanwhile.
+
+    Args:
+        function: the name under which it was registered, or a function that was passed in.
+        args: its arguments.
+        kwargs: only for functions that were registered with ``kwargs: true``.
+
+    Raises:
+        UnknownFunction: no function was registered under this name.
+        ElixirError: it raised, threw or exited, or its process was killed.
+        TypeError: it does not take these arguments, or one of them has no encoding.
+    """
+    return bridge().call(_target(function), args, kwargs)
+
+
+def cast(function: Any, /, *args: Any, **kwargs: Any) -> None:
+    """As `call`, but does not wait: a failure is logged by Elixir."""
+    bridge().cast(_target(function), args, kwargs)
+
+
+def send(destination: "Pid | str", message: Any, /) -> None:
+    """Send a message to a process of Elixir's.
+
+    Args:
+        destination: a pid that was passed in, or the name of a registered process that the
+            application allows (``config :erlang_python, send_to: [...]``).
+        message: any value that has an encoding.
+
+    Raises:
+        UnknownFunction: no process of this name is allowed.
+        TypeError: ``destination`` is neither, or the message has no encoding.
+    """
+    if isinstance(destination, Pid):
+        bridge().send(destination, message)
+    elif isinstance(destination, str):
+        bridge().service("send", str(destination), message)
+    else:
+        raise TypeError(f"expected an erlang.Pid or a name, got {destination!r}")
+
+
+def _target(function: Any) -> Any:
+    if isinstance(function, str):
+        return str(function)
+    if isinstance(function, Callable):
+        return function
+    raise TypeError(f"expected the name of a registered function, got {function!r}")
+
+
+class Function:
+    """A registered function, as ``erlang.NAME`` gives it."""
+
+    __slots__ = ("__name__",)
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return bridge().call(self.__name__, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<erlang function {self.__name__}>"

@@ -1,0 +1,281 @@
+"""Channels on which threads call into the BEAM: docs/protocol.md, "Callbacks and nesting".
+
+Each thread has a line of its own, so no thread ever waits for another's answer. While it waits it
+runs the requests that are nested in its callback. The main thread's line is the worker's main
+channel.
+"""
+
+import itertools
+import sys
+import threading
+from collections import deque
+from typing import Any, Protocol, Tuple
+
+import erlang
+from erlang_python_worker import _protocol as wire
+from erlang_python_worker._channel import Channel, Closed
+from erlang_python_worker._decoder import Decoder
+from erlang_python_worker._encoder import Encoder
+from erlang_python_worker._extensions import DecodeError
+from erlang_python_worker._locate import locate
+from erlang_python_worker._protocol import HEAD_SIZE
+from erlang_python_worker._requests import Requests
+from erlang_python_worker._runner import Limits, Server
+from erlang_python_worker._types import find
+
+Message = Tuple[bytes, "list[memoryview]"]
+
+# Frames of ours and of the user's that one level of nesting may take before it counts as a
+# recursion without end, and where the interpreter's own stack gets short.
+_FRAMES_PER_LEVEL = 32
+_MOST_FRAMES = 6_000
+
+_ids = itertools.count(1)
+
+
+class Line(Protocol):
+    """What a thread needs to call and to be called back."""
+
+    def call(self, kind: int, body: "list[Any]") -> Any: ...
+
+    def tell(self, kind: int, body: "list[Any]") -> None: ...
+
+
+class _Line:
+    def __init__(
+        self, channel: Channel, limits: Limits, requests: Requests, server: Server
+    ) -> None:
+        self._channel = channel
+        self._limits = limits
+        self._requests = requests
+        self._server = server
+        self._decoder = Decoder()
+        self._encoder = Encoder(find)
+        self._depth = 0
+
+    def _send(self, kind: int, key: bytes, body: "list[Any]") -> None:
+        packed, buffers = self._encode(kind, body)
+        if buffers:
+            kind |= wire.BUFFERS_FOLLOW
+        message = kind.to_bytes(1, "big") + key + packed
+        if buffers or len(message) >= wire.OUT_OF_BAND:
+            self._channel.send(message, buffers)
+        else:
+            self._channel.send_head(message)
+
+    def _encode(self, kind: int, body: "list[Any]") -> "tuple[bytes, list[Any]]":
+        try:
+            packed, buffers = self._encoder.encode(body)
+        except Exception as error:
+            raise TypeError(_where(self._encoder, kind, body, error)) from None
+        size = HEAD_SIZE + len(packed) + sum(memoryview(data).nbytes for data in buffers)
+        if size > self._limits.max_message_size:
+            raise ValueError(
+                f"the arguments have {size} bytes, "
+                f"the pool's :max_message_size is {self._limits.max_message_size}"
+            )
+        return packed, buffers
+
+    def _receive(self) -> Message:
+        try:
+            head = self._channel.receive_head()
+            if head and head[0] & wire.BUFFERS_FOLLOW:
+                return head, self._channel.receive_buffers()
+        except Closed:
+            raise erlang.Interrupted("the BEAM has gone") from None
+        return head, []
+
+    def _read(self, head: bytes, buffers: "list[memoryview]") -> Any:
+        try:
+            body = self._decoder.decode(head[HEAD_SIZE:], buffers)
+        except DecodeError as error:
+            raise erlang.ElixirError(f"the answer could not be decoded: {error}") from None
+        if head[0] & wire.TYPE == wire.ANSWER:
+            return body
+        raise failure(body)
+
+    def _serve_deeper(self, head: bytes, buffers: "list[memoryview]") -> None:
+        # Each level of nesting has frames of its own, as a new thread would.
+        self._depth += 1
+        needed = min(self._depth * _FRAMES_PER_LEVEL + 1_000, _MOST_FRAMES)
+        if needed > sys.getrecursionlimit():
+            sys.setrecursionlimit(needed)
+        try:
+            self._server.serve(head, buffers)
+        except RecursionError as error:  # before the request's own code could catch it
+            self._server.refuse(head, error)
+        finally:
+            self._depth -= 1
+
+
+class MainLine(_Line):
+    """The main thread's: interrupts are raised while it waits, never while it sends or receives."""
+
+    def __init__(
+        self, channel: Channel, limits: Limits, requests: Requests, server: Server
+    ) -> None:
+        super().__init__(channel, limits, requests, server)
+        # Messages for the main thread that came while it waited in a callback.
+        self._held: "deque[Message]" = deque()
+
+    def next(self) -> Message:
+        """The next message, when the main thread is free."""
+        if self._held:
+            return self._held.popleft()
+        head = self._channel.receive_head()
+        if head and head[0] & wire.BUFFERS_FOLLOW:
+            return head, self._channel.receive_buffers()
+        return head, []
+
+    def call(self, kind: int, body: "list[Any]") -> Any:
+        requests = self._requests
+        armed = requests.armed
+        requests.armed = False
+        try:
+            key = next(_ids).to_bytes(8, "big")
+            self._send(kind, key, body)
+            answer = self._await(key)
+        finally:
+            requests.armed = armed
+        return self._read(*answer)
+
+    def tell(self, kind: int, body: "list[Any]") -> None:
+        requests = self._requests
+        armed = requests.armed
+        requests.armed = False
+        try:
+            self._send(kind, bytes(8), body)
+        finally:
+            requests.armed = armed
+
+    def _await(self, key: bytes) -> Message:
+        while True:
+            self._wait()
+            head, buffers = self._receive()
+            kind = head[0] & wire.TYPE if head else 0
+            if kind == wire.ANSWER or kind == wire.ANSWER_ERROR:
+                if head[1:HEAD_SIZE] == key:
+                    return head, buffers
+                # Of a callback that an interrupt ended.
+            elif head and head[0] & wire.NESTED:
+                self._serve(head, buffers)
+            else:
+                self._held.append((head, buffers))
+
+    def _wait(self) -> None:
+        requests = self._requests
+        requests.armed = True
+        try:
+            requests.check()
+            self._channel.wait(None)
+        finally:
+            requests.armed = False
+
+    def _serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+        if not self._requests.begin_nested(head[1:HEAD_SIZE]):
+            return
+        try:
+            self._serve_deeper(head, buffers)
+        finally:
+            self._requests.end_nested()
+
+
+class ThreadLine(_Line):
+    """That of any other thread."""
+
+    def __init__(
+        self, channel: Channel, limits: Limits, requests: Requests, server: Server
+    ) -> None:
+        super().__init__(channel, limits, requests, server)
+        self._used = threading.RLock()  # by its thread; by the main thread at the worker's end
+        self._closed = False
+
+    def call(self, kind: int, body: "list[Any]") -> Any:
+        key = next(_ids).to_bytes(8, "big")
+        with self._used:
+            self._check_open()
+            self._send(kind, key, body)
+            answer = self._await(key)
+        return self._read(*answer)
+
+    def tell(self, kind: int, body: "list[Any]") -> None:
+        with self._used:
+            self._check_open()
+            self._send(kind, bytes(8), body)
+
+    def serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+        """Run a request beside the main thread, and send its end."""
+        run = self._requests.begin_beside(head[1:HEAD_SIZE])
+        if run is None:
+            return
+        before = self._requests.enter(run)
+        try:
+            with self._used:
+                self._serve_deeper(head, buffers)
+        except Closed:  # the worker is leaving
+            pass
+        finally:
+            self._requests.leave(before)
+            self._requests.end_beside(run)
+
+    def _await(self, key: bytes) -> Message:
+        while True:
+            head, buffers = self._receive()
+            kind = head[0] & wire.TYPE if head else 0
+            if kind != wire.ANSWER and kind != wire.ANSWER_ERROR:
+                self.serve(head, buffers)
+            elif head[1:HEAD_SIZE] == key:
+                return head, buffers
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise erlang.Interrupted("the worker is leaving")
+
+    def close(self) -> None:
+        with self._used:
+            self._close()
+
+    def close_if_idle(self) -> None:
+        # One that waits is told by its channel (`Connector.end`), and closed by its thread.
+        if self._used.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._used.release()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._channel.close()
+
+
+def _where(encoder: Encoder, kind: int, body: "list[Any]", error: Exception) -> str:
+    located = locate(encoder, body, error, "")
+    path = located.path
+    for index, label in _LABELS.get(kind, {}).items():
+        if path.startswith(f"[{index}]"):
+            path = label + path[len(f"[{index}]") :]
+    return f"{path}: {located}"
+
+
+_LABELS = {
+    wire.CALLBACK: {2: "args", 3: "kwargs"},
+    wire.CAST: {2: "args", 3: "kwargs"},
+    wire.SERVICE: {2: "args"},
+    wire.SEND: {1: "message"},
+}
+
+
+def failure(body: Any) -> Exception:
+    """What an ANSWER_ERROR says, as an exception to be raised."""
+    kind, payload = body
+    if kind == "elixir":
+        sort, reason, message, term, stacktrace = payload
+        return erlang.ElixirError(message, sort, reason, stacktrace, term)
+    return _FAILURES.get(kind, erlang.ElixirError)(payload[0])
+
+
+_FAILURES: "dict[str, type[Exception]]" = {
+    "unknown": erlang.UnknownFunction,
+    "type": TypeError,
+}
