@@ -53,7 +53,7 @@ defmodule ErlangPython do
   option or argument raises `ArgumentError`.
   """
 
-  alias ErlangPython.{Bytes, Error, Request}
+  alias ErlangPython.{Bytes, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Pool.{Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options}
@@ -249,6 +249,28 @@ defmodule ErlangPython do
   """
   @spec bytes(binary()) :: Bytes.t()
   def bytes(binary) when is_binary(binary), do: %Bytes{data: binary}
+
+  @doc """
+  An enumerable that Python iterates lazily, with back-pressure, from any thread.
+
+      iex> numbers = Stream.iterate(1, & &1 * 2)
+      iex> ErlangPython.eval("next(x for x in numbers if x > 1000)",
+      ...>   numbers: ErlangPython.iterator(numbers))
+      {:ok, 1024}
+
+  Pass it as an argument or a binding, or return it from a function that Python calls. In Python it is an
+  `erlang.Iterator`. Elements are computed in a process of their own when Python asks for them: one at first, then up
+  to 256 at once, fewer if they come slowly. When Python breaks off, or lets go of the iterator, the enumeration is halted, so that
+  `Stream.resource/3` closes what it has open; an element that raises is an `erlang.ElixirError` there. It
+  ends with the process that passed it in. A value that is passed twice is enumerated twice.
+  """
+  @spec iterator(Enumerable.t()) :: Iterator.t()
+  def iterator(enumerable) do
+    unless Enumerable.impl_for(enumerable),
+      do: raise(ArgumentError, "expected an enumerable, got: #{inspect(enumerable)}")
+
+    %Iterator{enumerable: enumerable}
+  end
 
   @doc """
   One of the floats that Elixir does not have: `:nan`, `:infinity` or `:neg_infinity`. They come

@@ -18,7 +18,8 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls}
+  alias ErlangPython.ErlangFace.{Answers, Calls, States}
+  alias ErlangPython.State
 
   @type name :: atom() | binary() | charlist()
   @type code :: binary() | charlist()
@@ -112,6 +113,42 @@ defmodule :py do
   """
   @spec await(reference(), timeout()) :: result()
   def await(ref, timeout), do: Answers.await(ref, timeout)
+
+  @doc "Sets a value of the state that Erlang and all Python workers share; kept verbatim."
+  @spec state_store(term(), term()) :: :ok | {:error, reason()}
+  def state_store(key, value), do: States.store(key, value)
+
+  @doc "The value of a key."
+  @spec state_fetch(term()) :: {:ok, term()} | {:error, :not_found}
+  def state_fetch(key), do: States.fetch(key)
+
+  @doc "Deletes a key, if it is there."
+  @spec state_remove(term()) :: :ok
+  def state_remove(key), do: State.delete(key)
+
+  @doc "All keys, in no particular order."
+  @spec state_keys() :: [term()]
+  def state_keys, do: State.keys()
+
+  @doc "Deletes everything."
+  @spec state_clear() :: :ok
+  def state_clear, do: State.clear()
+
+  @doc "Adds 1 to an integer, 0 at first, and gives the new value."
+  @spec state_incr(term()) :: integer() | {:error, :invalid_args}
+  def state_incr(key), do: States.add(key, 1)
+
+  @doc "Adds so many."
+  @spec state_incr(term(), integer()) :: integer() | {:error, :invalid_args}
+  def state_incr(key, by), do: States.add(key, by)
+
+  @doc "Subtracts 1 from an integer, 0 at first, and gives the new value."
+  @spec state_decr(term()) :: integer() | {:error, :invalid_args}
+  def state_decr(key), do: States.subtract(key, 1)
+
+  @doc "Subtracts so many."
+  @spec state_decr(term(), integer()) :: integer() | {:error, :invalid_args}
+  def state_decr(key, by), do: States.subtract(key, by)
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

@@ -3,6 +3,8 @@ defmodule ErlangPython.Application do
   # What all pools share. `:one_for_one`: none of these holds anything of another.
   #
   #     Callbacks     what Python may call, and what it is calling
+  #     State.Table   values shared by Elixir and Python
+  #     py_semaphore  the semaphore of the Erlang face
   #     Heir          ends the open requests of pools that are gone
   #     Names         pool name → supervisor
   #     Provisioner   fills the cache of runtime packages, once for all who ask
@@ -16,6 +18,8 @@ defmodule ErlangPython.Application do
   def start(_type, _args) do
     children = [
       ErlangPython.Callbacks,
+      ErlangPython.State.Table,
+      :py_semaphore,
       ErlangPython.Pool.Heir,
       {Registry, keys: :unique, name: ErlangPython.Pool.Names},
       ErlangPython.Env.Provisioner,

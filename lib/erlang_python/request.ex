@@ -3,7 +3,7 @@ defmodule ErlangPython.Request do
   # One request and its end, as its caller lives through it: encode, hand over, wait, decode.
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.Error
+  alias ErlangPython.{Error, Iterator}
   alias ErlangPython.Pool.{Configured, Handle, Intake, Slots}
   alias ErlangPython.Request.{Message, Options, Reply}
 
@@ -26,7 +26,17 @@ defmodule ErlangPython.Request do
       with {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(origin)) do
         submit(handle, id, wire, origin, deadline, options)
       end
+      |> end_iterators()
     end
+  end
+
+  # Those in the arguments of a request that Python has never seen, or died with.
+  defp end_iterators(result) do
+    with [_ | _] = started <- Iterator.take_started(),
+         {:error, %Error{kind: kind}} when kind not in [:python, :elixir] <- result,
+         do: Iterator.stop(started)
+
+    result
   end
 
   # No thread waits for a coroutine's callback.

@@ -3,7 +3,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   # One callback, in a process of its own: decode, call, encode, answer.
 
   alias ErlangPython.Callbacks.{Functions, Origin, Running, Services}
-  alias ErlangPython.{Error, MessagePack, Protocol}
+  alias ErlangPython.{Error, Iterator, MessagePack, Protocol}
   alias ErlangPython.Pool.Pending
   alias ErlangPython.ZMTP.Frame
 
@@ -34,7 +34,9 @@ defmodule ErlangPython.Callbacks.Invocation do
       Origin.enter(origin)
       Running.enter(origin)
       adopt(origin)
-      result = if stopped?(origin), do: :stopped, else: perform(type, rest, raw)
+      # An iterator in the answer outlives this process.
+      Iterator.put_owner(origin.worker)
+      result = if stopped?(origin), do: :stopped, else: perform(type, rest, raw, origin)
       if Running.take(self()), do: answer(origin, result)
     end
   end
@@ -52,7 +54,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   defp stopped?(origin), do: Pending.abandoned?(origin.handle, origin.parent)
 
   defp cast(rest, raw) do
-    case perform(Protocol.type(:callback), rest, raw) do
+    case perform(Protocol.type(:callback), rest, raw, nil) do
       {:ok, _value, _face} ->
         :ok
 
@@ -61,9 +63,10 @@ defmodule ErlangPython.Callbacks.Invocation do
     end
   end
 
-  defp perform(Protocol.type(:service), [name, args], _raw), do: Services.call(name, args)
+  defp perform(Protocol.type(:service), [name, args], _raw, origin),
+    do: Services.call(name, args, origin)
 
-  defp perform(Protocol.type(:callback), [target, args, kwargs], raw) do
+  defp perform(Protocol.type(:callback), [target, args, kwargs], raw, _origin) do
     with {:ok, entry} <- entry(target),
          {:ok, args, kwargs} <- arguments(entry.face, args, kwargs, raw),
          {:ok, args} <- fit(entry, args, kwargs, target) do
@@ -71,7 +74,8 @@ defmodule ErlangPython.Callbacks.Invocation do
     end
   end
 
-  defp perform(_type, _other, _raw), do: {:error, {"decode", ["the callback has a wrong form"]}}
+  defp perform(_type, _other, _raw, _origin),
+    do: {:error, {"decode", ["the callback has a wrong form"]}}
 
   defp entry(name) when is_binary(name) do
     with :error <- Functions.fetch(name) do

@@ -17,6 +17,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   import ErlangPython.MessagePack.Extension, only: [type: 1]
   import ErlangPython.MessagePack.Structs, only: [is_unhashable: 1]
 
+  alias ErlangPython.Iterator
   alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Opaque, Structs}
 
   @by_reference 4_096
@@ -192,6 +193,11 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other(tuple, acc, stack, depth, out) when is_tuple(tuple),
     do: marked(type(:tuple), Tuple.to_list(tuple), tuple, acc, stack, depth, out)
+
+  defp other(%Iterator{} = iterator, acc, stack, depth, out) do
+    handle = iterator |> Iterator.start() |> Handle.seal()
+    ext(type(:iterator), handle, acc, stack, depth, out)
+  end
 
   defp other(%Opaque{term: term}, acc, stack, depth, out),
     do: ext(type(:opaque), Handle.seal(term), acc, stack, depth, out)

@@ -18,6 +18,7 @@ defmodule ErlangPython.MessagePack.Extension do
     naive_datetime: 9,
     duration: 10,
     decimal: 11,
+    iterator: 12,
     tuple: 32,
     set: 33,
     datetime: 34,

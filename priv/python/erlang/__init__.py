@@ -11,7 +11,17 @@ from erlang._elixir_error import ElixirError, UnknownFunction
 from erlang._encoders import register_encoder
 from erlang._handles import Callable, Opaque, Pid, Ref
 from erlang._interrupted import Interrupted
+from erlang._iterator import Iterator
 from erlang._request import Request, current_request
+from erlang._state import (
+    state_clear,
+    state_decr,
+    state_delete,
+    state_get,
+    state_incr,
+    state_keys,
+    state_set,
+)
 from erlang._tensor import Tensor
 
 __all__ = [
@@ -19,6 +29,7 @@ __all__ = [
     "Callable",
     "ElixirError",
     "Interrupted",
+    "Iterator",
     "Opaque",
     "Pid",
     "Ref",
@@ -30,6 +41,13 @@ __all__ = [
     "current_request",
     "register_encoder",
     "send",
+    "state_clear",
+    "state_decr",
+    "state_delete",
+    "state_get",
+    "state_incr",
+    "state_keys",
+    "state_set",
 ]
 
 # Names in tracebacks and pickles are those that users import.

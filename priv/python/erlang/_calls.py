@@ -14,6 +14,8 @@ class _Bridge(Protocol):
 
     def send(self, pid: Pid, message: Any) -> None: ...
 
+    def send_later(self, pid: Pid, message: Any) -> None: ...
+
 
 # Set by the worker; None in processes that are no workers.
 _bridge: "Optional[_Bridge]" = None

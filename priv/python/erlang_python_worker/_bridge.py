@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 import erlang
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
-from erlang_python_worker._lines import Line, Message, ThreadLine
+from erlang_python_worker._lines import Line, Message, ThreadLine, left_behind
 from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import INHERITED, Requests
 
@@ -50,6 +50,9 @@ class Bridge:
 
     def send(self, pid: erlang.Pid, message: Any) -> None:
         self.line().tell(wire.SEND, [pid, message])
+
+    def send_later(self, pid: erlang.Pid, message: Any) -> None:
+        left_behind.append((pid, message))
 
     def _parent(self) -> int:
         run = self._requests.current()

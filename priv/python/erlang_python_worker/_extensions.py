@@ -81,6 +81,12 @@ def _callable(data: bytes) -> Any:
     return callable_from_wire(data)
 
 
+def _iterator(data: bytes) -> Any:
+    pid = _opaque(data)
+    _check(isinstance(pid, erlang.Pid), "an iterator is a process")
+    return erlang.Iterator(pid)
+
+
 def _stray_buffer(_data: bytes) -> Any:
     raise DecodeError("a buffer that does not follow the message")
 
@@ -201,6 +207,7 @@ EXTENSIONS: "dict[int, Callable[[bytes], Any]]" = {
     wire.INTEGER: _integer,
     wire.OPAQUE: _opaque,
     wire.CALLABLE: _callable,
+    wire.ITERATOR: _iterator,
     wire.BUFFER: _stray_buffer,
     wire.DATE: _date,
     wire.TIME: _time,

@@ -32,6 +32,10 @@ _MOST_FRAMES = 6_000
 
 _ids = itertools.count(1)
 
+# What destructors have to send: they run in the middle of anything, so it waits for the end of a
+# request.
+left_behind: "deque[tuple[erlang.Pid, Any]]" = deque()
+
 
 class Line(Protocol):
     """What a thread needs to call and to be called back."""
@@ -75,6 +79,13 @@ class _Line:
                 f"the pool's :max_message_size is {self._limits.max_message_size}"
             )
         return packed, buffers
+
+    def catch_up(self) -> None:
+        while left_behind:
+            self.tell(wire.SEND, list(left_behind.popleft()))
+
+    def tell(self, kind: int, body: "list[Any]") -> None:
+        self._send(kind, bytes(8), body)
 
     def _receive(self) -> Message:
         try:
@@ -144,7 +155,7 @@ class MainLine(_Line):
         armed = requests.armed
         requests.armed = False
         try:
-            self._send(kind, bytes(8), body)
+            super().tell(kind, body)
         finally:
             requests.armed = armed
 
@@ -201,7 +212,7 @@ class ThreadLine(_Line):
     def tell(self, kind: int, body: "list[Any]") -> None:
         with self._used:
             self._check_open()
-            self._send(kind, bytes(8), body)
+            super().tell(kind, body)
 
     def serve(self, head: bytes, buffers: "list[memoryview]") -> None:
         """Run a request beside the main thread, and send its end."""
@@ -212,6 +223,8 @@ class ThreadLine(_Line):
         try:
             with self._used:
                 self._serve_deeper(head, buffers)
+                if left_behind:
+                    self.catch_up()
         except Closed:  # the worker is leaving
             pass
         finally:

@@ -8,7 +8,7 @@ from msgpack import packb
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._execute import Executor
-from erlang_python_worker._lines import MainLine
+from erlang_python_worker._lines import MainLine, left_behind
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
 from erlang_python_worker._requests import Requests, Stop
 from erlang_python_worker._runner import GUARDED, Limits, Runner, Server
@@ -65,3 +65,5 @@ class Worker:
         if self._requests.begin(head[1:HEAD_SIZE]):
             self._server.serve(head, buffers)
             self._requests.end()
+            if left_behind:
+                self._line.catch_up()

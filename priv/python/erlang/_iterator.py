@@ -1,0 +1,59 @@
+import threading
+from collections import deque
+from typing import Any
+
+from erlang._atom import Atom
+from erlang._calls import bridge, connected
+from erlang._handles import Pid
+
+# Elements that come at once double up to here, as long as they are asked for.
+_MOST = 256
+
+
+class Iterator:
+    """An iterator over an Elixir enumerable, which computes elements as they are asked for.
+
+    For any thread. It ends with the Elixir process that passed it in.
+    """
+
+    def __init__(self, pid: Pid) -> None:
+        self._pid = pid
+        self._items: "deque[Any]" = deque()
+        self._most = 1
+        self._ended = False
+        self._lock = threading.RLock()
+
+    def __iter__(self) -> "Iterator":
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            while not self._items:
+                if self._ended:
+                    raise StopIteration
+                self._pull()
+            return self._items.popleft()
+
+    def _pull(self) -> None:
+        try:
+            items, self._ended = bridge().service("next", self._pid, self._most)
+        except BaseException:
+            self.close()
+            raise
+        self._most = min(2 * self._most, _MOST)
+        self._items.extend(items)
+
+    def close(self) -> None:
+        """Halt the enumeration in Elixir; a ``for`` that breaks off does so by itself."""
+        if not self._ended:
+            self._ended = True
+            self._items.clear()
+            if connected():
+                # Not sent here: this may be a destructor, which runs in the middle of anything.
+                bridge().send_later(self._pid, Atom("halt"))
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<erlang.Iterator {'ended' if self._ended else 'of ' + repr(self._pid)}>"
