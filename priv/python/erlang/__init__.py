@@ -6,7 +6,7 @@ Besides the names below, each function that Elixir has registered is an attribut
 
 from erlang import _calls
 from erlang._atom import Atom
-from erlang._calls import call, cast, send
+from erlang._calls import acall, call, cast, send
 from erlang._elixir_error import ElixirError, UnknownFunction
 from erlang._encoders import register_encoder
 from erlang._handles import Callable, Opaque, Pid, Ref
@@ -36,6 +36,7 @@ __all__ = [
     "Request",
     "Tensor",
     "UnknownFunction",
+    "acall",
     "call",
     "cast",
     "current_request",

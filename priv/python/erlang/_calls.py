@@ -8,6 +8,12 @@ from erlang._handles import Callable, Pid
 class _Bridge(Protocol):
     def call(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any: ...
 
+    async def acall(
+        self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> Any: ...
+
+    async def aservice(self, name: str, *args: Any) -> Any: ...
+
     def cast(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None: ...
 
     def service(self, name: str, *args: Any) -> Any: ...
@@ -46,6 +52,11 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         TypeError: it does not take these arguments, or one of them has no encoding.
     """
     return bridge().call(_target(function), args, kwargs)
+
+
+async def acall(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """As `call`, but other coroutines of the event loop go on meanwhile."""
+    return await bridge().acall(_target(function), args, kwargs)
 
 
 def cast(function: Any, /, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ _MOST = 256
 class Iterator:
     """An iterator over an Elixir enumerable, which computes elements as they are asked for.
 
-    For any thread. It ends with the Elixir process that passed it in.
+    For any thread, and for ``async for``. It ends with the Elixir process that passed it in.
     """
 
     def __init__(self, pid: Pid) -> None:
@@ -36,12 +36,32 @@ class Iterator:
 
     def _pull(self) -> None:
         try:
-            items, self._ended = bridge().service("next", self._pid, self._most)
+            answer = bridge().service("next", self._pid, self._most)
         except BaseException:
             self.close()
             raise
+        self._take(answer)
+
+    def _take(self, answer: "list[Any]") -> None:
+        items, self._ended = answer
         self._most = min(2 * self._most, _MOST)
         self._items.extend(items)
+
+    def __aiter__(self) -> "Iterator":
+        return self
+
+    async def __anext__(self) -> Any:
+        # One task at a time, as for an asynchronous generator.
+        while not self._items:
+            if self._ended:
+                raise StopAsyncIteration
+            try:
+                answer = await bridge().aservice("next", self._pid, self._most)
+            except BaseException:
+                self.close()
+                raise
+            self._take(answer)
+        return self._items.popleft()
 
     def close(self) -> None:
         """Halt the enumeration in Elixir; a ``for`` that breaks off does so by itself."""

@@ -9,7 +9,8 @@ from typing import Any, Callable, Optional
 import erlang
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
-from erlang_python_worker._lines import Line, Message, ThreadLine, left_behind
+from erlang_python_worker._lines import BlockingLine, Message, ThreadLine, left_behind
+from erlang_python_worker._loop_lines import LoopLine, LoopLines
 from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import INHERITED, Requests
 
@@ -20,18 +21,21 @@ class Bridge:
     Args:
         main: the main thread's line.
         open_line: makes one for the calling thread.
+        loops: those of event loops.
     """
 
     def __init__(
         self,
-        main: Line,
+        main: BlockingLine,
         open_line: "Callable[[], ThreadLine]",
+        loops: LoopLines,
         requests: Requests,
         forks: Forks,
     ) -> None:
         self._main = main
         self._main_thread = threading.get_ident()
         self._open_line = open_line
+        self._loops = loops
         self._requests = requests
         self._forks = forks
         self._threads = threading.local()
@@ -41,6 +45,13 @@ class Bridge:
         return self.line().call(
             wire.CALLBACK, [self._parent(), function, list(args), kwargs or None]
         )
+
+    async def acall(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
+        body = [self._parent(), function, list(args), kwargs or None]
+        return await self._loop_line().call(wire.CALLBACK, body)
+
+    async def aservice(self, name: str, *args: Any) -> Any:
+        return await self._loop_line().call(wire.SERVICE, [self._parent(), name, list(args)])
 
     def cast(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
         self.line().tell(wire.CAST, [self._parent(), function, list(args), kwargs or None])
@@ -58,9 +69,16 @@ class Bridge:
         run = self._requests.current()
         return 0 if run is None else run.id
 
-    def line(self) -> Line:
+    def _loop_line(self) -> LoopLine:
+        self._check_process()
+        return self._loops.line()
+
+    def _check_process(self) -> None:
         if self._forks.is_child:
             raise RuntimeError("a forked process has no Elixir to call: call it from its parent")
+
+    def line(self) -> BlockingLine:
+        self._check_process()
         if threading.get_ident() == self._main_thread:
             return self._main
         return self.thread_line()
@@ -76,6 +94,7 @@ class Bridge:
         """Close the lines of threads that don't use theirs."""
         for line in list(self._lines):
             line.close_if_idle()
+        self._loops.end()
 
 
 class _Closer:

@@ -36,6 +36,15 @@ class Channel(Protocol):
     def wait(self, timeout_ms: "int | None") -> bool:
         """Has a message come within the time? ``None``: wait for as long as it takes."""
 
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when there may be messages.
+
+        With `edge_triggered` it tells only of what is new: ask `wait` after each send too.
+        """
+
+    @property
+    def edge_triggered(self) -> bool: ...
+
     def close(self) -> None:
         """Close it once all that was sent has left."""
 

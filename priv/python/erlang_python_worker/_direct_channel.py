@@ -117,6 +117,11 @@ class DirectChannel:
     def wait(self, timeout_ms: "int | None") -> bool:
         return self._at < len(self._read) or bool(self._poll.poll(timeout_ms))
 
+    edge_triggered = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def _fill(self) -> None:
         data = self._socket.recv(_READ_SIZE)
         if not data:

@@ -9,7 +9,7 @@ import itertools
 import sys
 import threading
 from collections import deque
-from typing import Any, Protocol, Tuple
+from typing import Any, Tuple
 
 import erlang
 from erlang_python_worker import _protocol as wire
@@ -37,27 +37,20 @@ _ids = itertools.count(1)
 left_behind: "deque[tuple[erlang.Pid, Any]]" = deque()
 
 
-class Line(Protocol):
-    """What a thread needs to call and to be called back."""
+class Line:
+    """Sends callbacks on a channel and reads their answers."""
 
-    def call(self, kind: int, body: "list[Any]") -> Any: ...
-
-    def tell(self, kind: int, body: "list[Any]") -> None: ...
-
-
-class _Line:
-    def __init__(
-        self, channel: Channel, limits: Limits, requests: Requests, server: Server
-    ) -> None:
+    def __init__(self, channel: Channel, limits: Limits) -> None:
         self._channel = channel
         self._limits = limits
-        self._requests = requests
-        self._server = server
         self._decoder = Decoder()
         self._encoder = Encoder(find)
-        self._depth = 0
 
-    def _send(self, kind: int, key: bytes, body: "list[Any]") -> None:
+    @staticmethod
+    def next_key() -> bytes:
+        return next(_ids).to_bytes(8, "big")
+
+    def send(self, kind: int, key: bytes, body: "list[Any]") -> None:
         packed, buffers = self._encode(kind, body)
         if buffers:
             kind |= wire.BUFFERS_FOLLOW
@@ -80,12 +73,38 @@ class _Line:
             )
         return packed, buffers
 
+    def read(self, head: bytes, buffers: "list[memoryview]") -> Any:
+        """The value of an ANSWER; raises what an ANSWER_ERROR says."""
+        try:
+            body = self._decoder.decode(head[HEAD_SIZE:], buffers)
+        except DecodeError as error:
+            raise erlang.ElixirError(f"the answer could not be decoded: {error}") from None
+        if head[0] & wire.TYPE == wire.ANSWER:
+            return body
+        raise failure(body)
+
+
+class BlockingLine(Line):
+    """The line of a thread, which waits for its answers and runs what is nested meanwhile."""
+
+    def __init__(
+        self, channel: Channel, limits: Limits, requests: Requests, server: Server
+    ) -> None:
+        super().__init__(channel, limits)
+        self._requests = requests
+        self._server = server
+        self._depth = 0
+
+    def call(self, kind: int, body: "list[Any]") -> Any:
+        raise NotImplementedError
+
+    def tell(self, kind: int, body: "list[Any]") -> None:
+        """Send a message that has no answer."""
+        self.send(kind, bytes(8), body)
+
     def catch_up(self) -> None:
         while left_behind:
             self.tell(wire.SEND, list(left_behind.popleft()))
-
-    def tell(self, kind: int, body: "list[Any]") -> None:
-        self._send(kind, bytes(8), body)
 
     def _receive(self) -> Message:
         try:
@@ -95,15 +114,6 @@ class _Line:
         except Closed:
             raise erlang.Interrupted("the BEAM has gone") from None
         return head, []
-
-    def _read(self, head: bytes, buffers: "list[memoryview]") -> Any:
-        try:
-            body = self._decoder.decode(head[HEAD_SIZE:], buffers)
-        except DecodeError as error:
-            raise erlang.ElixirError(f"the answer could not be decoded: {error}") from None
-        if head[0] & wire.TYPE == wire.ANSWER:
-            return body
-        raise failure(body)
 
     def _serve_deeper(self, head: bytes, buffers: "list[memoryview]") -> None:
         # Each level of nesting has frames of its own, as a new thread would.
@@ -119,7 +129,7 @@ class _Line:
             self._depth -= 1
 
 
-class MainLine(_Line):
+class MainLine(BlockingLine):
     """The main thread's: interrupts are raised while it waits, never while it sends or receives."""
 
     def __init__(
@@ -143,12 +153,12 @@ class MainLine(_Line):
         armed = requests.armed
         requests.armed = False
         try:
-            key = next(_ids).to_bytes(8, "big")
-            self._send(kind, key, body)
+            key = self.next_key()
+            self.send(kind, key, body)
             answer = self._await(key)
         finally:
             requests.armed = armed
-        return self._read(*answer)
+        return self.read(*answer)
 
     def tell(self, kind: int, body: "list[Any]") -> None:
         requests = self._requests
@@ -191,7 +201,7 @@ class MainLine(_Line):
             self._requests.end_nested()
 
 
-class ThreadLine(_Line):
+class ThreadLine(BlockingLine):
     """That of any other thread."""
 
     def __init__(
@@ -202,12 +212,12 @@ class ThreadLine(_Line):
         self._closed = False
 
     def call(self, kind: int, body: "list[Any]") -> Any:
-        key = next(_ids).to_bytes(8, "big")
+        key = self.next_key()
         with self._used:
             self._check_open()
-            self._send(kind, key, body)
+            self.send(kind, key, body)
             answer = self._await(key)
-        return self._read(*answer)
+        return self.read(*answer)
 
     def tell(self, kind: int, body: "list[Any]") -> None:
         with self._used:

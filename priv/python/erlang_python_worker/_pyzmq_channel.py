@@ -58,6 +58,11 @@ class PyzmqChannel:
             zmq_poll([(self._socket, zmq.POLLIN)], -1 if timeout_ms is None else timeout_ms)
         )
 
+    edge_triggered = True
+
+    def fileno(self) -> int:
+        return cast(int, self._socket.get(zmq.FD))
+
     def receive_buffers(self) -> "list[memoryview]":
         buffers = []
         while self._socket.get(zmq.RCVMORE):

@@ -29,6 +29,7 @@ def main() -> None:
     from erlang_python_worker._control import Control
     from erlang_python_worker._execute import Executor
     from erlang_python_worker._lines import MainLine, ThreadLine
+    from erlang_python_worker._loop_lines import LoopLine, LoopLines
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._requests import Requests
     from erlang_python_worker._runner import Limits, NoArms, Runner, Server
@@ -55,7 +56,10 @@ def main() -> None:
             own, limits, requests, Server(own, Runner(executor, forks, limits, NoArms()), forks)
         )
 
-    bridge = Bridge(line, open_line, requests, forks)
+    def open_loop_line(loop: Any) -> LoopLine:
+        return LoopLine(beam.connect(f"{token}/a{next(numbers)}"), limits, loop)
+
+    bridge = Bridge(line, open_line, LoopLines(open_loop_line), requests, forks)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
     Control(beam.connect(token + "/control"), requests, SpareThreads(bridge).serve).start()

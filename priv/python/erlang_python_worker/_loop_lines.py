@@ -1,0 +1,95 @@
+"""Lines of event loops: coroutines call into the BEAM without blocking each other.
+
+All coroutines of a loop share one channel, whose answers find their futures by the callback's id.
+No request ever comes on it: no thread waits in a coroutine's callback.
+"""
+
+import asyncio
+import weakref
+from typing import Any, Callable
+
+from erlang_python_worker import _protocol as wire
+from erlang_python_worker._channel import Channel, Closed
+from erlang_python_worker._lines import Line, Message
+from erlang_python_worker._protocol import HEAD_SIZE
+from erlang_python_worker._runner import Limits
+
+
+class LoopLine(Line):
+    def __init__(self, channel: Channel, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(channel, limits)
+        self._waiting: "dict[bytes, asyncio.Future[Message]]" = {}
+        # Weak: the line must go with its loop.
+        self._loop = weakref.ref(loop)
+        loop.add_reader(channel.fileno(), self._read_all)
+
+    @property
+    def abandoned(self) -> bool:
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
+    async def call(self, kind: int, body: "list[Any]") -> Any:
+        loop = asyncio.get_running_loop()
+        key = self.next_key()
+        future: "asyncio.Future[Message]" = loop.create_future()
+        self._waiting[key] = future
+        try:
+            self.send(kind, key, body)
+            # libzmq tells of changes only, and may have told of this answer already.
+            if self._channel.edge_triggered:
+                loop.call_soon(self._read_all)
+            answer = await future
+        finally:
+            self._waiting.pop(key, None)
+        return self.read(*answer)
+
+    def _read_all(self) -> None:
+        try:
+            while self._channel.wait(0):
+                head = self._channel.receive_head()
+                buffers = self._channel.receive_buffers() if head[0] & wire.BUFFERS_FOLLOW else []
+                future = self._waiting.pop(head[1:HEAD_SIZE], None)
+                if future is not None and not future.done():
+                    future.set_result((head, buffers))
+        except Closed as closed:
+            self._end(closed)
+
+    def _end(self, closed: Closed) -> None:
+        loop = self._loop()
+        if loop is not None and not loop.is_closed():
+            loop.remove_reader(self._channel.fileno())
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError(str(closed)))
+
+    def close(self) -> None:
+        loop = self._loop()
+        if loop is not None and not loop.is_closed():
+            loop.remove_reader(self._channel.fileno())
+        self._channel.close()
+
+
+class LoopLines:
+    """One line per event loop that needs it."""
+
+    def __init__(self, open_line: "Callable[[asyncio.AbstractEventLoop], LoopLine]") -> None:
+        self._open_line = open_line
+        self._lines: "dict[int, LoopLine]" = {}
+
+    def line(self) -> LoopLine:
+        """That of the loop that runs in this thread."""
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(id(loop))
+        if line is None or line.abandoned:
+            self._close_abandoned()
+            line = self._lines[id(loop)] = self._open_line(loop)
+        return line
+
+    def _close_abandoned(self) -> None:
+        for key, line in list(self._lines.items()):
+            if line.abandoned and self._lines.pop(key, None) is not None:
+                line.close()
+
+    def end(self) -> None:
+        """Close those that no loop uses; the others end with their loops."""
+        self._close_abandoned()
