@@ -225,6 +225,15 @@ def test_shutdown_while_idle_runs_atexit(worker: Peer) -> None:
     assert worker.exit_status() == 0
 
 
+@pytest.mark.parametrize("channels", ["direct", "pyzmq"])
+def test_shutdown_is_quick(start: "Callable[..., Peer]", channels: str) -> None:
+    for _ in range(10):  # it comes in the middle of anything
+        worker = start(channels=channels)
+        assert worker.set_up().type == READY
+        worker.control(SHUTDOWN, 0)
+        assert worker.exit_status(within_s=10) == 0
+
+
 def test_shutdown_lets_the_request_that_runs_end(worker: Peer) -> None:
     number = worker.begin_code(RUN, UNTIL_SHUTDOWN)
     worker.wait_line(b"in")

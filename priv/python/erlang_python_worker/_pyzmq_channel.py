@@ -54,9 +54,11 @@ class PyzmqChannel:
         self._send(head)
 
     def wait(self, timeout_ms: "int | None") -> bool:
-        return bool(
-            zmq_poll([(self._socket, zmq.POLLIN)], -1 if timeout_ms is None else timeout_ms)
-        )
+        timeout = -1 if timeout_ms is None else timeout_ms
+        try:
+            return bool(zmq_poll([(self._socket, zmq.POLLIN)], timeout))
+        except zmq.ContextTerminated:
+            raise Closed("the worker is leaving") from None
 
     edge_triggered = True
 
@@ -86,5 +88,8 @@ class PyzmqChannel:
             tracker.wait()
 
     def close(self) -> None:
-        self._socket.set(zmq.LINGER, _LINGER_AT_END_MS)
+        try:
+            self._socket.set(zmq.LINGER, _LINGER_AT_END_MS)
+        except zmq.ContextTerminated:  # too late to linger, never to close: `end` waits for that
+            pass
         self._socket.close()

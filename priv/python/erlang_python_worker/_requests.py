@@ -54,6 +54,8 @@ class Requests:
         self._under: "list[Running]" = []
         self._others: "dict[bytes, Running]" = {}
         self.armed = False
+        # Is the receive loop there, to be ended by `Stop`?
+        self.receiving = False
         self.stopping = False
         self.stopped = False
         self.guarded: "Collection[CodeType]" = ()
@@ -133,7 +135,7 @@ class Requests:
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
         top = self._top
         if top is None:
-            if self.stopping and not self.stopped:
+            if self.stopping and self.receiving and not self.stopped:
                 self.stopped = True
                 raise Stop
             return

@@ -53,6 +53,7 @@ class Worker:
         """Take requests until the worker is to end."""
         requests = self._requests
         try:
+            requests.receiving = True
             while not requests.stopping:
                 self._serve(*self._line.next())
             requests.stopped = True
