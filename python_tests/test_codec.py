@@ -1,5 +1,6 @@
 import datetime
 import decimal
+import struct
 import sys
 from typing import Any
 
@@ -31,7 +32,7 @@ def encode(value: Any, plain: bool = False) -> "tuple[bytes, list[Any]]":
 
 
 def decode(body: bytes, buffers: Any = ()) -> Any:
-    return Decoder().decode(body, [memoryview(buffer) for buffer in buffers])
+    return Decoder().decode(body, [bytes(buffer) for buffer in buffers])
 
 
 def named(rows: "list[list[str]]", *directions: str) -> pytest.MarkDecorator:
@@ -207,6 +208,81 @@ def test_a_plain_binary_out_of_band_is_text_only_if_it_is_utf_8() -> None:
 def test_a_wrong_reference_is_an_error(data: str) -> None:
     with pytest.raises(DecodeError):
         decode(msgpack.packb(msgpack.ExtType(6, bytes.fromhex(data))), [b"abc"])
+
+
+# What the two channels give.
+as_received = pytest.mark.parametrize("received", [bytes, lambda data: memoryview(bytearray(data))])
+
+
+def buffer_reference(kind: int, index: int) -> msgpack.ExtType:
+    return msgpack.ExtType(6, struct.pack(">BI", kind, index))
+
+
+def tensor_of(data: Any, size: int) -> "list[Any]":
+    return [msgpack.ExtType(36, b""), "|u1", [size], data]
+
+
+def test_explicit_bytes_are_not_copied() -> None:
+    data = b"x" * LARGE
+    assert Decoder().decode(msgpack.packb(buffer_reference(1, 0)), [data]) is data
+    # Nor where some other binary makes the whole body be read raw.
+    body = b"\x92\xa1\xff" + msgpack.packb(buffer_reference(1, 0))
+    assert Decoder().decode(body, [data])[1] is data
+
+
+def test_bytes_that_a_tensor_owns_alone_are_not_copied() -> None:
+    buffers = [b"x" * LARGE]
+    address = np.frombuffer(buffers[0], "u1").ctypes.data
+    array = Decoder().decode(msgpack.packb(tensor_of(buffer_reference(1, 0), LARGE)), buffers)
+    assert array.ctypes.data == address
+
+
+@as_received
+def test_a_large_array_from_elixir_can_be_written_to(received: Any) -> None:
+    data = b"x" * LARGE  # held here, so what is written must not show in it
+    body = msgpack.packb([tensor_of(buffer_reference(1, 0), LARGE), buffer_reference(1, 1)])
+    array, other = Decoder().decode(body, [received(data), data])
+    array[0] = 7
+    assert array[:2].tolist() == [7, ord("x")]
+    assert data == other == b"x" * LARGE
+
+
+def test_bytes_and_an_array_of_one_frame_are_two_things() -> None:
+    references = [buffer_reference(1, 0), tensor_of(buffer_reference(1, 0), LARGE)]
+    value, array = Decoder().decode(msgpack.packb(references), [b"x" * LARGE])
+    array[0] = 7
+    assert value == b"x" * LARGE
+
+
+@as_received
+@pytest.mark.parametrize(("packed", "first"), [(b"\xa1a", "a"), (b"\xa1\xff", b"\xff")])
+def test_what_follows_a_tensor_is_what_it_is(packed: bytes, first: Any, received: Any) -> None:
+    # The second time all of it is read raw.
+    items = [
+        tensor_of(msgpack.ExtType(3, b"\1\2"), 2),
+        buffer_reference(1, 0),
+        tensor_of(buffer_reference(1, 1), 2),
+        buffer_reference(0, 2),
+        tensor_of(b"\5\6", 2),
+        buffer_reference(0, 3),
+        msgpack.ExtType(3, b"abc"),
+    ]
+    body = b"\x98" + packed + b"".join(map(msgpack.packb, items))
+    value = Decoder().decode(body, list(map(received, [b"x", b"\3\4", b"y", b"\xfe"])))
+    plain = [item.tolist() if isinstance(item, np.ndarray) else item for item in value]
+    expected = [first, [1, 2], b"x", [3, 4], "y", [5, 6], b"\xfe", b"abc"]
+    assert plain == expected
+    assert list(map(type, plain)) == list(map(type, expected))  # a memoryview equals its bytes
+
+
+def test_the_decoder_keeps_no_buffer_and_leaves_none() -> None:
+    decoder, buffers = Decoder(), [b"x" * LARGE]
+    decoder.decode(msgpack.packb(buffer_reference(0, 0)), buffers)
+    assert buffers == [] == decoder._buffers
+    buffers = [b"x" * LARGE]
+    with pytest.raises(DecodeError):
+        decoder.decode(msgpack.packb(buffer_reference(0, 1)), buffers)
+    assert buffers == [] == decoder._buffers
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -24,8 +24,11 @@ class Channel(Protocol):
     def send_head(self, head: bytes) -> None:
         """Send a message of one small frame."""
 
-    def receive_buffers(self) -> "list[memoryview]":
-        """The out-of-band frames that follow the head just received."""
+    def receive_buffers(self) -> "list[Any]":
+        """The out-of-band frames that follow the head just received.
+
+        Each is `bytes`, or a memoryview of memory of its own that can be written to.
+        """
 
     def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
         """Send a message of any size.

@@ -1,6 +1,6 @@
 """The bytes of docs/protocol.md, "Values", to Python values."""
 
-from collections.abc import Sequence
+from io import BytesIO
 from typing import Any, Callable
 
 from msgpack import unpackb
@@ -29,12 +29,17 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self._buffers: "Sequence[memoryview]" = ()
+        self._buffers: "list[Any]" = []
         self._marks = 0
-        self._raw_tensor = False
+        self._in_tensor = False
 
-    def decode(self, body: "bytes | memoryview", buffers: "Sequence[memoryview]" = ()) -> Any:
+    def decode(self, body: "bytes | memoryview", buffers: "list[Any] | None" = None) -> Any:
         """Decode a body.
+
+        Args:
+            body: what follows the head.
+            buffers: the out-of-band frames, see `Channel.receive_buffers`. They are taken
+                out of the list: as large as they are, they belong to the value alone.
 
         Raises:
             DecodeError: it breaks the rules of the page.
@@ -60,9 +65,10 @@ class Decoder:
         except Exception as error:
             raise _refusal(error) from None
 
-    def _decode_hooked(self, body: Any, buffers: "Sequence[memoryview]" = ()) -> Any:
-        self._buffers = buffers
+    def _decode_hooked(self, body: Any, buffers: "list[Any] | None" = None) -> Any:
+        self._buffers = [] if buffers is None else buffers
         self._marks = 0
+        self._in_tensor = False
         try:
             value = unpackb(
                 body,
@@ -74,12 +80,13 @@ class Decoder:
         except UnicodeDecodeError:
             return self._decode_raw(body)
         finally:
-            self._buffers = ()  # as large as they are, they belong to the value alone
+            self._buffers.clear()
         self._check_marks()
         return value
 
     def _decode_raw(self, body: Any) -> Any:
         self._marks = 0
+        self._in_tensor = False
         value = unpackb(
             body,
             raw=True,
@@ -99,7 +106,7 @@ class Decoder:
     def _ext(self, code: int, data: bytes) -> Any:
         if not data and code >= FIRST_MARK:
             self._marks += 1
-            self._raw_tensor = code == TENSOR
+            self._in_tensor = code == TENSOR
             return _mark(code)
         if code == BUFFER:
             return self._buffer(data)
@@ -107,11 +114,13 @@ class Decoder:
 
     def _raw_ext(self, code: int, data: bytes) -> Any:
         value = self._ext(code, data)
-        return ExplicitBytes(value) if type(value) is bytes else value
+        # A tensor's data is nobody's text.
+        return ExplicitBytes(value) if type(value) is bytes and not self._in_tensor else value
 
     def _list(self, items: "list[Any]") -> Any:
         if items and type(items[0]) is Mark:
             self._marks -= 1
+            self._in_tensor = False
             return items[0].build(items)
         return items
 
@@ -128,11 +137,21 @@ class Decoder:
         kind, index = data[0], int.from_bytes(data[1:], "big")
         if kind not in (0, 1) or index >= len(self._buffers):
             raise DecodeError("a buffer that does not follow the message")
+        if self._in_tensor:
+            return self._writable(index)
         buffer = self._buffers[index]
-        if self._raw_tensor:  # its data comes next after its marker: no copy
-            self._raw_tensor = False
-            return buffer
         return text_or_bytes(buffer) if kind == BUFFER_BINARY else bytes(buffer)
+
+    def _writable(self, index: int) -> memoryview:
+        """A frame's memory, for a tensor: NumPy's arrays can be written to."""
+        buffers = self._buffers
+        if type(buffers[index]) is bytes:
+            # BytesIO copies only bytes that somebody else holds too, so the list must not.
+            file = BytesIO(buffers[index])
+            buffers[index] = None
+            buffers[index] = file.getbuffer()
+        view: memoryview = buffers[index]
+        return view
 
 
 def _refusal(error: Exception) -> DecodeError:
@@ -166,7 +185,7 @@ def _settle(value: Any) -> Any:
     kind = type(value)
     if kind is bytes:
         return text_or_bytes(value)
-    return bytes(value) if kind is ExplicitBytes else value
+    return value.data if kind is ExplicitBytes else value
 
 
 def _raw_map(pairs: "list[tuple[Any, Any]]") -> "dict[Any, Any]":

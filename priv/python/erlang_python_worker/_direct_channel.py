@@ -4,6 +4,7 @@ The ROUTER on the other side reads all the time and never waits for us to read, 
 always gets through, and one thread may both send and receive (docs/architecture.md).
 """
 
+import io
 import select
 import socket
 import struct
@@ -24,7 +25,7 @@ _read_u64 = struct.Struct(">Q").unpack_from
 
 # One read takes whatever has come, as a rule several small messages.
 _READ_SIZE = 65_536
-# Above this a frame's missing part is read straight into its own memory.
+# Above this a frame's missing part is read straight into the memory of its bytes.
 _DIRECT_FROM = 65_536
 # Joining a small head with its frame's header saves a system call.
 _JOIN_BELOW = 65_536
@@ -98,12 +99,12 @@ class DirectChannel:
                 flags, body = self._next_frame()
                 if not flags & _COMMAND:
                     self._more = bool(flags & _MORE)
-                    return bytes(body)
+                    return body
                 self._obey(body)
                 continue
             self._fill()
 
-    def receive_buffers(self) -> "list[memoryview]":
+    def receive_buffers(self) -> "list[Any]":
         buffers = []
         while self._more:
             flags, body = self._next_frame()
@@ -111,7 +112,7 @@ class DirectChannel:
                 self._obey(body)
             else:
                 self._more = bool(flags & _MORE)
-                buffers.append(memoryview(body))
+                buffers.append(body)
         return buffers
 
     def wait(self, timeout_ms: "int | None") -> bool:
@@ -130,13 +131,12 @@ class DirectChannel:
             data = self._read[self._at :] + data
         self._read, self._at = data, 0
 
-    def _next_frame(self) -> "tuple[int, bytes | bytearray]":
+    def _next_frame(self) -> "tuple[int, bytes]":
         flags = self._take(1)[0]
         size = _read_u64(self._take(8))[0] if flags & _LONG else self._take(1)[0]
         return flags, self._take(size)
 
-    def _take(self, size: int) -> "bytes | bytearray":
-        """The next bytes; as a bytearray of its own if they are many."""
+    def _take(self, size: int) -> bytes:
         if size - (len(self._read) - self._at) > _DIRECT_FROM:
             return self._take_large(size)
         while len(self._read) - self._at < size:
@@ -144,23 +144,20 @@ class DirectChannel:
         start, self._at = self._at, self._at + size
         return self._read[start : self._at]
 
-    def _take_large(self, size: int) -> bytearray:
-        data = bytearray(size)
-        here = len(self._read) - self._at
-        data[:here] = self._read[self._at :]
+    def _take_large(self, size: int) -> bytes:
+        # Only a BufferedReader puts bytes that are here and bytes of the socket into one
+        # `bytes` without a second copy. It need not buffer anything.
+        rest = _Rest(self._read[self._at :], self._socket, size)
         self._read, self._at = b"", 0
-        with memoryview(data) as view:
-            while here < size:
-                count = self._socket.recv_into(view[here:])
-                if not count:
-                    raise Closed("the BEAM closed the connection")
-                here += count
+        data = io.BufferedReader(rest, 1).read(size)
+        if len(data) < size:
+            raise Closed("the BEAM closed the connection")
         return data
 
-    def _obey(self, command: "bytes | bytearray") -> None:
+    def _obey(self, command: bytes) -> None:
         # RFC 37, "Heartbeating": the answer carries the context that follows a 16-bit TTL.
         if command[:5] == b"\x04PING":
-            self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + bytes(command[7:])))
+            self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + command[7:]))
 
     # Sending
 
@@ -189,6 +186,29 @@ class DirectChannel:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:  # closed already, on one side or the other
             pass
+
+
+class _Rest(io.RawIOBase):
+    """The bytes of one large frame and no more: those that were read already, then the socket's."""
+
+    def __init__(self, here: bytes, sock: socket.socket, size: int) -> None:
+        self._here = here
+        self._socket = sock
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, memory: Any) -> int:
+        if self._here:
+            count = min(len(self._here), len(memory))
+            memory[:count], self._here = self._here[:count], self._here[count:]
+        else:
+            most = min(self._left, len(memory))
+            # A read that waits for all is one system call, not one for each piece.
+            count = self._socket.recv_into(memory, most, socket.MSG_WAITALL) if most else 0
+        self._left -= count
+        return count
 
 
 def _frame(flags: int, body: bytes) -> bytes:

@@ -28,8 +28,13 @@ class DecodeError(Exception):
     """A body breaks the rules of docs/protocol.md, "Values"."""
 
 
-class ExplicitBytes(bytes):
+class ExplicitBytes:
     """Bytes that stay bytes while a body is read raw."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 class Mark:

@@ -65,7 +65,7 @@ class PyzmqChannel:
     def fileno(self) -> int:
         return cast(int, self._socket.get(zmq.FD))
 
-    def receive_buffers(self) -> "list[memoryview]":
+    def receive_buffers(self) -> "list[Any]":
         buffers = []
         while self._socket.get(zmq.RCVMORE):
             buffers.append(cast(Any, self._socket.recv(copy=False)).buffer)

@@ -27,7 +27,7 @@ def frames(packet: bytes) -> "list[bytes]":
 def answer(packet: bytes, decoder: Decoder, encoder: Encoder) -> "list[Any]":
     body, *buffers = frames(packet)
     try:
-        value = decoder.decode(body, [memoryview(buffer) for buffer in buffers])
+        value = decoder.decode(body, buffers)
         body, buffers = encoder.encode(value)
         return [body, *map(bytes, buffers)]
     except Exception as error:
