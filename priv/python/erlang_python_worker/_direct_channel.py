@@ -29,6 +29,8 @@ _READ_SIZE = 65_536
 _DIRECT_FROM = 65_536
 # Joining a small head with its frame's header saves a system call.
 _JOIN_BELOW = 65_536
+# As on the other side (connection.ex); a tcp socket's buffer is the kernel's to size.
+_SEND_BUFFER = 262_144
 
 
 class DirectConnector:
@@ -50,6 +52,7 @@ def _open(endpoint: str) -> socket.socket:
     scheme, _, address = endpoint.partition("://")
     if scheme == "ipc":
         sock = socket.socket(socket.AF_UNIX)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         sock.connect(address)
         return sock
     host, _, port = address.rpartition(":")
