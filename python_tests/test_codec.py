@@ -342,12 +342,14 @@ def test_the_order_of_keys_is_kept() -> None:
     assert list(decode(encode(dict.fromkeys(keys))[0])) == keys
 
 
-def test_atoms_are_kept_in_a_bounded_cache() -> None:
+def test_atoms_are_kept_in_bounded_caches() -> None:
+    from erlang import _encoders
     from erlang_python_worker import _extensions
 
     for number in range(10_000):
         assert decode(encode(erlang.Atom(f"a{number}"))[0]) == f"a{number}"
-    assert len(_extensions._atoms) <= 4_096
+    assert len(_extensions.atoms) <= 4_096
+    assert len(_encoders.atoms) <= 4_096
 
 
 def test_converters_are_kept_in_a_bounded_cache() -> None:

@@ -76,6 +76,22 @@ def test_register_encoder_refuses(kind: object, encoder: object) -> None:
         erlang.register_encoder(kind, encoder)  # type: ignore[arg-type]
 
 
+def test_an_encoder_for_atoms_serves_atoms_that_were_sent_before() -> None:
+    from erlang import _encoders
+    from erlang_python_worker._encoder import Encoder
+    from erlang_python_worker._types import find
+
+    encode, atom = Encoder(find).encode, erlang.Atom("ok")
+    plain = encode([atom, atom])
+    erlang.register_encoder(erlang.Atom, len)
+    try:
+        assert encode([atom, atom])[0] == b"\x92\x02\x02"
+    finally:
+        del _encoders.registered[erlang.Atom]
+        _encoders.resolved.clear()
+    assert encode([atom, atom]) == plain
+
+
 def test_a_registered_encoder_serves_subclasses_and_the_latest_wins() -> None:
     from erlang_python_worker._encoder import EncodeError, Encoder
     from erlang_python_worker._types import find

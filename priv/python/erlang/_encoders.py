@@ -11,6 +11,10 @@ registered: "dict[type, Callable[[Any], Any]]" = {}
 # What the worker found for a type, by way of its bases; emptied by each registration.
 resolved: "dict[type, Callable[[Any, Any], Any]]" = {}
 
+# What atoms became without an encoder of the user's: the worker's encoder looks here first.
+# Emptied likewise.
+atoms: "dict[str, Any]" = {}
+
 
 def register_encoder(type: "type[T]", encoder: "Callable[[T], Any]") -> None:
     """Say how instances of a type, and of its subclasses, go to Elixir.
@@ -32,6 +36,7 @@ def register_encoder(type: "type[T]", encoder: "Callable[[T], Any]") -> None:
         raise TypeError(f"expected a function of one argument, got {encoder!r}")
     registered[type] = encoder
     resolved.clear()
+    atoms.clear()
 
 
 _class = type

@@ -11,9 +11,10 @@ from erlang_python_worker._extensions import (
     DecodeError,
     ExplicitBytes,
     Mark,
+    atoms,
     text_or_bytes,
 )
-from erlang_python_worker._protocol import BUFFER, BUFFER_BINARY, BYTES, FIRST_MARK, TENSOR
+from erlang_python_worker._protocol import ATOM, BUFFER, BUFFER_BINARY, BYTES, FIRST_MARK, TENSOR
 
 
 class _MarkSeen(Exception):
@@ -104,6 +105,10 @@ class Decoder:
             raise DecodeError("a marker stands elsewhere than first in an array")
 
     def _ext(self, code: int, data: bytes) -> Any:
+        if code == ATOM:
+            known = atoms.get(data)
+            if known is not None:
+                return known
         if not data and code >= FIRST_MARK:
             self._marks += 1
             self._in_tensor = code == TENSOR
@@ -159,6 +164,11 @@ def _refusal(error: Exception) -> DecodeError:
 
 
 def _plain_ext(code: int, data: bytes) -> Any:
+    # Maps hold the same atoms a thousand times, and each call of Python code counts.
+    if code == ATOM:
+        known = atoms.get(data)
+        if known is not None:
+            return known
     if not data and code >= FIRST_MARK:
         raise _MarkSeen
     return _decode_ext(code, data)

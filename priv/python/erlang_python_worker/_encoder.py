@@ -5,6 +5,8 @@ from typing import Any, Callable, Optional
 
 from msgpack import ExtType, Packer, Timestamp
 
+from erlang import Atom
+from erlang._encoders import atoms
 from erlang_python_worker._protocol import (
     BUFFER,
     BUFFER_BINARY,
@@ -104,6 +106,10 @@ class Encoder:
 
     def _default(self, value: Any) -> Any:
         kind = type(value)
+        if kind is Atom:
+            known = atoms.get(value)
+            if known is not None:
+                return known
         # The packer asks once per value: what we answer must be native.
         while kind not in _NATIVE:
             if kind is int:

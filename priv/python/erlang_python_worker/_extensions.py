@@ -54,22 +54,21 @@ def text_or_bytes(data: Any) -> "str | bytes":
         return bytes(data)
 
 
-_atoms: "dict[bytes, erlang.Atom]" = {}
+# The decoder looks here first.
+atoms: "dict[bytes, erlang.Atom]" = {}
 
 
-def _atom(data: bytes) -> erlang.Atom:
-    known = _atoms.get(data)
-    if known is None:
-        if len(data) > _MAX_ATOM_SIZE:
-            raise DecodeError("an atom is longer than 1,020 bytes")
-        try:
-            known = erlang.Atom(data.decode())
-        except UnicodeDecodeError:
-            raise DecodeError("an atom is not UTF-8") from None
-        if len(_atoms) >= _MAX_ATOMS:
-            _atoms.clear()
-        _atoms[data] = known
-    return known
+def _new_atom(data: bytes) -> erlang.Atom:
+    if len(data) > _MAX_ATOM_SIZE:
+        raise DecodeError("an atom is longer than 1,020 bytes")
+    try:
+        atom = erlang.Atom(data.decode())
+    except UnicodeDecodeError:
+        raise DecodeError("an atom is not UTF-8") from None
+    if len(atoms) >= _MAX_ATOMS:
+        atoms.clear()
+    atoms[data] = atom
+    return atom
 
 
 def _integer(data: bytes) -> int:
@@ -208,7 +207,7 @@ def _check(right: bool, message: str) -> None:
 
 
 EXTENSIONS: "dict[int, Callable[[bytes], Any]]" = {
-    wire.ATOM: _atom,
+    wire.ATOM: _new_atom,
     wire.INTEGER: _integer,
     wire.OPAQUE: _opaque,
     wire.CALLABLE: _callable,

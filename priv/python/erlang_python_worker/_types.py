@@ -112,17 +112,14 @@ def _set(encoder: Encoder, value: "set[Any]") -> Any:
     return list(value) if encoder.plain else [MARKS[wire.SET], *value]
 
 
-_atoms: "dict[str, ExtType]" = {}
 _MAX_ATOMS = 4_096
 
 
-def _atom(_encoder: Encoder, value: erlang.Atom) -> ExtType:
-    known = _atoms.get(value)
-    if known is None:
-        if len(_atoms) >= _MAX_ATOMS:
-            _atoms.clear()
-        known = _atoms[value] = ExtType(wire.ATOM, str.encode(value))
-    return known
+def _new_atom(_encoder: Encoder, value: erlang.Atom) -> ExtType:
+    if len(_encoders.atoms) >= _MAX_ATOMS:
+        _encoders.atoms.clear()
+    packed = _encoders.atoms[value] = ExtType(wire.ATOM, str.encode(value))
+    return packed
 
 
 def _value(_encoder: Encoder, value: Any) -> Any:
@@ -229,7 +226,7 @@ def _exception(_encoder: Encoder, value: BaseException) -> Any:
 
 
 _BY_NAME: "dict[str, Converter]" = {
-    "erlang.Atom": _atom,
+    "erlang.Atom": _new_atom,
     "erlang.Callable": _ext(wire.CALLABLE, lambda value: value._data),
     "erlang.Opaque": _ext(wire.OPAQUE, lambda value: value._data),
     "erlang.Tensor": _tensor,
