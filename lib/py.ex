@@ -18,7 +18,7 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls, States}
+  alias ErlangPython.ErlangFace.{Answers, Calls, Gather, States}
   alias ErlangPython.State
 
   @type name :: atom() | binary() | charlist()
@@ -113,6 +113,34 @@ defmodule :py do
   """
   @spec await(reference(), timeout()) :: result()
   def await(ref, timeout), do: Answers.await(ref, timeout)
+
+  @doc """
+  Starts a coroutine function on a worker's event loop, where thousands run at once; `async_await/1` fetches its
+  result. Other functions are taken too.
+  """
+  @spec async_call(name(), name(), args()) :: reference()
+  def async_call(module, function, args), do: Answers.start(module, function, args)
+
+  @doc "With keyword arguments."
+  @spec async_call(name(), name(), args(), names()) :: reference()
+  def async_call(module, function, args, kwargs),
+    do: Answers.start(module, function, args, kwargs)
+
+  @doc "Waits for the result of `async_call`, 30 seconds at most; as `await/1`."
+  @spec async_await(reference()) :: result()
+  def async_await(ref), do: Answers.await(ref)
+
+  @doc "With a timeout; as `await/2`."
+  @spec async_await(reference(), timeout()) :: result()
+  def async_await(ref, timeout), do: Answers.await(ref, timeout)
+
+  @doc """
+  Runs many calls at once, `{Module, Function, Args}` or `{Module, Function, Args, Kwargs}`, and gives their results in
+  order: `{ok, Results}`, or the error of the first that failed, whereupon the others are stopped.
+  """
+  @spec async_gather([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
+          {:ok, [term()]} | {:error, reason()}
+  def async_gather(calls), do: Gather.run(calls)
 
   @doc "Sets a value of the state that Erlang and all Python workers share; kept verbatim."
   @spec state_store(term(), term()) :: :ok | {:error, reason()}

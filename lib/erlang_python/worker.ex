@@ -499,7 +499,8 @@ defmodule ErlangPython.Worker do
   # --- ends
 
   defp drained(%{phase: :draining} = state) do
-    if Slots.in_flight(state.handle, state.slot) == 0 do
+    if Slots.in_flight(state.handle, state.slot) == 0 and
+         Slots.beside(state.handle, state.slot) <= 0 do
       tell(state, :control, Protocol.type(:shutdown), 0)
       Process.send_after(self(), :stop_timeout, state.handle.options.grace)
       {:noreply, %{state | phase: :stopping}}

@@ -4,15 +4,18 @@ import threading
 import weakref
 from collections import deque
 from queue import SimpleQueue
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import erlang
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
+from erlang_python_worker._event_loops import EventLoops
 from erlang_python_worker._lines import BlockingLine, Message, ThreadLine, left_behind
-from erlang_python_worker._loop_lines import LoopLine, LoopLines
 from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import INHERITED, Requests
+
+if TYPE_CHECKING:
+    from erlang_python_worker._loop_lines import LoopLine
 
 
 class Bridge:
@@ -28,7 +31,7 @@ class Bridge:
         self,
         main: BlockingLine,
         open_line: "Callable[[], ThreadLine]",
-        loops: LoopLines,
+        loops: EventLoops,
         requests: Requests,
         forks: Forks,
     ) -> None:
@@ -69,7 +72,7 @@ class Bridge:
         run = self._requests.current()
         return 0 if run is None else run.id
 
-    def _loop_line(self) -> LoopLine:
+    def _loop_line(self) -> "LoopLine":
         self._check_process()
         return self._loops.line()
 
@@ -94,7 +97,6 @@ class Bridge:
         """Close the lines of threads that don't use theirs."""
         for line in list(self._lines):
             line.close_if_idle()
-        self._loops.end()
 
 
 class _Closer:

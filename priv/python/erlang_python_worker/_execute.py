@@ -3,6 +3,7 @@
 import sys
 import types
 from importlib import import_module
+from types import CodeType, CoroutineType
 from typing import Any, Callable
 
 from erlang_python_worker._namespace import Namespace
@@ -33,6 +34,8 @@ class Executor:
         if statements is None:
             assert expression is not None
             return eval(expression, self._namespace.extended(bindings))
+        if _awaits(statements) or (expression is not None and _awaits(expression)):
+            return self._run_async(statements, expression, bindings)
         with self._namespace.bound(bindings):
             exec(statements, self._namespace.globals)
             if expression is None:
@@ -40,6 +43,26 @@ class Executor:
             # Names that the statements assigned hide bindings of the same name.
             left = {k: v for k, v in (bindings or {}).items() if self._is(k, v)}
             return eval(expression, self._namespace.extended(left))
+
+    async def _run_async(
+        self, statements: CodeType, expression: "CodeType | None", bindings: Any
+    ) -> Any:
+        # Many of these run at once: bindings must not meet in one namespace.
+        names = self._namespace.globals
+        own = self._namespace.extended(bindings)
+        before = dict(own) if bindings else own
+        value = None
+        try:
+            running = eval(statements, own)
+            if running is not None:
+                await running
+            if expression is not None:
+                value = eval(expression, own)
+                if type(value) is CoroutineType:
+                    value = await value
+        finally:
+            names.update({k: v for k, v in own.items() if k not in before or before[k] is not v})
+        return value
 
     def _is(self, name: str, value: Any) -> bool:
         return name in self._namespace.globals and self._namespace.globals[name] is value
@@ -51,6 +74,14 @@ class Executor:
             self.run("exec", [text, None, None, 1, 0])
         else:
             raise ProtocolError(f"preload of unknown kind {kind!r}")
+
+
+# inspect.CO_COROUTINE, without inspect.
+_CO_COROUTINE = 0x80
+
+
+def _awaits(code: CodeType) -> bool:
+    return bool(code.co_flags & _CO_COROUTINE)
 
 
 def call(body: Any) -> Any:

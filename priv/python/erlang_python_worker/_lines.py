@@ -23,7 +23,7 @@ from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits, Server
 from erlang_python_worker._types import find
 
-Message = Tuple[bytes, "list[memoryview]"]
+Message = Tuple[bytes, "list[Any]"]
 
 # Frames of ours and of the user's that one level of nesting may take before it counts as a
 # recursion without end, and where the interpreter's own stack gets short.
@@ -73,7 +73,7 @@ class Line:
             )
         return packed, buffers
 
-    def read(self, head: bytes, buffers: "list[memoryview]") -> Any:
+    def read(self, head: bytes, buffers: "list[Any]") -> Any:
         """The value of an ANSWER; raises what an ANSWER_ERROR says."""
         try:
             body = self._decoder.decode(head[HEAD_SIZE:], buffers)
@@ -115,7 +115,7 @@ class BlockingLine(Line):
             raise erlang.Interrupted("the BEAM has gone") from None
         return head, []
 
-    def _serve_deeper(self, head: bytes, buffers: "list[memoryview]") -> None:
+    def _serve_deeper(self, head: bytes, buffers: "list[Any]") -> None:
         # Each level of nesting has frames of its own, as a new thread would.
         self._depth += 1
         needed = min(self._depth * _FRAMES_PER_LEVEL + 1_000, _MOST_FRAMES)
@@ -192,7 +192,7 @@ class MainLine(BlockingLine):
         finally:
             requests.armed = False
 
-    def _serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+    def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if not self._requests.begin_nested(head[1:HEAD_SIZE]):
             return
         try:
@@ -224,7 +224,7 @@ class ThreadLine(BlockingLine):
             self._check_open()
             super().tell(kind, body)
 
-    def serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+    def serve(self, head: bytes, buffers: "list[Any]") -> None:
         """Run a request beside the main thread, and send its end."""
         run = self._requests.begin_beside(head[1:HEAD_SIZE])
         if run is None:

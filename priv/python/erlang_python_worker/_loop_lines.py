@@ -35,13 +35,24 @@ class LoopLine(Line):
         self._waiting[key] = future
         try:
             self.send(kind, key, body)
-            # libzmq tells of changes only, and may have told of this answer already.
-            if self._channel.edge_triggered:
-                loop.call_soon(self._read_all)
+            self._look_again(loop)
             answer = await future
         finally:
             self._waiting.pop(key, None)
         return self.read(*answer)
+
+    def reply(self, head: bytes, buffers: "list[Any]") -> None:
+        """Send the end of a request that ran on the loop."""
+        if buffers or len(head) >= wire.OUT_OF_BAND:
+            self._channel.send(head, buffers)
+        else:
+            self._channel.send_head(head)
+        self._look_again(asyncio.get_running_loop())
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        # libzmq tells of changes only, and a send may have taken note of one.
+        if self._channel.edge_triggered:
+            loop.call_soon(self._read_all)
 
     def _read_all(self) -> None:
         try:
@@ -72,8 +83,9 @@ class LoopLine(Line):
 class LoopLines:
     """One line per event loop that needs it."""
 
-    def __init__(self, open_line: "Callable[[asyncio.AbstractEventLoop], LoopLine]") -> None:
-        self._open_line = open_line
+    def __init__(self, open_channel: "Callable[[], Channel]", limits: Limits) -> None:
+        self._open_channel = open_channel
+        self._limits = limits
         self._lines: "dict[int, LoopLine]" = {}
 
     def line(self) -> LoopLine:
@@ -82,7 +94,7 @@ class LoopLines:
         line = self._lines.get(id(loop))
         if line is None or line.abandoned:
             self._close_abandoned()
-            line = self._lines[id(loop)] = self._open_line(loop)
+            line = self._lines[id(loop)] = LoopLine(self._open_channel(), self._limits, loop)
         return line
 
     def _close_abandoned(self) -> None:

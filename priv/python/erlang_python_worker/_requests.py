@@ -86,7 +86,8 @@ class Requests:
         # request whose end has just been sent, but never "revoked".
         top = self._top
         assert top is not None
-        self._done.append(top.key)
+        if not top.detached:
+            self._done.append(top.key)
         self._top = None
 
     def begin_nested(self, request_id: bytes) -> bool:
@@ -104,7 +105,8 @@ class Requests:
         top = self._top
         assert top is not None
         with self._lock:
-            self._done.append(top.key)
+            if not top.detached:
+                self._done.append(top.key)
             self._top = self._under.pop() if self._under else None
 
     @property
@@ -165,6 +167,19 @@ class Requests:
         return run
 
     def end_beside(self, run: Running) -> None:
+        if not run.detached:
+            self.finish(run)
+
+    def detach(self) -> Running:
+        """The request of this thread goes on elsewhere; `finish` is called when it has ended."""
+        run = self.current()
+        assert run is not None
+        with self._lock:
+            run.detached = True
+            self._others[run.key] = run
+        return run
+
+    def finish(self, run: Running) -> None:
         with self._lock:
             self._others.pop(run.key, None)
             self._done.append(run.key)
@@ -209,22 +224,24 @@ class Requests:
             if not interrupt:
                 return "running"
             run.cancelled = True
-            if request_id not in self._others:
-                run.wanted = True
-        if run is self._top:
+            interruptible = request_id not in self._others
+            run.wanted = interruptible
+        if interruptible and run is self._top:
             self._signal()
         elif run.stop is not None:
             run.stop()
         return "running"
 
     def _find(self, request_id: bytes) -> "Optional[Running]":
+        if self._others and request_id in self._others:
+            return self._others[request_id]
         top = self._top
         if top is not None and top.key == request_id:
             return top
         for run in self._under:
             if run.key == request_id:
                 return run
-        return self._others.get(request_id)
+        return None
 
     def _revoke(self, request_id: bytes) -> None:
         self._revoked[request_id] = self._revoked.get(request_id, 0) + 1

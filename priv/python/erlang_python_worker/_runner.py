@@ -1,6 +1,7 @@
 """From the bytes of a request to the bytes of its end, in whatever thread that is."""
 
 import sys
+from types import CoroutineType
 from typing import Any, Callable, Protocol, Tuple
 
 from msgpack import ExtType, packb
@@ -20,7 +21,9 @@ from erlang_python_worker._types import find
 # How a request ends: the message type, its body, its buffers.
 End = Tuple[bytes, bytes, "list[Any]"]
 
-_CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
+CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
+# Not its end: that comes from the event loop.
+DETACHED: End = (bytes((wire.DETACHED,)), b"", [])
 _RESULT = bytes((wire.RESULT,))
 _RESULT_WITH_BUFFERS = bytes((wire.RESULT | wire.BUFFERS_FOLLOW,))
 _ERROR = bytes((wire.ERROR,))
@@ -41,6 +44,12 @@ class Arms(Protocol):
     def interrupted(self) -> bool: ...
 
 
+class Detached(Protocol):
+    """Takes the coroutines that requests give: `Loop`."""
+
+    def take(self, coroutine: Any, face: Any) -> None: ...
+
+
 class NoArms:
     """For threads, in which no interrupt can be raised."""
 
@@ -57,8 +66,11 @@ class Limits:
 class Runner:
     """Runs requests one after another; nested ones within. One owner."""
 
-    def __init__(self, executor: Executor, forks: Forks, limits: Limits, arms: Arms) -> None:
+    def __init__(
+        self, executor: Executor, forks: Forks, limits: Limits, arms: Arms, loop: Detached
+    ) -> None:
         self._executor = executor
+        self._loop = loop
         self._forks = forks
         self._limits = limits
         self._arms = arms
@@ -66,16 +78,16 @@ class Runner:
         self._encoders = (Encoder(find), Encoder(find, plain=True))
         self.decode = self._decoder.decode
 
-    def run(self, head: bytes, buffers: "list[memoryview]") -> End:
+    def run(self, head: bytes, buffers: "list[Any]") -> End:
         try:
             return self._attempt(head, buffers)
         except BaseException:
             # Only an interrupt between two lines of `_attempt` comes here, see _requests.py,
             # or one that stopped the text of an error from being made.
             self._arms.armed = False
-            return _CANCELLED
+            return CANCELLED
 
-    def _attempt(self, head: bytes, buffers: "list[memoryview]") -> End:
+    def _attempt(self, head: bytes, buffers: "list[Any]") -> End:
         arms = self._arms
         try:
             arms.armed = True
@@ -85,13 +97,25 @@ class Runner:
                 raise ProtocolError(f"unknown message type 0x{kind:02x}")
             data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
             body = self._decoder.decode(data[HEAD_SIZE:], buffers)
-            end = self._result(run(body), body[4])
+            value = run(body)
+            if type(value) is CoroutineType:
+                arms.armed = False
+                self._loop.take(value, body[4])
+                return DETACHED
+            end = self._result(value, body[4])
             arms.armed = False
             return end
         except BaseException as error:
             end = self.failure(error)
             arms.armed = False
             return end
+
+    def result(self, value: Any, face: Any) -> End:
+        """How a request ends that gave this value."""
+        try:
+            return self._result(value, face)
+        except BaseException as error:
+            return self.failure(error)
 
     def _result(self, value: Any, face: Any) -> End:
         encoder = self._encoders[1 if face == 1 else 0]
@@ -122,7 +146,7 @@ class Runner:
         if self._forks.is_child:
             self._forks.leave(error)
         if isinstance(error, erlang.Interrupted) and self._arms.interrupted:
-            return _CANCELLED
+            return CANCELLED
         if isinstance(error, _TooLarge):
             return _error("too_large", [error.size, self._limits.max_message_size])
         if isinstance(error, EncodeError):
@@ -142,22 +166,30 @@ GUARDED = (Runner._attempt.__code__, Runner.run.__code__)
 
 
 class Server:
-    """Runs requests and sends their ends on the channel of the thread that runs them."""
+    """Runs requests and sends their ends on the channel of the thread that runs them.
 
-    def __init__(self, channel: Channel, runner: Runner, forks: Forks) -> None:
+    Args:
+        detaches: whether the BEAM must be told that a request goes on elsewhere, because it
+            counts it as the main thread's.
+    """
+
+    def __init__(
+        self, channel: Channel, runner: Runner, forks: Forks, detaches: bool = False
+    ) -> None:
+        self._detaches = detaches
         self._channel = channel
         self._runner = runner
         self._forks = forks
         self._flush: "Callable[[], None]" = getattr(sys.stdout, "flush", lambda: None)
 
-    def serve(self, head: bytes, buffers: "list[memoryview]") -> None:
-        self._end(head, self._runner.run(head, buffers))
+    def serve(self, head: bytes, buffers: "list[Any]") -> None:
+        self._end(head[1:HEAD_SIZE], self._runner.run(head, buffers))
 
     def refuse(self, head: bytes, error: BaseException) -> None:
         """The end of a request that could not even be begun."""
-        self._end(head, self._runner.failure(error))
+        self._end(head[1:HEAD_SIZE], self._runner.failure(error))
 
-    def _end(self, head: bytes, end: End) -> None:
+    def _end(self, key: bytes, end: End) -> None:
         kind, body, out_of_band = end
         if self._forks.is_child:
             self._forks.leave(None)
@@ -165,11 +197,18 @@ class Server:
             self._flush()
         except Exception:  # stdout is the user's to close
             pass
-        message = kind + head[1:HEAD_SIZE] + body
-        if out_of_band or len(message) >= wire.OUT_OF_BAND:
-            self._channel.send(message, out_of_band)
+        if kind == DETACHED[0] and not self._detaches:
+            return
+        head = kind + key + body
+        if out_of_band or len(head) >= wire.OUT_OF_BAND:
+            self._channel.send(head, out_of_band)
         else:
-            self._channel.send_head(message)
+            self._channel.send_head(head)
+
+
+def message(key: bytes, end: End) -> "tuple[bytes, list[Any]]":
+    kind, body, out_of_band = end
+    return kind + key + body, out_of_band
 
 
 def _describe(error: BaseException, short: bool = False) -> "tuple[str, Any]":

@@ -1,6 +1,7 @@
 """Code given as text: compiled once, named, and readable in tracebacks."""
 
 import linecache
+import threading
 from collections import OrderedDict
 from types import CodeType
 from typing import Optional, Tuple
@@ -11,6 +12,9 @@ _MAX_CHARACTERS = 4_000_000
 # Above it the line is not believed: each line before the code costs a byte.
 _MAX_LINE = 1_000_000
 
+# ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, without ast: code that awaits makes a coroutine.
+_AWAIT = 0x2000
+
 # What runs, then what gives the value.
 Program = Tuple[Optional[CodeType], Optional[CodeType]]
 Key = Tuple[str, str, Optional[str], int]
@@ -20,6 +24,7 @@ class Sources:
     def __init__(self) -> None:
         self._programs: "OrderedDict[Key, tuple[str, Program | None]]" = OrderedDict()
         self._characters = 0
+        self._lock = threading.Lock()
         self._numbers = {"eval": 0, "exec": 0, "run": 0}
 
     def compile(self, kind: str, text: str, file: "str | None", line: int) -> Program:
@@ -31,6 +36,10 @@ class Sources:
             file: where the text stands; without it, it gets a name such as ``<eval-3>``.
             line: the line of the file on which the text begins, from 1.
         """
+        with self._lock:
+            return self._compile(kind, text, file, line)
+
+    def _compile(self, kind: str, text: str, file: "str | None", line: int) -> Program:
         key = (kind, text, file, line)
         known = self._programs.get(key)
         if known is not None and known[1] is not None:
@@ -72,7 +81,8 @@ class Sources:
 
 def _expression(source: str, name: str) -> CodeType:
     try:
-        return compile(source, name, "eval", dont_inherit=True)
+        code: CodeType = compile(source, name, "eval", _AWAIT, dont_inherit=True)
+        return code
     except SyntaxError as error:
         if _is_statements(source):
             error.msg = f"{error.msg}: this is no expression, run or exec takes statements"
@@ -81,7 +91,7 @@ def _expression(source: str, name: str) -> CodeType:
 
 def _is_statements(source: str) -> bool:
     try:
-        compile(source, "", "exec", dont_inherit=True)
+        compile(source, "", "exec", _AWAIT, dont_inherit=True)
     except Exception:  # not only SyntaxError: null bytes and deep nesting have others
         return False
     return True
@@ -94,13 +104,13 @@ def _compile(kind: str, text: str, name: str, line: int) -> Program:
         # As eval() does; compile() would call it an unexpected indent.
         return None, _expression(source.lstrip(" \t"), name)
     if kind == "exec":
-        return compile(source, name, "exec", dont_inherit=True), None
+        return compile(source, name, "exec", _AWAIT, dont_inherit=True), None
     import ast  # 5 ms of a worker's start, and many workers never need it
 
     tree = ast.parse(source, name)
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, ast.Expr):
-        return compile(tree, name, "exec", dont_inherit=True), None
+        return compile(tree, name, "exec", _AWAIT, dont_inherit=True), None
     tree.body.pop()
-    value = compile(ast.Expression(last.value), name, "eval", dont_inherit=True)
-    return compile(tree, name, "exec", dont_inherit=True), value
+    value = compile(ast.Expression(last.value), name, "eval", _AWAIT, dont_inherit=True)
+    return compile(tree, name, "exec", _AWAIT, dont_inherit=True), value

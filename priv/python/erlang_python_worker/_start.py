@@ -27,9 +27,9 @@ def main() -> None:
     from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
     from erlang_python_worker._channel import connector
     from erlang_python_worker._control import Control
+    from erlang_python_worker._event_loops import EventLoops
     from erlang_python_worker._execute import Executor
     from erlang_python_worker._lines import MainLine, ThreadLine
-    from erlang_python_worker._loop_lines import LoopLine, LoopLines
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._requests import Requests
     from erlang_python_worker._runner import Limits, NoArms, Runner, Server
@@ -45,26 +45,29 @@ def main() -> None:
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
     executor, limits = Executor(Namespace()), Limits()
-    runner = Runner(executor, forks, limits, requests)
-    server = Server(channel, runner, forks)
-    line = MainLine(channel, limits, requests, server)
     numbers = itertools.count(1)
+
+    def new_runner() -> Runner:
+        return Runner(executor, forks, limits, NoArms(), loops)
+
+    loops = EventLoops(
+        lambda: beam.connect(f"{token}/a{next(numbers)}"), new_runner, limits, requests
+    )
+    runner = Runner(executor, forks, limits, requests, loops)
+    server = Server(channel, runner, forks, detaches=True)
+    line = MainLine(channel, limits, requests, server)
 
     def open_line() -> ThreadLine:
         own = beam.connect(f"{token}/t{next(numbers)}")
-        return ThreadLine(
-            own, limits, requests, Server(own, Runner(executor, forks, limits, NoArms()), forks)
-        )
+        return ThreadLine(own, limits, requests, Server(own, new_runner(), forks))
 
-    def open_loop_line(loop: Any) -> LoopLine:
-        return LoopLine(beam.connect(f"{token}/a{next(numbers)}"), limits, loop)
-
-    bridge = Bridge(line, open_line, LoopLines(open_loop_line), requests, forks)
+    bridge = Bridge(line, open_line, loops, requests, forks)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
     Control(beam.connect(token + "/control"), requests, SpareThreads(bridge).serve).start()
     status = _run(Worker(line, server, runner, requests, executor, limits), channel)
 
+    loops.end()
     channel.close()
     bridge.end()
     beam.end()

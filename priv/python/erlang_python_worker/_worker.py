@@ -1,7 +1,7 @@
 """The main thread: receive, run, send, with no other thread in between."""
 
 import sys
-from typing import Optional
+from typing import Any, Optional
 
 from msgpack import packb
 
@@ -60,7 +60,7 @@ class Worker:
         except (Stop, Closed):
             pass
 
-    def _serve(self, head: bytes, buffers: "list[memoryview]") -> None:
+    def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if len(head) < HEAD_SIZE:
             head = bytes(HEAD_SIZE)  # of no type: an error of no request
         if self._requests.begin(head[1:HEAD_SIZE]):

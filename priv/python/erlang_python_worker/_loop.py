@@ -1,0 +1,155 @@
+"""The worker's event loop: runs the coroutines that requests give, in a thread of its own.
+
+It is started by the first of them. Requests on it do not occupy the main thread, and their ends
+leave on the loop's own channel.
+"""
+
+import asyncio
+import threading
+from types import CoroutineType
+from typing import Any, Optional
+
+from erlang._request import Running
+from erlang_python_worker._channel import Closed
+from erlang_python_worker._loop_lines import LoopLines
+from erlang_python_worker._requests import Requests
+from erlang_python_worker._runner import CANCELLED, Runner, message
+
+# How long coroutines may take to end when the worker ends, in seconds.
+_PATIENCE = 0.5
+
+Task = asyncio.Task  # its parameter is not there in Python 3.9's class
+
+
+class Loop:
+    """
+    Args:
+        runner: encodes results; the loop's alone.
+    """
+
+    def __init__(self, lines: LoopLines, requests: Requests, runner: Runner) -> None:
+        self._lines = lines
+        self._requests = requests
+        self._runner = runner
+        self._loop: "Optional[asyncio.AbstractEventLoop]" = None
+        self._thread: "Optional[threading.Thread]" = None
+        self._tasks: "dict[bytes, Task[Any]]" = {}
+        self._lock = threading.Lock()
+
+    def take(self, coroutine: "CoroutineType[Any, Any, Any]", face: Any) -> None:
+        """Run the coroutine that the current request gave; its end comes from here."""
+        loop = self._start()
+        run = self._requests.detach()
+        run.stop = lambda: self._stop(loop, run)
+        loop.call_soon_threadsafe(self._begin, loop, run, coroutine, face)
+        # Told to stop while it moved: nobody has done so.
+        if run.cancelled:
+            run.stop()
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = _new_loop()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._loop,), name="erlang_python loop", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    # In the loop's thread
+
+    def _begin(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Running,
+        coroutine: "CoroutineType[Any, Any, Any]",
+        face: Any,
+    ) -> None:
+        task = loop.create_task(self._serve(run, coroutine))
+        self._tasks[run.key] = task
+        task.add_done_callback(lambda task: self._ended(run, coroutine, face, task))
+
+    async def _serve(self, run: Running, coroutine: "CoroutineType[Any, Any, Any]") -> Any:
+        self._requests.enter(run)
+        try:
+            return await coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            # These would end the loop, which is not this request's alone.
+            return _Left(error)
+
+    def _ended(
+        self,
+        run: Running,
+        coroutine: "CoroutineType[Any, Any, Any]",
+        face: Any,
+        task: "Task[Any]",
+    ) -> None:
+        coroutine.close()  # it may never have begun
+        self._tasks.pop(run.key, None)
+        runner = self._runner
+        if task.cancelled():
+            cancelled = asyncio.CancelledError("the coroutine cancelled itself")
+            end = CANCELLED if run.cancelled else runner.failure(cancelled)
+        elif task.exception() is not None:
+            error = task.exception()
+            assert error is not None
+            end = runner.failure(error)
+        elif type(task.result()) is _Left:
+            end = runner.failure(task.result().error)
+        else:
+            end = runner.result(task.result(), face)
+        self._requests.finish(run)
+        try:
+            self._lines.line().reply(*message(run.key, end))
+        except Closed:  # the worker is leaving
+            pass
+
+    def _stop(self, loop: asyncio.AbstractEventLoop, run: Running) -> None:
+        try:
+            loop.call_soon_threadsafe(self._cancel, run.key)
+        except RuntimeError:  # the loop has been closed
+            pass
+
+    def _cancel(self, key: bytes) -> None:
+        task = self._tasks.get(key)
+        if task is not None:
+            task.cancel()
+
+    # At the end of the worker
+
+    def end(self) -> None:
+        """Cancel what runs, and end the loop."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(lambda: loop.create_task(self._leave(loop)))
+        thread.join(2 * _PATIENCE)
+        if not thread.is_alive():
+            loop.close()
+
+    async def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_PATIENCE)
+        await loop.shutdown_asyncgens()
+        loop.stop()
+
+
+class _Left:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # type: ignore[import-not-found]
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
