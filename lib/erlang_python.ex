@@ -131,6 +131,53 @@ defmodule ErlangPython do
   def run!(code, bindings \\ %{}, opts \\ []), do: value!(run(code, bindings, opts))
 
   @doc """
+  Calls a function, and gives what it yields as a lazy Elixir stream.
+
+      iex> ErlangPython.stream(:itertools, :count, [10]) |> Enum.take(3)
+      [10, 11, 12]
+
+  Anything that Python can iterate over streams: generators, iterators, file objects, collections. The
+  function is called when the stream is run, anew each time. Between two pulls the iterator waits in its
+  worker and occupies nothing: the worker serves other requests.
+
+  Python is asked for more only when the reader wants more: for one item, then for 1, 2, 4 and so on
+  as long as they come fast. A generator runs ahead of its reader by what fits into one message (64 KiB, 4 096
+  items) at most; one that is slow is read item by item.
+
+  Halting the stream closes the generator: when `Enum.take/2` or an exception in the reader has
+  ended it, the generator's `finally` and `with` blocks have run. What they raise is
+  logged. The death of the process that runs the stream closes it too.
+
+  ## Failures
+
+  All are raised as `ErlangPython.Error`, after the items before them. `kind: :worker_exit` says that the
+  worker of the stream has ended: nobody else can go on with it. An `:encode` error at an item closes the
+  generator.
+
+  ## Options
+
+  Those of `call/4`. `:timeout` is for each wait: for the first item, and for each further one.
+  """
+  @spec stream(name(), name(), list(), keyword()) :: Enumerable.t()
+  def stream(module, function, args \\ [], opts \\ []) do
+    {:call, module, function, args} = call_message(module, function, args)
+    options = Options.new!(opts, @call_options)
+    ErlangPython.Stream.new({:stream_call, module, function, args}, options)
+  end
+
+  @doc """
+  As `stream/4`, for the items of an expression's value.
+
+      iex> ErlangPython.stream_eval("(n * n for n in range(limit))", limit: 4) |> Enum.to_list()
+      [0, 1, 4, 9]
+  """
+  @spec stream_eval(String.t(), bindings(), keyword()) :: Enumerable.t()
+  def stream_eval(expression, bindings \\ %{}, opts \\ []) do
+    {message, options} = code_message(:stream_eval, expression, bindings, opts)
+    ErlangPython.Stream.new(message, options)
+  end
+
+  @doc """
   Starts a call and gives a `Task` whose result is what `call/4` returns.
 
       iex> task = ErlangPython.async(:math, :factorial, [5])
@@ -283,22 +330,25 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
+  defp code(kind, code, bindings, opts) do
+    {message, options} = code_message(kind, code, bindings, opts)
+    Request.run(message, options)
+  end
+
   # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for
   # nothing.
-  defp code(kind, _code, [{key, _value} | _] = bindings, []) when key in [:pool, :timeout] do
+  defp code_message(kind, _code, [{key, _value} | _] = bindings, [])
+       when key in [:pool, :timeout] do
     raise ArgumentError,
           "#{inspect(bindings)} are bindings, the variables of the code: give options after " <>
             "them, as in #{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
   end
 
-  defp code(kind, code, bindings, opts) when is_binary(code) do
-    Request.run(
-      {kind, code, Options.named!(:bindings, bindings)},
-      Options.new!(opts, @code_options)
-    )
+  defp code_message(kind, code, bindings, opts) when is_binary(code) do
+    {{kind, code, Options.named!(:bindings, bindings)}, Options.new!(opts, @code_options)}
   end
 
-  defp code(_kind, code, _bindings, _opts),
+  defp code_message(_kind, code, _bindings, _opts),
     do: raise(ArgumentError, "expected Python code as a string, got: #{inspect(code)}")
 
   @spec call_message(name(), name(), list()) :: Message.t()

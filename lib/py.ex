@@ -18,7 +18,7 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls, Gather, States}
+  alias ErlangPython.ErlangFace.{Answers, Calls, Gather, States, Streams}
   alias ErlangPython.State
 
   @type name :: atom() | binary() | charlist()
@@ -114,6 +114,67 @@ defmodule :py do
   @spec await(reference(), timeout()) :: result()
   def await(ref, timeout), do: Answers.await(ref, timeout)
 
+  @doc "Calls a function and gives all that it yields. A value that is no iterator is the only item."
+  @spec stream(name(), name(), args()) :: {:ok, [term()]} | {:error, reason()}
+  def stream(module, function, args), do: stream(module, function, args, %{})
+
+  @doc "With keyword arguments. Each further item is waited for at most 30 seconds."
+  @spec stream(name(), name(), args(), names()) :: {:ok, [term()]} | {:error, reason()}
+  def stream(module, function, args, kwargs),
+    do: Streams.collect(Calls.stream_message(module, function, args, kwargs))
+
+  @doc "As `stream/3`, for the value of an expression."
+  @spec stream_eval(code()) :: {:ok, [term()]} | {:error, reason()}
+  def stream_eval(code), do: stream_eval(code, %{})
+
+  @doc "With variables, seen by this evaluation only."
+  @spec stream_eval(code(), names()) :: {:ok, [term()]} | {:error, reason()}
+  def stream_eval(code, locals), do: Streams.collect(Calls.stream_eval_message(code, locals))
+
+  @doc """
+  Starts a stream whose items come as messages to the calling process: `{py_stream, Ref, {data, Value}}` for
+  each, then `{py_stream, Ref, done}` or `{py_stream, Ref, {error, Reason}}`.
+
+  They come as fast as Python makes them, whether they are read or not. The stream closes when the calling
+  process ends.
+  """
+  @spec stream_start(name(), name(), args()) :: {:ok, reference()} | {:error, :invalid_args}
+  def stream_start(module, function, args), do: Streams.start(module, function, args, %{})
+
+  @doc "With keyword arguments."
+  @spec stream_start(name(), name(), args(), names()) ::
+          {:ok, reference()} | {:error, :invalid_args}
+  def stream_start(module, function, args, kwargs),
+    do: Streams.start(module, function, args, kwargs)
+
+  @doc """
+  Stops a stream of `stream_start/3`, and closes its generator. No further message is sent once this has
+  returned. `ok` too if it has ended already.
+  """
+  @spec stream_cancel(reference()) :: :ok | {:error, :invalid_args}
+  def stream_cancel(ref), do: Streams.cancel(ref)
+
+  @doc """
+  The next item of a generator that `call/3` or `eval/1` has returned, waiting for it at most 30 seconds:
+  `{ok, Value}`, `done` after the last one, `{error, Reason}` where the generator raised.
+
+      1> {ok, Lines} = py:eval(<<"(n * n for n in range(2))">>).
+      2> py:stream_next(Lines).
+      {ok, 0}
+
+  Any process may read. The stream closes when the process that made the call ends.
+  """
+  @spec stream_next(Streams.handle()) :: {:ok, term()} | :done | {:error, reason()}
+  def stream_next(stream), do: Streams.next(stream)
+
+  @doc "With a timeout, which closes the stream when it has passed."
+  @spec stream_next(Streams.handle(), timeout()) :: {:ok, term()} | :done | {:error, reason()}
+  def stream_next(stream, timeout), do: Streams.next(stream, timeout)
+
+  @doc "Closes a generator that `call/3` or `eval/1` has returned: its `finally` has run. May be repeated."
+  @spec stream_close(Streams.handle()) :: :ok | {:error, reason()}
+  def stream_close(stream), do: Streams.close(stream)
+
   @doc """
   Starts a coroutine function on a worker's event loop, where thousands run at once; `async_await/1` fetches its
   result. Other functions are taken too.
@@ -141,6 +202,14 @@ defmodule :py do
   @spec async_gather([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
           {:ok, [term()]} | {:error, reason()}
   def async_gather(calls), do: Gather.run(calls)
+
+  @doc "As `stream/3`; for asynchronous generators too, as that is."
+  @spec async_stream(name(), name(), args()) :: {:ok, [term()]} | {:error, reason()}
+  def async_stream(module, function, args), do: stream(module, function, args)
+
+  @doc "With keyword arguments."
+  @spec async_stream(name(), name(), args(), names()) :: {:ok, [term()]} | {:error, reason()}
+  def async_stream(module, function, args, kwargs), do: stream(module, function, args, kwargs)
 
   @doc "Sets a value of the state that Erlang and all Python workers share; kept verbatim."
   @spec state_store(term(), term()) :: :ok | {:error, reason()}

@@ -9,7 +9,7 @@ defmodule ErlangPython.Application do
   #     Names         pool name → supervisor
   #     Provisioner   fills the cache of runtime packages, once for all who ask
   #     Casts         requests that nobody waits for
-  #     Answers       results that Erlang callers have not fetched yet
+  #     Answers       results that Erlang callers have not fetched yet, and streams that are pushed to them
   #     Pools         the configured pools, started by their first use; last, so they end first
   #
   use Application

@@ -31,6 +31,7 @@ defmodule ErlangPython.Protocol do
     cast: 0x19,
     send: 0x1A,
     service: 0x1B,
+    opened: 0x1C,
     cancel: 0x21,
     ping: 0x22,
     shutdown: 0x23,

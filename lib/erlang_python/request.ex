@@ -4,8 +4,9 @@ defmodule ErlangPython.Request do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Iterator}
-  alias ErlangPython.Pool.{Configured, Handle, Intake, Slots}
+  alias ErlangPython.Pool.{Configured, Handle, Intake, Slots, Streams}
   alias ErlangPython.Request.{Message, Options, Reply}
+  alias ErlangPython.Worker.Exit
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
   # own, or no worker will ever be free (`Intake.reconsider/2`); twice as long each time.
@@ -14,8 +15,16 @@ defmodule ErlangPython.Request do
   defp patience(:queued), do: 25
   defp patience(place) when place in [:alone, :beside], do: @longest_patience_ms
 
-  @spec run(Message.t(), Options.t()) :: {:ok, term()} | {:error, Error.t()}
-  def run(message, options) do
+  @type result :: {:ok, term()} | {:error, Error.t()}
+
+  @doc "One that leaves nothing open."
+  @spec run(Message.t(), Options.t()) :: result()
+  def run(message, options), do: open(message, options)
+
+  @doc "One that may leave a stream open in its worker, whose owner is the calling process."
+  @spec open(Message.t(), Options.t()) ::
+          result() | {:opened, Handle.t(), Streams.t(), term()}
+  def open(message, options) do
     deadline = deadline(options.timeout)
 
     with {:ok, handle} <- Configured.fetch(options.pool) do
@@ -24,7 +33,8 @@ defmodule ErlangPython.Request do
       max_size = handle.options.max_message_size
 
       with {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(origin)) do
-        submit(handle, id, wire, origin, deadline, options)
+        with {:opened, value} <- submit(handle, id, wire, origin, deadline, options),
+             do: opened(handle, id, value)
       end
       |> end_iterators()
     end
@@ -44,6 +54,14 @@ defmodule ErlangPython.Request do
   defp nested?(%{channel: {:loop, _number}}), do: false
   defp nested?(_origin), do: true
 
+  defp opened(handle, id, value) do
+    case Streams.fetch(handle, self(), id) do
+      {:ok, stream} -> {:opened, handle, stream, value}
+      # Its worker has died since.
+      :error -> {:error, Exit.lost_stream()}
+    end
+  end
+
   # The alias dies with its first answer, so that no second one can ever reach the mailbox.
   defp submit(handle, id, wire, origin, deadline, options) do
     alias_ref = :erlang.alias([:reply])
@@ -62,7 +80,7 @@ defmodule ErlangPython.Request do
         await(handle, id, alias_ref, deadline, patience(place), options)
 
       {:error, error} ->
-        last_word(alias_ref, options, error)
+        last_word(handle, id, alias_ref, options, error)
     end
   end
 
@@ -79,7 +97,7 @@ defmodule ErlangPython.Request do
           patience = min(patience * 2, @longest_patience_ms)
 
           if Intake.reconsider(handle, id) == :gone,
-            do: last_word(alias_ref, options, Intake.stopped(handle, :maybe)),
+            do: last_word(handle, id, alias_ref, options, Intake.stopped(handle, :maybe)),
             else: await(handle, id, alias_ref, deadline, patience, options)
         end
     end
@@ -87,17 +105,20 @@ defmodule ErlangPython.Request do
 
   defp give_up(handle, id, alias_ref, options) do
     executed = Intake.cancel(handle, id)
-    last_word(alias_ref, options, timeout(handle, executed, options.timeout))
+    last_word(handle, id, alias_ref, options, timeout(handle, executed, options.timeout))
   end
 
   # An answer that came meanwhile is better than none, and must not stay in the mailbox.
-  defp last_word(alias_ref, options, error) do
+  defp last_word(handle, id, alias_ref, options, error) do
     :erlang.unalias(alias_ref)
 
     receive do
       {^alias_ref, reply} -> Reply.read(reply, options.face)
     after
-      0 -> {:error, error}
+      0 ->
+        # Its answer may have been on its way, and found nobody.
+        Streams.drop(handle, self(), id)
+        {:error, error}
     end
   end
 

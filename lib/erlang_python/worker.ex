@@ -13,7 +13,7 @@ defmodule ErlangPython.Worker do
 
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams}
   alias ErlangPython.Request.Reply
   alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Printer, Running}
   alias ErlangPython.ZMTP.Frame
@@ -27,6 +27,8 @@ defmodule ErlangPython.Worker do
   # How long the exit status may lag behind SIGKILL: for ever, if the kernel has the process in its hands.
   @killed_ms 2_000
   @drain_poll_ms 5
+  # How long a worker that drains waits for streams that nobody has read to their end.
+  @streams_ms 30_000
   # Bytes of output that may wait to be logged.
   @printing_limit 1_000_000
   # And packets of it, of up to 64 KiB, that may wait to be looked at.
@@ -95,6 +97,9 @@ defmodule ErlangPython.Worker do
       cancels: %{},
       rebalancing: MapSet.new(),
       pings: Pings.new(),
+      # Who asked for what a stream's pull has so far.
+      flushes: %{},
+      drain_until: nil,
       # How it ended, as far as it is known.
       status: nil,
       cause: nil,
@@ -216,7 +221,10 @@ defmodule ErlangPython.Worker do
   end
 
   @impl true
-  def handle_cast(:drain, %{phase: :ready} = state), do: drained(%{state | phase: :draining})
+  def handle_cast(:drain, %{phase: :ready} = state) do
+    until = System.monotonic_time(:millisecond) + @streams_ms
+    drained(%{state | phase: :draining, drain_until: until})
+  end
 
   # It has not served yet.
   def handle_cast(:drain, %{phase: phase} = state) when phase in [:launching, :setup],
@@ -273,6 +281,17 @@ defmodule ErlangPython.Worker do
   def handle_info({:cancel, id}, state), do: {:noreply, cancel(state, id)}
 
   def handle_info({:rebalance, id}, state), do: {:noreply, rebalance(state, id)}
+
+  def handle_info({:flush, id, reply_to}, %{phase: phase} = state)
+      when phase in [:ready, :draining] do
+    tell(state, :control, Protocol.type(:flush), id)
+    {:noreply, put_in(state.flushes[id], reply_to)}
+  end
+
+  # Its end is near, and ends the pull too.
+  def handle_info({:flush, _id, _reply_to}, state), do: {:noreply, state}
+
+  def handle_info({:close_due, id}, state), do: {:noreply, close_due(state, id)}
 
   def handle_info({:grace, id}, state) do
     still_wanted? = is_map_key(state.cancels, id)
@@ -363,6 +382,12 @@ defmodule ErlangPython.Worker do
     end
   end
 
+  defp message({:control, Protocol.type(:flushed)}, id, body, state) do
+    {reply_to, flushes} = Map.pop(state.flushes, id)
+    if reply_to, do: send(reply_to, {reply_to, body})
+    {:noreply, %{state | flushes: flushes}}
+  end
+
   defp message({:control, Protocol.type(:pong)}, id, body, state) do
     case MessagePack.decode(body) do
       {:ok, %{"rss" => _bytes} = pong} -> {:noreply, pong(state, id, pong)}
@@ -406,6 +431,25 @@ defmodule ErlangPython.Worker do
 
   defp cancel(state, _id), do: state
 
+  # A stream that was to be closed by now. One that has not begun to waits for another request, which has a
+  # deadline of its own; it must not be revoked, for nobody would close the stream then.
+  defp close_due(%{handle: handle} = state, id) do
+    case Pending.lookup(handle, id) do
+      nil ->
+        state
+
+      {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire} ->
+        if Running.last?(Running.read(state.running), id) do
+          cancel(state, id)
+        else
+          Pending.abandon(handle, id)
+          if dest, do: send(dest, {tag, :later})
+          Process.send_after(self(), {:close_due, id}, handle.options.grace)
+          state
+        end
+    end
+  end
+
   # Does Python run another request, which has a caller and a deadline of its own?
   defp behind_another?(state, id) do
     case Running.read(state.running) do
@@ -448,6 +492,13 @@ defmodule ErlangPython.Worker do
       {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)
+
+      # A part of a stream: no other worker has it, but a thread beside the main one can serve it.
+      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, {:pinned, wire}} ->
+        with {:ok, _sent_at} <- Pending.detach(handle, id, slot, generation) do
+          Slots.release(handle, slot)
+          send(state.writers.control, {:tx, wire})
+        end
 
       {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
         if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
@@ -500,7 +551,7 @@ defmodule ErlangPython.Worker do
 
   defp drained(%{phase: :draining} = state) do
     if Slots.in_flight(state.handle, state.slot) == 0 and
-         Slots.beside(state.handle, state.slot) <= 0 do
+         Slots.beside(state.handle, state.slot) <= 0 and not streams?(state) do
       tell(state, :control, Protocol.type(:shutdown), 0)
       Process.send_after(self(), :stop_timeout, state.handle.options.grace)
       {:noreply, %{state | phase: :stopping}}
@@ -511,6 +562,11 @@ defmodule ErlangPython.Worker do
   end
 
   defp drained(state), do: {:noreply, state}
+
+  defp streams?(state) do
+    Streams.count(state.handle, state.slot, state.generation) > 0 and
+      System.monotonic_time(:millisecond) < state.drain_until
+  end
 
   # The first cause counts. Its exit status and the ends of its connections follow.
   defp kill(state, did, kind \\ :worker_exit) do

@@ -257,6 +257,81 @@ defmodule ErlangPython.AsyncioTest do
     end
   end
 
+  describe "asynchronous generators" do
+    setup do
+      pool = start_pool(workers: 1)
+
+      ErlangPython.exec!(
+        """
+        import asyncio
+        log = []
+        async def count(n, pause=None):
+            try:
+                for i in range(n):
+                    if pause is not None: await asyncio.sleep(pause)
+                    yield i
+            finally:
+                log.append('closed')
+        async def bad():
+            yield 1
+            yield 2
+            raise ValueError('three')
+        async def later(n):
+            await asyncio.sleep(0)
+            return iter(range(n))
+        """,
+        %{},
+        pool: pool
+      )
+
+      {:ok, pool: pool}
+    end
+
+    defp stream(function, args, pool),
+      do: ErlangPython.stream(:__main__, function, args, pool: pool)
+
+    test "are streams like others", %{pool: pool} do
+      assert stream(:count, [0], pool) |> Enum.to_list() == []
+      assert stream(:count, [1], pool) |> Enum.to_list() == [0]
+      assert stream(:count, [20_000], pool) |> Enum.to_list() == Enum.to_list(0..19_999)
+      assert stream(:count, [20, 0.001], pool) |> Enum.to_list() == Enum.to_list(0..19)
+      assert stream(:later, [3], pool) |> Enum.to_list() == [0, 1, 2]
+    end
+
+    test "close when the reader halts, and do not occupy the worker meanwhile", %{pool: pool} do
+      assert stream(:count, [1_000_000, 0], pool) |> Enum.take(3) == [0, 1, 2]
+      assert run("log", %{}, pool: pool) == {:ok, ["closed"]}
+      reader = Task.async(fn -> stream(:count, [2, 60], pool) |> Enum.to_list() end)
+      eventually(fn -> assert beside(pool) == [1] end)
+      assert run("1", %{}, pool: pool) == {:ok, 1}
+      Task.shutdown(reader, :brutal_kill)
+      eventually(fn -> assert run("log", %{}, pool: pool) == {:ok, ["closed", "closed"]} end)
+      eventually(fn -> assert beside(pool) == [0] end)
+    end
+
+    test "raise at the element where they raised", %{pool: pool} do
+      test = self()
+
+      assert_raise Error, ~r/ValueError: three/, fn ->
+        stream(:bad, [], pool) |> Enum.each(&send(test, {:item, &1}))
+      end
+
+      assert_received {:item, 1}
+      assert_received {:item, 2}
+    end
+
+    test "many at once in one worker", %{pool: pool} do
+      sums =
+        1..50
+        |> Enum.map(fn _ ->
+          Task.async(fn -> stream(:count, [20, 0.005], pool) |> Enum.sum() end)
+        end)
+        |> Task.await_many(30_000)
+
+      assert Enum.uniq(sums) == [190]
+    end
+  end
+
   describe ":py" do
     test "async_call and async_await" do
       ref = :py.async_call(:asyncio, :sleep, [0, 7])
@@ -264,6 +339,11 @@ defmodule ErlangPython.AsyncioTest do
       ref = :py.async_call(:asyncio, :sleep, [0], %{result: 8})
       assert :py.async_await(ref, 5_000) == {:ok, 8}
       assert :py.async_await(make_ref()) == {:error, :invalid_args}
+    end
+
+    test "async_stream" do
+      assert :py.async_stream(:builtins, :iter, [[1, 2]]) == {:ok, [1, 2]}
+      assert :py.async_stream(:builtins, :dict, [], %{a: 1}) == {:ok, [%{"a" => 1}]}
     end
 
     test "async_gather gives results in order, and the first failure" do

@@ -3,7 +3,7 @@ defmodule ErlangPython.ErlangFace.Answers do
   # The results of `py:call_async`: one process each, which makes the call and keeps its result
   # until it is fetched or its owner ends. So nothing ever stands in the owner's mailbox.
 
-  alias ErlangPython.ErlangFace.Calls
+  alias ErlangPython.ErlangFace.{Calls, Streams}
 
   @default_timeout 30_000
 
@@ -16,7 +16,11 @@ defmodule ErlangPython.ErlangFace.Answers do
     spawn(fn ->
       {:ok, _registry} = Registry.register(ErlangPython.Answers, ref, nil)
       send(owner, started)
-      hold(owner, fn -> Calls.call(module, function, args, kwargs, :infinity) end)
+
+      hold(owner, fn ->
+        # A stream is not to end with the process that made the call.
+        module |> Calls.call(function, args, kwargs, :infinity) |> Streams.give(owner)
+      end)
     end)
 
     # Not before `ref` can be found.

@@ -2,9 +2,9 @@ defmodule ErlangPython.ErlangFace.Calls do
   @moduledoc false
   # The calls of `:py`: Erlang's ways to write names and code in, Erlang's shapes of results out.
 
-  alias ErlangPython.ErlangFace.{Reason, Text}
+  alias ErlangPython.ErlangFace.{Reason, Streams, Text}
   alias ErlangPython.Request
-  alias ErlangPython.Request.{Fanout, Options}
+  alias ErlangPython.Request.{Fanout, Message, Options}
 
   @default_timeout 30_000
 
@@ -53,8 +53,34 @@ defmodule ErlangPython.ErlangFace.Calls do
     error in ErlangPython.Error -> {:error, Reason.of(error)}
   end
 
+  # A value that is an iterator stays in its worker.
   defp request(message, options) do
-    with {:error, error} <- Request.run(message, options), do: {:error, Reason.of(error)}
+    case Request.open(message, options) do
+      {:ok, value} -> {:ok, value}
+      {:opened, handle, stream, _nil} -> {:ok, Streams.handle(handle, stream)}
+      {:error, error} -> {:error, Reason.of(error)}
+    end
+  end
+
+  @doc "What opens a stream; each of its items has the default timeout."
+  @spec stream_message(term(), term(), term(), term()) ::
+          {:ok, Message.t(), Options.t()} | {:error, :invalid_args}
+  def stream_message(module, function, args, kwargs) do
+    with {:ok, {:call, module, function, args}} <- call_message(module, function, args),
+         {:ok, kwargs} <- names(kwargs),
+         {:ok, options} <- options(@default_timeout) do
+      {:ok, {:stream_call, module, function, args}, %{options | kwargs: kwargs}}
+    end
+  end
+
+  @spec stream_eval_message(term(), term()) ::
+          {:ok, Message.t(), Options.t()} | {:error, :invalid_args}
+  def stream_eval_message(code, locals) do
+    with {:ok, code} <- Text.code(code),
+         {:ok, locals} <- names(locals),
+         {:ok, options} <- options(@default_timeout) do
+      {:ok, {:stream_eval, code, locals}, options}
+    end
   end
 
   defp call_message(module, function, args) when is_list(args) do
@@ -84,8 +110,9 @@ defmodule ErlangPython.ErlangFace.Calls do
 
   defp names(_other), do: {:error, :invalid_args}
 
-  defp options(timeout) when timeout == :infinity or (is_integer(timeout) and timeout > 0),
+  @spec options(term()) :: {:ok, Options.t()} | {:error, :invalid_args}
+  def options(timeout) when timeout == :infinity or (is_integer(timeout) and timeout > 0),
     do: {:ok, %{Options.new!([], []) | timeout: timeout, face: :erlang}}
 
-  defp options(_timeout), do: {:error, :invalid_args}
+  def options(_timeout), do: {:error, :invalid_args}
 end

@@ -1,6 +1,6 @@
 defmodule ErlangPython.Pool.Callers do
   @moduledoc false
-  # Owns the tables of a pool, and cancels the requests of callers that die.
+  # Owns the tables of a pool, cancels the requests of callers that die, and closes their streams.
   #
   # One monitor per calling process, made at its first call and kept: a monitor per call would
   # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
@@ -9,7 +9,17 @@ defmodule ErlangPython.Pool.Callers do
 
   use GenServer
 
-  alias ErlangPython.Pool.{Directory, Handle, Heir, Intake, Options, Pending, Queue, Slots}
+  alias ErlangPython.Pool.{
+    Directory,
+    Handle,
+    Heir,
+    Intake,
+    Options,
+    Pending,
+    Queue,
+    Slots,
+    Streams
+  }
 
   @spec start_link(Options.t()) :: GenServer.on_start()
   def start_link(options), do: GenServer.start_link(__MODULE__, options)
@@ -45,6 +55,7 @@ defmodule ErlangPython.Pool.Callers do
       queue: Queue.new(),
       callers:
         :ets.new(:callers, [:set, :public, write_concurrency: true, read_concurrency: true]),
+      streams: Streams.new(),
       directory: Directory.new(),
       counters: Slots.new()
     }
@@ -83,6 +94,9 @@ defmodule ErlangPython.Pool.Callers do
       _left_or_killed ->
         handle |> Pending.of_caller(caller) |> Enum.each(&Intake.cancel(handle, &1))
     end
+
+    # After the row of the caller is taken, see Streams.confirm.
+    Streams.drop_all(handle, caller)
 
     {:noreply, state}
   end

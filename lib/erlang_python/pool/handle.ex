@@ -5,7 +5,7 @@ defmodule ErlangPython.Pool.Handle do
 
   alias ErlangPython.Pool.Options
 
-  @enforce_keys [:name, :options, :pending, :queue, :callers, :directory, :counters]
+  @enforce_keys [:name, :options, :pending, :queue, :callers, :streams, :directory, :counters]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -14,6 +14,7 @@ defmodule ErlangPython.Pool.Handle do
           pending: :ets.table(),
           queue: :ets.table(),
           callers: :ets.table(),
+          streams: :ets.table(),
           directory: :ets.table(),
           counters: :atomics.atomics_ref()
         }
@@ -32,7 +33,15 @@ defmodule ErlangPython.Pool.Handle do
   def publish(handle), do: :persistent_term.put({__MODULE__, handle.name}, handle)
 
   @spec tables(t()) :: [:ets.table()]
-  def tables(handle), do: [handle.pending, handle.queue, handle.callers, handle.directory]
+  def tables(handle),
+    do: [handle.pending, handle.queue, handle.callers, handle.streams, handle.directory]
+
+  @doc """
+  Has the pool ended? Its tables go with it, at any moment; the pending table last, when the heir has ended
+  all that is in it. A caller whose row came even later finds out by itself.
+  """
+  @spec gone?(t()) :: boolean()
+  def gone?(handle), do: Enum.any?(tables(handle), &(:ets.info(&1) == :undefined))
 
   @doc "Takes the pool's name away, unless a later pool of that name has put its own there."
   @spec withdraw(t()) :: :ok

@@ -6,13 +6,15 @@ defmodule ErlangPython.Pool.Intake do
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Queue, Slots}
+  alias ErlangPython.Request.Message
+  alias ErlangPython.Worker.Exit
 
   @type request :: %{
           id: Pending.id(),
           wire: iodata(),
           dest: reference() | pid(),
           tag: term(),
-          caller: pid(),
+          caller: pid() | nil,
           watch: :waiting | :always
         }
 
@@ -36,7 +38,7 @@ defmodule ErlangPython.Pool.Intake do
     end
   rescue
     error in ArgumentError ->
-      if gone?(handle),
+      if Handle.gone?(handle),
         do: {:error, stopped(handle, :no)},
         else: reraise(error, __STACKTRACE__)
   end
@@ -88,9 +90,68 @@ defmodule ErlangPython.Pool.Intake do
     }
   end
 
-  # The tables go with the pool, at any moment; the pending table last, when the heir has ended all that
-  # is in it. A caller whose row came even later finds out by itself.
-  defp gone?(handle), do: Enum.any?(Handle.tables(handle), &(:ets.info(&1) == :undefined))
+  @doc """
+  Hands a part of a stream to the one worker that can serve it, also over its window. After `:ok` its `dest` gets its
+  end as by `submit/3`; it is never given to another worker. With `caller: nil` nobody's death cancels it.
+  """
+  @spec pin(Handle.t(), part :: map(), Slots.slot(), pos_integer()) :: :ok | {:error, Error.t()}
+  def pin(handle, %{id: id} = part, slot, generation) do
+    with {^generation, worker, writer} <- Directory.worker(handle, slot) do
+      watch(handle, part.caller)
+      # It goes on with what was admitted.
+      unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, 1)
+      way = way(handle, slot, generation)
+      wire = Message.control(part.message, id, way == :nested)
+      request = part |> Map.delete(:message) |> Map.put(:wire, {:pinned, wire})
+      now = System.monotonic_time(:microsecond)
+
+      case way do
+        :main ->
+          Slots.force_claim(handle, slot)
+          Pending.insert(handle, row(request, slot, generation, now))
+          send(writer, {:tx, wire})
+
+        :nested ->
+          Slots.add_beside(handle, slot, 1)
+          Pending.insert(handle, row(request, -slot, generation, now))
+          send(Origin.own(handle).writer, {:tx, wire})
+
+        :beside ->
+          Slots.add_beside(handle, slot, 1)
+          Pending.insert(handle, row(request, -slot, generation, now))
+          send(worker, {:beside, wire})
+      end
+
+      # As in `confirm`: its worker may have died, and its rows been collected, before this one came.
+      if Slots.generation(handle, slot) != generation and Pending.discard(handle, id),
+        do: {:error, Exit.lost_stream()},
+        else: :ok
+    else
+      _another_or_none -> {:error, Exit.lost_stream()}
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: {:error, stopped(handle, :maybe)},
+        else: reraise(error, __STACKTRACE__)
+  end
+
+  # The main thread may wait for the very process that reads this stream, or for one that waits for it.
+  defp way(handle, slot, generation) do
+    case Origin.own(handle) do
+      %{slot: ^slot, generation: ^generation, channel: channel}
+      when channel == :main or elem(channel, 0) == :thread ->
+        :nested
+
+      _other ->
+        if Slots.callbacks(handle, slot) > 0, do: :beside, else: :main
+    end
+  end
+
+  @doc "Makes sure that the death of `caller`, if it is one, is seen."
+  @spec watch(Handle.t(), pid() | nil) :: term()
+  def watch(_handle, nil), do: :ok
+  def watch(handle, caller), do: Callers.watch(handle, caller, :waiting)
 
   @doc """
   Takes a request back, because its caller's deadline has passed or the caller died. Answers whether
@@ -106,7 +167,7 @@ defmodule ErlangPython.Pool.Intake do
     end
   rescue
     error in ArgumentError ->
-      if gone?(handle), do: :maybe, else: reraise(error, __STACKTRACE__)
+      if Handle.gone?(handle), do: :maybe, else: reraise(error, __STACKTRACE__)
   end
 
   defp cancel_running(handle, id) do
@@ -148,8 +209,14 @@ defmodule ErlangPython.Pool.Intake do
       {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} ->
         release_stuck(handle, id)
 
-      {_, _, _, _, slot, _, _, wire} = row when slot > 0 and wire != :pinned ->
+      {_, _, _, _, slot, _, _, wire} = row when slot > 0 and not is_tuple(wire) ->
         rebalance(handle, row)
+
+      # A part of a stream, whose main thread began to wait just after it was sent.
+      {_, _, _, _, slot, generation, _, {:pinned, _wire}} when slot > 0 ->
+        with true <- Slots.callbacks(handle, slot) > 0,
+             {^generation, worker, _writer} <- Directory.worker(handle, slot),
+             do: send(worker, {:rebalance, id})
 
       _beside_or_ended ->
         :ok
@@ -158,7 +225,7 @@ defmodule ErlangPython.Pool.Intake do
     error in ArgumentError ->
       cond do
         :ets.info(handle.pending) == :undefined -> :gone
-        gone?(handle) -> :ok
+        Handle.gone?(handle) -> :ok
         true -> reraise(error, __STACKTRACE__)
       end
   end

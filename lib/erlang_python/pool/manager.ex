@@ -15,6 +15,7 @@ defmodule ErlangPython.Pool.Manager do
     Handle,
     Pending,
     Slots,
+    Streams,
     Supervisor,
     Window
   }
@@ -258,6 +259,7 @@ defmodule ErlangPython.Pool.Manager do
     Directory.delete_worker(handle, slot)
     Slots.next_generation(handle, slot)
     lost = collect(handle, slot, entry, exit_of(entry, reason))
+    Streams.lost(handle, slot, entry.generation)
 
     if slot > state.count,
       do: remove(state, slot),

@@ -8,11 +8,11 @@ defmodule ErlangPython.Pool.Pending do
   #     {id, dest, tag, caller, place, generation, sent_at, wire}
   #
   # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
-  # nobody waits any more). `caller` is the process whose death cancels the request. `place` is
+  # nobody waits any more). `caller` is the process whose death cancels the request (nil: nobody's does). `place` is
   # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
   # not occupy the worker's main thread: it is nested in a callback, runs in another thread or on the
   # event loop. `wire` is kept so that a request which never ran can be given to another worker; it
-  # is `:pinned` where only this worker will do.
+  # is `{:pinned, wire}` where only this worker will do.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}
@@ -26,8 +26,9 @@ defmodule ErlangPython.Pool.Pending do
 
   @type id :: pos_integer()
   @type row ::
-          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid(), place(),
-           generation :: non_neg_integer(), sent_at :: integer(), wire :: iodata() | :pinned}
+          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid() | nil, place(),
+           generation :: non_neg_integer(), sent_at :: integer(),
+           wire :: iodata() | {:pinned, iodata()}}
 
   @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
   @type place :: integer()
@@ -212,7 +213,7 @@ defmodule ErlangPython.Pool.Pending do
   def in_slot(%{pending: table}, slot, generation) do
     :ets.select(table, [
       {{:"$1", :_, :_, :_, -slot, generation, :_, :_}, [], [{{:"$1", :beside}}]},
-      {{:"$1", :_, :_, :_, slot, generation, :_, :pinned}, [], [{{:"$1", :pinned}}]},
+      {{:"$1", :_, :_, :_, slot, generation, :_, {:pinned, :_}}, [], [{{:"$1", :pinned}}]},
       {{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [{{:"$1", :window}}]}
     ])
   end

@@ -18,7 +18,7 @@ defmodule ErlangPython.Pool.Slots do
   @queued 4
   @admitted 5
   @globals 8
-  @per_slot 7
+  @per_slot 8
   @in_flight 1
   @window 2
   @generation 3
@@ -26,6 +26,7 @@ defmodule ErlangPython.Pool.Slots do
   @last_end 5
   @beside 6
   @callbacks 7
+  @streams 8
 
   # A request beside the main thread weighs less than any in it.
   @main_thread 32
@@ -106,6 +107,15 @@ defmodule ErlangPython.Pool.Slots do
   def release(%{counters: counters}, slot, n \\ 1),
     do: :atomics.sub_get(counters, at(slot, @in_flight), n)
 
+  @doc "Counts open streams: only for a fair claim, where one more or less does no harm."
+  @spec add_streams(Handle.t(), slot(), integer()) :: integer()
+  def add_streams(%{counters: counters}, slot, n),
+    do: :atomics.add_get(counters, at(slot, @streams), n)
+
+  @spec reset_streams(Handle.t(), slot()) :: :ok
+  def reset_streams(%{counters: counters}, slot),
+    do: :atomics.put(counters, at(slot, @streams), 0)
+
   @doc "Counts ended requests of this incarnation and gives the new number."
   @spec add_served(Handle.t(), slot(), non_neg_integer()) :: non_neg_integer()
   def add_served(%{counters: counters}, slot, n),
@@ -156,6 +166,11 @@ defmodule ErlangPython.Pool.Slots do
     end
   end
 
+  @doc "Takes a place in this slot, whether it has one or not."
+  @spec force_claim(Handle.t(), slot()) :: integer()
+  def force_claim(%{counters: counters}, slot),
+    do: :atomics.add_get(counters, at(slot, @in_flight), 1)
+
   @doc "Has any worker room?"
   @spec free?(Handle.t()) :: boolean()
   def free?(%{counters: counters}),
@@ -179,7 +194,8 @@ defmodule ErlangPython.Pool.Slots do
 
   defp least_loaded(counters, slot, best, best_load) do
     in_flight = :atomics.get(counters, at(slot, @in_flight))
-    load = bsl(in_flight, @main_thread) + :atomics.get(counters, at(slot, @beside))
+    aside = :atomics.get(counters, at(slot, @beside)) + :atomics.get(counters, at(slot, @streams))
+    load = bsl(in_flight, @main_thread) + aside
 
     if load < best_load and in_flight < :atomics.get(counters, at(slot, @window)) do
       least_loaded(counters, slot - 1, slot, load)

@@ -15,6 +15,8 @@ defmodule ErlangPython.Request.Message do
   @type t ::
           {:call, module :: String.t(), function :: String.t(), args :: list()}
           | {:eval | :exec | :run, code :: String.t(), bindings :: %{String.t() => term()} | nil}
+          | {:stream_call, module :: String.t(), function :: String.t(), args :: list()}
+          | {:stream_eval, code :: String.t(), bindings :: %{String.t() => term()} | nil}
 
   @doc "`nested?`: for the thread that waits in a callback."
   @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer(), nested? :: boolean()) ::
@@ -30,12 +32,31 @@ defmodule ErlangPython.Request.Message do
     end
   end
 
-  defp layout({:call, module, function, args}, options),
-    do: {Protocol.type(:call), [module, function, args, options.kwargs, face(options.face)]}
+  @doc "A message about a stream, which is always small."
+  @type part :: {:pull, stream :: pos_integer(), most :: pos_integer()} | {:close, pos_integer()}
+
+  @spec control(part(), pos_integer(), nested? :: boolean()) :: iodata()
+  def control({:pull, stream, most}, id, nested?),
+    do: small(Protocol.type(:pull), id, [stream, most], nested?)
+
+  def control({:close, stream}, id, nested?),
+    do: small(Protocol.type(:close), id, [stream], nested?)
+
+  defp small(type, id, body, nested?) do
+    type = if nested?, do: Protocol.nested(type), else: type
+    {:ok, packed, []} = MessagePack.encode(body)
+    Frame.encode_message([[Protocol.head(type, id) | packed]])
+  end
+
+  defp layout({kind, module, function, args}, options),
+    do: {number(kind), [module, function, args, options.kwargs, face(options.face)]}
 
   defp layout({kind, code, bindings}, options),
     do: {number(kind), [code, bindings, options.file, options.line, face(options.face)]}
 
+  defp number(:call), do: Protocol.type(:call)
+  defp number(:stream_call), do: Protocol.type(:stream_call)
+  defp number(:stream_eval), do: Protocol.type(:stream_eval)
   defp number(:eval), do: Protocol.type(:eval)
   defp number(:exec), do: Protocol.type(:exec)
   defp number(:run), do: Protocol.type(:run)
@@ -58,8 +79,8 @@ defmodule ErlangPython.Request.Message do
   end
 
   # The body's own parts have names; what stands in them is shown as Python would index it.
-  defp path({:call, _module, _function, _args}, [2 | steps]), do: named("args", steps)
-  defp path({:call, _module, _function, _args}, [3 | steps]), do: named("kwargs", steps)
+  defp path({_kind, _module, _function, _args}, [2 | steps]), do: named("args", steps)
+  defp path({_kind, _module, _function, _args}, [3 | steps]), do: named("kwargs", steps)
   defp path({_kind, _code, _bindings}, [1 | steps]), do: named("bindings", steps)
   defp path(_request, steps), do: named("the request", steps)
 

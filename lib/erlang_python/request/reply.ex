@@ -8,16 +8,32 @@ defmodule ErlangPython.Request.Reply do
 
   require Protocol
 
-  @spec read([binary()] | Error.t(), :elixir | :erlang) :: {:ok, term()} | {:error, Error.t()}
+  @doc "`:opened` says that the request has left a stream open, beside its value."
+  @spec read([binary()] | Error.t(), :elixir | :erlang) ::
+          {:ok | :opened, term()} | {:error, Error.t()}
   def read(%Error{} = error, _face), do: {:error, error}
 
   def read([<<_buffers::1, type::7, _id::64, body::binary>> | buffers], face) do
     case type do
       Protocol.type(:result) -> result(MessagePack.decode(body, buffers, face))
+      Protocol.type(:opened) -> opened(MessagePack.decode(body, buffers, face))
       Protocol.type(:error) -> {:error, error(MessagePack.decode(body))}
       Protocol.type(:cancelled) -> {:error, cancelled()}
     end
   end
+
+  @spec undecodable(Exception.t()) :: Error.t()
+  def undecodable(error) do
+    %Error{
+      kind: :decode,
+      message: "the result could not be decoded: " <> Exception.message(error),
+      executed: :yes
+    }
+  end
+
+  @doc "The error in the body of an `ERROR`."
+  @spec failure(binary()) :: Error.t()
+  def failure(body), do: error(MessagePack.decode(body))
 
   @doc "The exception in a body that holds nothing else (`FAILED`)."
   @spec exception(binary()) :: {:ok, Error.t()} | {:error, Exception.t()}
@@ -29,16 +45,12 @@ defmodule ErlangPython.Request.Reply do
     end
   end
 
+  defp opened({:ok, term}), do: {:opened, term}
+  defp opened(error), do: result(error)
+
   defp result({:ok, _term} = ok), do: ok
 
-  defp result({:error, error}) do
-    {:error,
-     %Error{
-       kind: :decode,
-       message: "the result could not be decoded: " <> Exception.message(error),
-       executed: :yes
-     }}
-  end
+  defp result({:error, error}), do: {:error, undecodable(error)}
 
   defp error({:ok, ["python", %RemoteException{} = exception]}), do: python(exception)
 

@@ -8,7 +8,7 @@ defmodule ErlangPython.Worker.Channel do
   import ErlangPython.Callbacks.Incoming, only: [is_callback: 1]
 
   alias ErlangPython.Callbacks.Incoming
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Window}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams, Window}
   alias ErlangPython.{Protocol, Worker}
 
   require Protocol
@@ -58,7 +58,7 @@ defmodule ErlangPython.Worker.Channel do
     answer(messages, state, 0, nil)
   rescue
     error in ArgumentError ->
-      if :ets.info(state.handle.pending) == :undefined,
+      if Handle.gone?(state.handle),
         do: {:close, :pool_ended},
         else: reraise(error, __STACKTRACE__)
   end
@@ -75,6 +75,13 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(state.handle, id) do
+      # A part of a request that was counted when it began.
+      {_id, dest, tag, _caller, ^occupied, _generation, _sent, {:pinned, _wire}} ->
+        Pending.answer(dest, tag, message)
+        Slots.put_last_end(state.handle, occupied, System.monotonic_time(:microsecond))
+        free(state, 1)
+        answer(rest, state, count, sent_at)
+
       {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
         Pending.answer(dest, tag, message)
         answer(rest, state, count + 1, sent_at || sent)
@@ -87,6 +94,32 @@ defmodule ErlangPython.Worker.Channel do
 
       # Its end came before.
       nil ->
+        answer(rest, state, count, sent_at)
+    end
+  end
+
+  defp answer(
+         [[<<_buffers::1, Protocol.type(:opened)::7, id::64, _::binary>> | _] = message | rest],
+         %{handle: handle, occupied: occupied} = state,
+         count,
+         sent_at
+       ) do
+    stream = Streams.opened(handle, id, state.slot, state.generation)
+
+    case Pending.take(handle, id) do
+      {_id, dest, tag, _caller, place, _generation, sent, _wire} ->
+        Streams.confirm(handle, stream, dest)
+        Pending.answer(dest, tag, message)
+
+        if place == occupied do
+          answer(rest, state, count + 1, sent_at || sent)
+        else
+          Pending.vacate(handle, place)
+          answer(rest, state, count, sent_at)
+        end
+
+      nil ->
+        Streams.confirm(handle, stream, nil)
         answer(rest, state, count, sent_at)
     end
   end

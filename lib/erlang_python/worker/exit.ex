@@ -49,6 +49,17 @@ defmodule ErlangPython.Worker.Exit do
     }
   end
 
+  @doc "The worker ended while this stream was open in it."
+  @spec lost_stream() :: Error.t()
+  def lost_stream do
+    %Error{
+      kind: :worker_exit,
+      message: "the Python worker of this stream has ended, and the stream with it",
+      executed: :maybe,
+      details: %{output: []}
+    }
+  end
+
   defp before(:running), do: "while it ran this request"
   defp before(:ended), do: "after it ran this request, whose result had not left it"
 

@@ -9,6 +9,7 @@ from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._memory import resident_bytes
 from erlang_python_worker._requests import Requests
+from erlang_python_worker._streams import Streams
 
 # Between two signals to a main thread that has not acted on the first: it was about to block
 # when that came, or C code holds it.
@@ -18,11 +19,16 @@ _LAST_PAUSE_MS = 500
 
 class Control(threading.Thread):
     def __init__(
-        self, channel: Channel, requests: Requests, beside: "Callable[[bytes, Channel], None]"
+        self,
+        channel: Channel,
+        requests: Requests,
+        streams: Streams,
+        beside: "Callable[[bytes, Channel], None]",
     ) -> None:
         super().__init__(name="erlang_python control", daemon=True)
         self._channel = channel
         self._requests = requests
+        self._streams = streams
         self._beside = beside
 
     def run(self) -> None:
@@ -51,14 +57,26 @@ class Control(threading.Thread):
         elif kind == _PING:
             pong = {"rss": resident_bytes(), "running": self._requests.running}
             self._answer(wire.PONG, request_id, pong)
+        elif kind == _FLUSH:
+            items = self._streams.flush(request_id)
+            self._send(wire.FLUSHED, request_id, packb(None) if items is None else items)
         elif kind == _SHUTDOWN:
             self._requests.stop()
         elif len(head) >= wire.HEAD_SIZE:
             self._beside(head, self._channel)
 
     def _answer(self, kind: int, request_id: bytes, body: Any) -> None:
-        self._channel.send_head(kind.to_bytes(1, "big") + request_id + packb(body))
+        self._send(kind, request_id, packb(body))
+
+    def _send(self, kind: int, request_id: bytes, body: bytes) -> None:
+        message = kind.to_bytes(1, "big") + request_id + body
+        if len(message) < wire.OUT_OF_BAND:
+            self._channel.send_head(message)
+        else:
+            self._channel.send(message)
 
 
 _TRUE = packb(True)
-_CANCEL, _PING, _SHUTDOWN = (bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN))
+_CANCEL, _PING, _SHUTDOWN, _FLUSH = (
+    bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN, wire.FLUSH)
+)

@@ -9,6 +9,7 @@ from typing import Any, Callable
 from erlang_python_worker._namespace import Namespace
 from erlang_python_worker._protocol import CALL, EVAL, EXEC, RUN, ProtocolError
 from erlang_python_worker._sources import Sources
+from erlang_python_worker._streams import Streams
 
 
 class Executor:
@@ -16,11 +17,13 @@ class Executor:
 
     Attributes:
         by_type: message type to a function of the decoded body.
+        streams: those that its requests have opened.
     """
 
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._sources = Sources()
+        self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
             CALL: call,
             EVAL: lambda body: self.run("eval", body),

@@ -101,7 +101,8 @@ class Loop:
         elif type(task.result()) is _Left:
             end = runner.failure(task.result().error)
         else:
-            end = runner.result(task.result(), face)
+            # A part of a stream has made its end itself.
+            end = task.result() if face is None else runner.result(run.key, task.result(), face)
         self._requests.finish(run)
         try:
             self._lines.line().reply(*message(run.key, end))

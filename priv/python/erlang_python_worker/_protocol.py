@@ -1,5 +1,7 @@
 """The numbers of docs/protocol.md, which is the authority."""
 
+from typing import Any, Tuple
+
 VERSION = 1
 BUFFERS_FOLLOW, NESTED = 0x80, 0x40
 TYPE = 0x3F
@@ -10,6 +12,7 @@ STREAM_CALL, STREAM_EVAL, PULL, CLOSE = 0x06, 0x07, 0x08, 0x09
 ANSWER, ANSWER_ERROR = 0x0A, 0x0B
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
 DETACHED, CALLBACK, CAST, SEND, SERVICE = 0x17, 0x18, 0x19, 0x1A, 0x1B
+OPENED = 0x1C
 CANCEL, PING, SHUTDOWN, FLUSH = 0x21, 0x22, 0x23, 0x24
 CANCEL_ACK, PONG, FLUSHED = 0x31, 0x32, 0x33
 
@@ -24,6 +27,10 @@ FIRST_MARK = TUPLE
 
 OUT_OF_BAND = 65_536  # bytes from which data leaves the body
 BUFFER_BINARY, BUFFER_BYTES = 0, 1
+
+
+# How a request ends: the message type, its body, its buffers.
+End = Tuple[bytes, bytes, "list[Any]"]
 
 
 class ProtocolError(Exception):

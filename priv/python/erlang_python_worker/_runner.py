@@ -1,8 +1,9 @@
 """From the bytes of a request to the bytes of its end, in whatever thread that is."""
 
 import sys
+from collections.abc import Iterator
 from types import CoroutineType
-from typing import Any, Callable, Protocol, Tuple
+from typing import Any, Callable, Protocol
 
 from msgpack import ExtType, packb
 
@@ -15,11 +16,12 @@ from erlang_python_worker._execute import Executor
 from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
 from erlang_python_worker._process import Forks
-from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
+from erlang_python_worker._protocol import HEAD_SIZE, End, ProtocolError
+from erlang_python_worker._stream_requests import GUARDED as _STREAMS_GUARDED
+from erlang_python_worker._stream_requests import KINDS as STREAM_KINDS
+from erlang_python_worker._stream_requests import StreamRequests
+from erlang_python_worker._streams import TooLarge
 from erlang_python_worker._types import find
-
-# How a request ends: the message type, its body, its buffers.
-End = Tuple[bytes, bytes, "list[Any]"]
 
 CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
 # Not its end: that comes from the event loop.
@@ -76,16 +78,20 @@ class Runner:
         self._arms = arms
         self._decoder = Decoder()
         self._encoders = (Encoder(find), Encoder(find, plain=True))
+        self._streams = StreamRequests(executor, self._encoders, limits, self._failure)
         self.decode = self._decoder.decode
 
     def run(self, head: bytes, buffers: "list[Any]") -> End:
         try:
-            return self._attempt(head, buffers)
+            end = self._attempt(head, buffers)
         except BaseException:
             # Only an interrupt between two lines of `_attempt` comes here, see _requests.py,
             # or one that stopped the text of an error from being made.
             self._arms.armed = False
-            return CANCELLED
+            end = CANCELLED
+        if end is CANCELLED:
+            self._streams.forget(head[1:HEAD_SIZE])
+        return end
 
     def _attempt(self, head: bytes, buffers: "list[Any]") -> End:
         arms = self._arms
@@ -93,16 +99,17 @@ class Runner:
             arms.armed = True
             kind = head[0] & wire.TYPE
             run = self._executor.by_type.get(kind)
-            if run is None:
-                raise ProtocolError(f"unknown message type 0x{kind:02x}")
+            if run is None and kind not in STREAM_KINDS:
+                raise ProtocolError(f"unknown message type 0x{head[0]:02x}")
             data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
             body = self._decoder.decode(data[HEAD_SIZE:], buffers)
-            value = run(body)
+            key = head[1:HEAD_SIZE]
+            value: Any = self._streams.run(kind, key, body) if run is None else run(body)
             if type(value) is CoroutineType:
                 arms.armed = False
-                self._loop.take(value, body[4])
+                self._loop.take(value, None if run is None else body[4])
                 return DETACHED
-            end = self._result(value, body[4])
+            end: End = value if run is None else self._result(key, value, body[4])
             arms.armed = False
             return end
         except BaseException as error:
@@ -110,24 +117,26 @@ class Runner:
             arms.armed = False
             return end
 
-    def result(self, value: Any, face: Any) -> End:
+    def result(self, key: bytes, value: Any, face: Any) -> End:
         """How a request ends that gave this value."""
         try:
-            return self._result(value, face)
+            return self._result(key, value, face)
         except BaseException as error:
             return self.failure(error)
 
-    def _result(self, value: Any, face: Any) -> End:
+    def _result(self, key: bytes, value: Any, face: Any) -> End:
         encoder = self._encoders[1 if face == 1 else 0]
         try:
             body, buffers = encoder.encode(value)
         except Exception as error:
+            if face == 1 and isinstance(value, Iterator):
+                return self._streams.keep(key, value, face)
             raise locate(encoder, value, error) from None
         size = HEAD_SIZE + len(body)
         if buffers:
             size += sum(memoryview(buffer).nbytes for buffer in buffers)
         if size > self._limits.max_message_size:
-            raise _TooLarge(size)
+            raise TooLarge(size)
         return (_RESULT_WITH_BUFFERS if buffers else _RESULT), body, buffers
 
     def failure(self, error: BaseException) -> End:
@@ -147,7 +156,7 @@ class Runner:
             self._forks.leave(error)
         if isinstance(error, erlang.Interrupted) and self._arms.interrupted:
             return CANCELLED
-        if isinstance(error, _TooLarge):
+        if isinstance(error, TooLarge):
             return _error("too_large", [error.size, self._limits.max_message_size])
         if isinstance(error, EncodeError):
             return _error("encode", [str(error), error.path])
@@ -162,7 +171,7 @@ class Runner:
 
 
 # The functions in which an interrupt may still be raised when the code has ended.
-GUARDED = (Runner._attempt.__code__, Runner.run.__code__)
+GUARDED = (Runner._attempt.__code__, Runner.run.__code__, *_STREAMS_GUARDED)
 
 
 class Server:
@@ -220,11 +229,6 @@ def _describe(error: BaseException, short: bool = False) -> "tuple[str, Any]":
         term = ExtType(wire.OPAQUE, error._term._data)
         return "elixir", [described, error.kind, term, error.stacktrace]
     return "python", described
-
-
-class _TooLarge(Exception):
-    def __init__(self, size: int) -> None:
-        self.size = size
 
 
 def _error(kind: str, payload: "list[Any]") -> End:

@@ -64,7 +64,8 @@ def main() -> None:
     bridge = Bridge(line, open_line, loops, requests, forks)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
-    Control(beam.connect(token + "/control"), requests, SpareThreads(bridge).serve).start()
+    spare = SpareThreads(bridge)
+    Control(beam.connect(f"{token}/control"), requests, executor.streams, spare.serve).start()
     status = _run(Worker(line, server, runner, requests, executor, limits), channel)
 
     loops.end()

@@ -1,0 +1,119 @@
+defmodule ErlangPython.Stream.Cursor do
+  @moduledoc false
+  # A reader's place in an open stream: what it has asked for, and what it asks for next. It holds no
+  # items: each step hands on those that came.
+
+  alias ErlangPython.{Error, Request}
+  alias ErlangPython.Pool.{Handle, Streams}
+  alias ErlangPython.Request.{Message, Options, Reply}
+  alias ErlangPython.Stream.{Demand, Pull}
+
+  @enforce_keys [:handle, :stream, :options]
+  defstruct @enforce_keys ++ [pull: nil, most: 1]
+
+  @type t :: %__MODULE__{
+          handle: Handle.t(),
+          stream: Streams.t(),
+          options: Options.t(),
+          pull: Pull.t() | nil,
+          most: pos_integer()
+        }
+
+  @typedoc "Items, and what comes after them."
+  @type step :: {[term()], t() | :done | {:failed, Error.t()}}
+
+  @patience_ms 1_000
+
+  @doc "Opens a stream, with the calling process as its owner, and takes its first item."
+  @spec open(Message.t(), Options.t()) :: step()
+  def open(message, options) do
+    case Request.open(message, options) do
+      {:opened, handle, stream, [items, _not_ended]} -> {items, new(handle, stream, options)}
+      {:ok, [items, ending]} -> {items, over(ending)}
+      {:error, error} -> {[], {:failed, error}}
+    end
+  end
+
+  @spec new(Handle.t(), Streams.t(), Options.t()) :: t()
+  def new(handle, stream, options),
+    do: %__MODULE__{handle: handle, stream: stream, options: options}
+
+  @doc "Waits for further items, no longer than the request's timeout."
+  @spec next(t()) :: step()
+  def next(%{pull: nil} = cursor) do
+    case Pull.start(cursor.handle, cursor.stream, cursor.most) do
+      {:ok, pull} -> await(cursor, pull)
+      {:error, error} -> failed(cursor, error)
+    end
+  end
+
+  def next(%{pull: pull} = cursor), do: await(cursor, pull)
+
+  defp await(cursor, pull) do
+    case Pull.await(pull, cursor.options) do
+      {:flushed, items, pull} -> {items, %{cursor | pull: pull}}
+      {:ended, {:ok, [items, ending]}, elapsed} -> ended(cursor, items, ending, elapsed)
+      {:ended, {:error, error}, _elapsed} -> failed(cursor, error)
+    end
+  end
+
+  # `nil` under the Erlang face.
+  defp ended(cursor, items, ending, elapsed) when ending in [nil, :none] do
+    most = Demand.next(cursor.most, length(items), elapsed)
+    {items, %{cursor | pull: nil, most: most}}
+  end
+
+  defp ended(cursor, items, ending, _elapsed) do
+    Streams.remove(cursor.handle, cursor.stream)
+    {items, over(ending)}
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(cursor.handle),
+        do: {items, over(ending)},
+        else: reraise(error, __STACKTRACE__)
+  end
+
+  defp over(true), do: :done
+  defp over(failure) when is_binary(failure), do: {:failed, Reply.failure(failure)}
+
+  # Not waited for: the reader has its error, at its deadline as a rule.
+  defp failed(cursor, error) do
+    Streams.close(cursor.handle, cursor.stream)
+    {[], {:failed, error}}
+  end
+
+  @doc """
+  Closes the stream. When this returns, what the generator has to do at its end is done; `:later`: it will be,
+  its worker is busy with something else.
+  """
+  @spec close(t()) :: :ok | :later | {:error, Error.t()}
+  def close(cursor) do
+    if cursor.pull, do: Pull.abandon(cursor.pull)
+    ref = :erlang.alias([:reply])
+
+    case Streams.close(cursor.handle, cursor.stream, ref) do
+      :ok ->
+        await_closed(cursor.handle, ref)
+
+      # There is nothing left to close.
+      {:error, _gone} ->
+        :erlang.unalias(ref)
+        :ok
+    end
+  end
+
+  defp await_closed(handle, ref) do
+    receive do
+      {^ref, :later} -> :later
+      {^ref, reply} -> with {:ok, _nil} <- Reply.read(reply, :elixir), do: :ok
+    after
+      @patience_ms ->
+        if Handle.gone?(handle) do
+          :erlang.unalias(ref)
+          :ok
+        else
+          await_closed(handle, ref)
+        end
+    end
+  end
+end

@@ -1,0 +1,207 @@
+defmodule ErlangPython.Stream.Pull do
+  @moduledoc false
+  # One request for the next items of a stream, and its end.
+  #
+  # Python collects for a short time before it answers. If the generator stops to work in the middle of that,
+  # the items that are ready must not wait for it: after some patience the control thread is
+  # asked for them. They come before those of the answer, which therefore is not looked at while a flush is
+  # under way.
+
+  alias ErlangPython.{Error, MessagePack}
+  alias ErlangPython.Pool.{Directory, Handle, Intake, Slots, Streams}
+  alias ErlangPython.Request.{Options, Reply}
+
+  @enforce_keys [:handle, :stream, :id, :ref, :most, :started, :flush_after]
+  defstruct @enforce_keys
+
+  @opaque t :: %__MODULE__{
+            handle: Handle.t(),
+            stream: Streams.t(),
+            id: pos_integer(),
+            ref: reference(),
+            most: pos_integer(),
+            started: integer(),
+            flush_after: pos_integer() | nil
+          }
+
+  # A little more than Python collects.
+  @flush_after_ms 3
+  # A pull that has not begun has nothing to flush; it is asked again, less and less often.
+  @longest_flush_ms 100
+  @patience_ms 1_000
+
+  @spec start(Handle.t(), Streams.t(), pos_integer()) :: {:ok, t()} | {:error, Error.t()}
+  def start(handle, stream, most) do
+    ref = :erlang.alias([:reply])
+
+    pull = %__MODULE__{
+      handle: handle,
+      stream: stream,
+      id: Slots.next_id(handle),
+      ref: ref,
+      most: most,
+      started: now_us(),
+      # A pull of one item ends with it.
+      flush_after: if(most > 1, do: @flush_after_ms)
+    }
+
+    case submit(pull) do
+      :ok ->
+        {:ok, pull}
+
+      {:error, error} ->
+        :erlang.unalias(ref)
+        {:error, error}
+    end
+  end
+
+  defp submit(%{handle: handle, stream: stream, id: id, ref: ref, most: most}) do
+    part = %{id: id, message: {:pull, stream.id, most}, dest: ref, tag: ref, caller: self()}
+    Intake.pin(handle, part, stream.slot, stream.generation)
+  end
+
+  @doc """
+  Waits for items: those that are ready while the pull goes on, or its end with the microseconds that
+  it took.
+  """
+  @spec await(t(), Options.t()) ::
+          {:flushed, [term()], t()}
+          | {:ended, {:ok, term()} | {:error, Error.t()}, non_neg_integer()}
+  def await(pull, options), do: await(pull, options, deadline(options.timeout))
+
+  defp await(%{ref: ref} = pull, options, deadline) do
+    left = remaining(deadline)
+    patience = min(left, pull.flush_after || @patience_ms)
+
+    receive do
+      {^ref, reply} -> ended(pull, reply, options)
+    after
+      patience ->
+        cond do
+          patience == left ->
+            give_up(pull, options)
+
+          pull.flush_after ->
+            flush(pull, options, deadline)
+
+          Intake.reconsider(pull.handle, pull.id) == :gone ->
+            last_word(pull, options, stopped(pull))
+
+          true ->
+            await(pull, options, deadline)
+        end
+    end
+  end
+
+  defp ended(pull, reply, options),
+    do: {:ended, Reply.read(reply, options.face), now_us() - pull.started}
+
+  defp flush(%{handle: handle, stream: stream} = pull, options, deadline) do
+    generation = stream.generation
+
+    case Directory.worker(handle, stream.slot) do
+      {^generation, worker, _writer} ->
+        ref = :erlang.monitor(:process, worker, alias: :reply_demonitor)
+        send(worker, {:flush, pull.id, ref})
+        await_flushed(pull, ref, options, deadline)
+
+      # Its end comes.
+      _gone ->
+        await(%{pull | flush_after: nil}, options, deadline)
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: await(%{pull | flush_after: nil}, options, deadline),
+        else: reraise(error, __STACKTRACE__)
+  end
+
+  defp await_flushed(pull, ref, options, deadline) do
+    receive do
+      {^ref, body} ->
+        flushed(pull, MessagePack.decode(body, [], options.face), options, deadline)
+
+      {:DOWN, ^ref, :process, _worker, _reason} ->
+        await(%{pull | flush_after: nil}, options, deadline)
+    after
+      remaining(deadline) ->
+        Process.demonitor(ref, [:flush])
+
+        # It may have come just before; the reader gives up all the same.
+        receive do
+          {^ref, _body} -> :ok
+        after
+          0 -> :ok
+        end
+
+        give_up(pull, options)
+    end
+  end
+
+  # Flushed or not, a pull that was asked ends with its next item.
+  defp flushed(pull, {:ok, []}, options, deadline),
+    do: await(%{pull | flush_after: nil}, options, deadline)
+
+  defp flushed(pull, {:ok, [_ | _] = items}, _options, _deadline),
+    do: {:flushed, items, %{pull | flush_after: nil}}
+
+  # It does not run: it waits for another request, or has ended.
+  defp flushed(pull, {:ok, _nil}, options, deadline) do
+    Intake.reconsider(pull.handle, pull.id)
+    pull = %{pull | flush_after: min(2 * pull.flush_after, @longest_flush_ms)}
+    await(pull, options, deadline)
+  end
+
+  defp flushed(pull, {:error, error}, _options, _deadline) do
+    abandon(pull)
+    {:ended, {:error, Reply.undecodable(error)}, now_us() - pull.started}
+  end
+
+  defp give_up(pull, options) do
+    Intake.cancel(pull.handle, pull.id)
+    last_word(pull, options, timeout(options.timeout))
+  end
+
+  # An answer that came meanwhile is better than none, and must not stay in the mailbox.
+  defp last_word(%{ref: ref} = pull, options, error) do
+    :erlang.unalias(ref)
+
+    receive do
+      {^ref, reply} -> ended(pull, reply, options)
+    after
+      0 -> {:ended, {:error, error}, now_us() - pull.started}
+    end
+  end
+
+  @doc "Stops a pull whose items nobody wants any more."
+  @spec abandon(t()) :: :ok
+  def abandon(%{ref: ref} = pull) do
+    Intake.cancel(pull.handle, pull.id)
+    :erlang.unalias(ref)
+
+    receive do
+      {^ref, _reply} -> :ok
+    after
+      0 -> :ok
+    end
+  end
+
+  defp stopped(pull), do: Intake.stopped(pull.handle, :maybe)
+
+  defp timeout(timeout) do
+    %Error{
+      kind: :timeout,
+      message: "the stream had no further item after #{timeout} ms; Python was told to stop",
+      executed: :maybe,
+      details: %{timeout: timeout}
+    }
+  end
+
+  defp now_us, do: System.monotonic_time(:microsecond)
+
+  defp deadline(:infinity), do: :infinity
+  defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
+
+  defp remaining(:infinity), do: :infinity
+  defp remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
+end

@@ -1,0 +1,54 @@
+defmodule :py_pool do
+  @moduledoc """
+  Requests whose answers come as messages, for Erlang code written for the `erlang_python` 1.x API.
+
+      Ref = make_ref(),
+      ok = py_pool:request({stream_eval, Ref, self(), <<"(x for x in range(3))">>, #{}}),
+      receive {py_chunk, Ref, Value} -> Value end.
+  """
+
+  alias ErlangPython.ErlangFace.{Calls, Streams}
+
+  @type request ::
+          {:stream, reference(), pid(), :py.name(), :py.name(), :py.args()}
+          | {:stream, reference(), pid(), :py.name(), :py.name(), :py.args(), :py.names()}
+          | {:stream_eval, reference(), pid(), :py.code()}
+          | {:stream_eval, reference(), pid(), :py.code(), :py.names()}
+
+  @doc """
+  Reads a stream for a process, which gets `{py_chunk, Ref, Value}` for each item and then `{py_end,
+  Ref}` or `{py_error, Ref, Reason}` (`t:py:reason/0`).
+
+  A request is one of
+
+    * `{stream_eval, Ref, Pid, Code, Locals}`, or without `Locals`: the items of an expression's value;
+    * `{stream, Ref, Pid, Module, Function, Args, Kwargs}`, or without `Kwargs`: those of a call's value.
+
+  As in `py:stream/3` only iterators stream; another value is the only item. The messages come as fast as
+  Python makes them, whether they are read or not: a stream that may be long is better read by
+  `ErlangPython.stream/4` or `py:stream_next/1`. The stream closes when `Pid` ends, and by `py:stream_cancel(Ref)`.
+  Each further item is waited for at most 30 seconds.
+  """
+  @spec request(request()) :: :ok | {:error, :invalid_args}
+  def request({:stream_eval, ref, pid, code}), do: request({:stream_eval, ref, pid, code, %{}})
+
+  def request({:stream_eval, ref, pid, code, locals}),
+    do: push(ref, pid, Calls.stream_eval_message(code, locals))
+
+  def request({:stream, ref, pid, module, function, args}),
+    do: request({:stream, ref, pid, module, function, args, %{}})
+
+  def request({:stream, ref, pid, module, function, args, kwargs}),
+    do: push(ref, pid, Calls.stream_message(module, function, args, kwargs))
+
+  def request(_other), do: {:error, :invalid_args}
+
+  defp push(ref, pid, {:ok, message, options}) when is_reference(ref) and is_pid(pid),
+    do: Streams.push(ref, pid, message, options, &message(ref, &1))
+
+  defp push(_ref, _pid, _invalid), do: {:error, :invalid_args}
+
+  defp message(ref, {:data, value}), do: {:py_chunk, ref, value}
+  defp message(ref, :done), do: {:py_end, ref}
+  defp message(ref, {:error, reason}), do: {:py_error, ref, reason}
+end

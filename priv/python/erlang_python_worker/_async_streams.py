@@ -1,0 +1,104 @@
+"""Asynchronous iterators as streams: they run on the worker's event loop."""
+
+import asyncio
+from typing import Any, Optional
+
+from erlang_python_worker._streams import COLLECT_S, Chunk
+
+
+class AsyncStream:
+    """An open asynchronous iterator; see `Stream`.
+
+    All of it runs in one task, the pump, which fills the chunk of the pull that waits and pauses
+    between two pulls. A pull that has some items leaves with them while the pump waits for the
+    next one; the next pull finds that.
+    """
+
+    def __init__(self, iterator: Any, face: int) -> None:
+        self.face = face
+        self._iterator = iterator
+        self._pump: "Optional[asyncio.Task[None]]" = None
+        # Of the pull that waits: what it fills, whether it takes the next item that comes, and its
+        # future, which says whether the iterator has ended.
+        self._chunk: "Optional[Chunk]" = None
+        self._hurry = False
+        self._filled: "Optional[asyncio.Future[bool]]" = None
+        # Set while the pump waits for a pull.
+        self._demand: "Optional[asyncio.Future[None]]" = None
+        self._failure: "Optional[BaseException]" = None
+
+    async def take(self, chunk: Chunk) -> bool:
+        """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
+        if self._failure is not None:
+            raise self._failure
+        loop = asyncio.get_running_loop()
+        self._chunk, self._hurry = chunk, False
+        filled: "asyncio.Future[bool]" = loop.create_future()
+        self._filled = filled
+        if self._pump is None:
+            self._pump = loop.create_task(self._run())
+        elif self._demand is not None:
+            self._demand.set_result(None)
+            self._demand = None
+        await asyncio.wait({filled}, timeout=COLLECT_S)
+        if not filled.done() and not chunk.empty:
+            self._chunk = self._filled = None
+            return False
+        self._hurry = True
+        return await filled
+
+    async def _run(self) -> None:
+        try:
+            async for item in self._iterator:
+                await self._put(item)
+            if self._filled is None:
+                await self._pause()
+            self._fill(True)
+        except BaseException as error:
+            filled, self._filled = self._filled, None
+            if filled is not None and not filled.done():
+                filled.set_exception(error)
+            else:
+                self._failure = error
+            if not isinstance(error, Exception):
+                raise
+
+    async def _put(self, item: Any) -> None:
+        while True:
+            chunk = self._chunk
+            if chunk is None:
+                await self._pause()
+                continue
+            more = chunk.add(item)
+            if more and not self._hurry:
+                return
+            overflow, chunk.overflow = chunk.overflow, None
+            self._fill(False)
+            await self._pause()
+            if overflow is None:
+                return
+            # It did not fit with those before it; alone it does.
+
+    def _fill(self, ended: bool) -> None:
+        filled, self._filled, self._chunk = self._filled, None, None
+        if filled is not None and not filled.done():
+            filled.set_result(ended)
+
+    async def _pause(self) -> None:
+        """Wait for the next pull."""
+        if self._chunk is None:
+            self._demand = asyncio.get_running_loop().create_future()
+            await self._demand
+
+    def fail_later(self, error: BaseException) -> None:
+        self._failure = error
+
+    async def close(self) -> None:
+        """Run its `finally`."""
+        pump = self._pump
+        if pump is not None and not pump.done():
+            pump.cancel()
+            await asyncio.wait({pump})
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,215 @@
+"""Streams: iterators that are open between requests, and the items of one pull.
+
+Theory of operation. A stream is an iterator in a table, and costs nothing while nobody asks for its
+items. Each `PULL` is a request of its own, which advances the iterator and packs what comes into
+one message, a `Chunk`.
+
+An item is encoded when it comes: a generator may change what it has yielded before
+it yields again, as one that reuses a buffer does.
+
+The thread that pulls only appends to the list of a chunk, and so shares it without a lock with
+the control thread, which may take what is there for a `FLUSH`. Only the end of the pull and
+a flush exclude each other.
+"""
+
+import threading
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, Optional
+
+from erlang_python_worker._encoder import Encoder
+from erlang_python_worker._locate import locate
+from erlang_python_worker._protocol import HEAD_SIZE
+
+# How long a pull collects before it ends with what it has: less than the reader's patience,
+# after which that one asks for what is there.
+COLLECT_S = 0.002
+# Encoded items that are enough for one message, in bytes.
+_ENOUGH = 65_536
+# What frames the items in a message: its head, two array headers and the end.
+_AROUND = HEAD_SIZE + 1 + 5 + 1
+
+
+class TooLarge(Exception):
+    """A result that the pool's `max_message_size` does not allow."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Chunk:
+    """The items of one pull.
+
+    Args:
+        key: the id of the `PULL`.
+        most: how many items at most, 1 or more.
+        limit: bytes that one message may have.
+    """
+
+    def __init__(self, key: bytes, most: int, encoder: Encoder, limit: int) -> None:
+        self.key = key
+        self.buffers: "list[Any]" = []
+        self.overflow: "Optional[tuple[bytes, list[Any]]]" = None
+        self.size = _AROUND
+        self._left = most
+        self._encoder = encoder
+        self._limit = limit
+        self._until = monotonic() + COLLECT_S
+        self._items: "list[bytes]" = []
+        # An item with buffers, always the last: the numbers of buffers start anew with each item.
+        self._last: "list[bytes]" = []
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def add(self, item: Any) -> bool:
+        """Add an item; says whether more are wanted.
+
+        Raises:
+            EncodeError: it has no encoding.
+            TooLarge: it does not fit into any message.
+        """
+        try:
+            body, buffers = self._encoder.encode(item)
+        except Exception as error:
+            raise locate(self._encoder, item, error) from None
+        size = self.size + len(body)
+        if buffers or size > self._limit:
+            return self.put(body, buffers)
+        self.size = size
+        self._items.append(body)
+        self._left -= 1
+        return self._left > 0 and size < _ENOUGH and monotonic() < self._until
+
+    def put(self, body: bytes, buffers: "list[Any]") -> bool:
+        """Add an encoded item, or keep it in `overflow` for the next chunk."""
+        size = len(body) + sum(memoryview(buffer).nbytes for buffer in buffers)
+        if _AROUND + size > self._limit:
+            raise TooLarge(_AROUND + size)
+        if self.size + size > self._limit:
+            self.overflow = body, buffers
+            return False
+        self.size += size
+        self._left -= 1
+        if buffers:
+            self._last, self.buffers = [body], buffers
+            return False
+        self._items.append(body)
+        return self._left > 0 and self.size < _ENOUGH
+
+    def flush(self) -> "Optional[bytes]":
+        """Take what is there as an array; `None` if the pull has ended. Any thread.
+
+        The pull then ends with its next item, which nobody has to ask for again.
+        """
+        with self._lock:
+            if self._ended:
+                return None
+            self._until = 0.0
+            count = len(self._items)
+            items = self._items[:count]
+            del self._items[:count]
+        return _array(items)
+
+    def end(self) -> bytes:
+        """The array of the items that were not flushed."""
+        with self._lock:
+            self._ended = True
+        return _array(self._items + self._last)
+
+    @property
+    def empty(self) -> bool:
+        return not (self._items or self._last)
+
+
+class Stream:
+    """An open iterator.
+
+    Attributes:
+        face: in which form its items go to the BEAM, see `CALL`.
+    """
+
+    def __init__(self, iterator: "Iterator[Any]", face: int) -> None:
+        self.face = face
+        self._iterator = iterator
+        self._overflow: "Optional[tuple[bytes, list[Any]]]" = None
+        self._failure: "Optional[BaseException]" = None
+
+    def take(self, chunk: Chunk) -> bool:
+        """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
+        if self._failure is not None:
+            raise self._failure
+        if self._overflow is not None:
+            overflow, self._overflow = self._overflow, None
+            if not chunk.put(*overflow):
+                return False
+        for item in self._iterator:
+            if not chunk.add(item):
+                self._overflow = chunk.overflow
+                return False
+        return True
+
+    def fail_later(self, error: BaseException) -> None:
+        """Raise this at the next `take`: it had no room beside the items before it."""
+        self._failure = error
+
+    def close(self) -> None:
+        """Run its `finally`, as `yield from` does when it is left."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class Streams:
+    """All that are open in this process. Any thread.
+
+    They are `Stream` and, on the event loop, `AsyncStream`.
+    """
+
+    def __init__(self) -> None:
+        self._open: "dict[int, Any]" = {}
+        self._pulls: "dict[bytes, Chunk]" = {}
+
+    def add(self, number: int, stream: Any) -> None:
+        self._open[number] = stream
+
+    def get(self, number: int) -> Any:
+        return self._open.get(number)
+
+    def remove(self, number: int) -> Any:
+        return self._open.pop(number, None)
+
+    def begin(self, chunk: Chunk) -> None:
+        self._pulls[chunk.key] = chunk
+
+    def end(self, chunk: Chunk) -> None:
+        self._pulls.pop(chunk.key, None)
+
+    def flush(self, key: bytes) -> "Optional[bytes]":
+        """What a pull that runs has so far, as an array; `None` if it does not run."""
+        chunk = self._pulls.get(key)
+        return None if chunk is None else chunk.flush()
+
+
+def is_async(value: Any) -> bool:
+    return hasattr(type(value), "__aiter__")
+
+
+def open_stream(value: Any, face: int) -> Stream:
+    """The stream of a value: whatever offers `take` and `close`.
+
+    Under the Erlang face only iterators stream, any other value is the only item.
+    """
+    if face == 1:
+        return Stream(value if isinstance(value, Iterator) else iter([value]), face)
+    return Stream(iter(value), face)
+
+
+def _array(items: "list[bytes]") -> bytes:
+    count = len(items)
+    if count < 16:
+        header = bytes((0x90 | count,))
+    elif count < 65_536:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
+    return header + b"".join(items)
