@@ -122,7 +122,7 @@ def test_installs_offline_and_is_quiet_the_second_time(
 ) -> None:
     first = provision("--wheels", wheels)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("installing pyzmq and msgpack into ")
+    assert first.stdout.startswith("progress: installing pyzmq and msgpack into ")
     folder = runtime / abi_tag()
     assert works(sys.executable, folder)
     assert list(folder.glob("zmq/__pycache__/__init__.*.pyc"))
@@ -175,7 +175,7 @@ def test_rebuilds_a_broken_folder(
 
     done = provision("--wheels", wheels)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("installing")
+    assert done.stdout.startswith("progress: installing")
     assert works(sys.executable, folder)
     assert not leftover.exists()
     assert provision().stdout == ""

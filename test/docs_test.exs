@@ -1,9 +1,9 @@
 defmodule ErlangPython.DocsTest do
   # Every code block of every page is run. Not async: a page is read in a folder of its own,
-  # with the development Python first on the PATH.
+  # with the development Python first on the PATH, and a folder of wheels.
   use ExUnit.Case, async: false
 
-  alias ErlangPython.{DocBlocks, TestPython}
+  alias ErlangPython.{DocBlocks, TestPython, WheelFolder}
 
   @root Path.expand("..", __DIR__)
   @pages ["README.md", "CHANGELOG.md"] ++
@@ -21,6 +21,7 @@ defmodule ErlangPython.DocsTest do
     bin = Path.dirname(TestPython.executable())
     System.put_env("PATH", bin <> ":" <> path)
     File.ln_s!(Path.dirname(bin), Path.join(folder, ".venv"))
+    File.ln_s!(WheelFolder.small(), Path.join(folder, "wheels"))
     File.cd!(folder)
 
     on_exit(fn ->
@@ -147,7 +148,8 @@ defmodule ErlangPython.DocsTest do
           {"a Python syntax error", "python", "def f(:", "SyntaxError"},
           {"Python code that raises", "python", "1 / 0", "ZeroDivisionError"},
           {"a missing target of make", "sh", "make tests", "no target tests"},
-          {"another command", "sh", "echo", "no match"},
+          {"a missing task of mix", "sh", "mix erlang_python.set", "could not be found"},
+          {"another command", "sh", "echo", "no function clause"},
           {"a language that nothing runs", "rust", "fn", "nothing runs rust"},
           {"no language", "", "x", "names no language"}
         ] do

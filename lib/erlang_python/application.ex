@@ -7,7 +7,7 @@ defmodule ErlangPython.Application do
   #     py_semaphore  the semaphore of the Erlang face
   #     Heir          ends the open requests of pools that are gone
   #     Names         pool name → supervisor
-  #     Provisioner   fills the cache of runtime packages, once for all who ask
+  #     Provisioner   builds environments and installs runtime packages, once for all who ask
   #     Casts         requests that nobody waits for
   #     Answers       results that Erlang callers have not fetched yet, and streams that are pushed to them
   #     Pools         the configured pools, started by their first use; last, so they end first

@@ -33,8 +33,10 @@ defmodule ErlangPython.Pool do
   Which Python (each of these can also be set for all pools at once, by
   `config :erlang_python, python: "3.12"` and so on):
 
-    * `:python` (`t:String.t/0`) - an interpreter's path, a name on `PATH`, or a version such as
-      `"3.12"`. The default is `python3`, else `python`, on `PATH`.
+    * `:python` (`t:String.t/0` or `t:ErlangPython.Env.t/0`) - an interpreter's path, a name on `PATH`, or a
+      version such as `"3.12"`. The default is `python3`, else `python`, on `PATH`. An environment is
+      built before the first worker starts; in a configuration it is written as data, such as
+      `{:requirements, ["numpy"]}` (`ErlangPython.Env`).
     * `:venv` (`t:Path.t/0`) - a virtual environment, whose interpreter is used; wins over
       `:python`.
     * `:env` (map or list of pairs) - environment variables beside those of the BEAM; `nil`

@@ -112,7 +112,13 @@ defmodule ErlangPython.Worker do
   # --- start
 
   @impl true
-  def handle_continue(:launch, state), do: launch(start_timer(state))
+  def handle_continue(:launch, %{handle: %{options: options}} = state) do
+    # To build an environment takes as long as it takes: the time to start is counted after it.
+    case Env.interpreter(options.python, options.venv) do
+      {:ok, executable} -> launch(start_timer(%{state | executable: executable}))
+      {:error, error} -> stop_failed(state, error)
+    end
+  end
 
   def handle_continue(:setup, %{phase: :launching, hello: %{}} = state) do
     if both?(state.writers) do
@@ -130,32 +136,39 @@ defmodule ErlangPython.Worker do
   defp start_timer(%{handle: %{options: %{start_timeout: ms}}} = state),
     do: %{state | start_timer: Process.send_after(self(), :start_timeout, ms)}
 
-  defp launch(%{handle: %{options: options} = handle} = state) do
+  defp launch(%{handle: handle} = state) do
+    runtime = runtime(state)
     token = 16 |> :crypto.strong_rand_bytes() |> Base.encode16(case: :lower)
     Directory.put_token(handle, token, self())
 
-    with {:ok, executable} <- Env.Interpreter.find(python: options.python, venv: options.venv),
-         running = Running.create(Directory.folder(handle), token),
-         state = %{state | executable: executable, token: token, running: running},
-         {:ok, port, os_pid} <- OSProcess.open(executable, variables(state), options) do
-      {:noreply, %{state | port: port, os_pid: os_pid, printer: printer(state, os_pid)}}
-    else
-      {:error, error} -> stop_failed(%{state | token: token}, error)
+    running = Running.create(Directory.folder(handle), token)
+    state = %{state | token: token, running: running}
+
+    case OSProcess.open(state.executable, variables(state, runtime), handle.options) do
+      {:ok, port, os_pid} ->
+        {:noreply, %{state | port: port, os_pid: os_pid, printer: printer(state, os_pid)}}
+
+      {:error, error} ->
+        stop_failed(state, error)
     end
   rescue
-    # No folder for the runtime (Env.Runtime.root/0).
+    # No folder for the runtime (Env.Cache.base/0).
     error in Error -> stop_failed(state, error)
   end
 
-  defp variables(state) do
+  defp variables(state, runtime) do
     %{
       "ERLANG_PYTHON_ENDPOINT" => Directory.endpoint(state.handle),
       "ERLANG_PYTHON_TOKEN" => state.token,
       "ERLANG_PYTHON_RUNNING" => state.running,
       "ERLANG_PYTHON_CHANNEL" => Atom.to_string(state.handle.options.channel),
-      "ERLANG_PYTHON_RUNTIME" => Env.Runtime.root()
+      "ERLANG_PYTHON_RUNTIME" => runtime
     }
   end
+
+  # What a release brings may be for another Python than this; then the cache has to do.
+  defp runtime(%{provisioned?: false}), do: Env.Runtime.first_root()
+  defp runtime(%{provisioned?: true}), do: Env.Runtime.root()
 
   defp setup(%{handle: %{options: options}} = state) do
     %{

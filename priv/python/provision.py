@@ -10,36 +10,34 @@ and the reason on stderr. Only progress goes to stdout.
 from __future__ import annotations
 
 import argparse
-import ast
 import compileall
-import contextlib
-import fcntl
 import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 # Isolated mode (-I) leaves this folder out.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from _installers import (
+    ProvisionError,
+    ensure_pip,
+    file_lock,
+    from_wheels,
+    has_pip,
+    pip_install,
+    run,
+    tell,
+)
 from erlang_python_worker._wheels import WheelError, locked_versions, unpack
 from erlang_python_worker.runtime import abi_tag
 
-# Settings of pip that say where packages come from. The others (user, target, prefix,
-# require-virtualenv, no-binary, constraint, ...) are meant for the user's own
-# installations and would break this one.
-SOURCE_SETTINGS = {
-    *("index-url", "extra-index-url", "find-links", "no-index"),
-    *("trusted-host", "cert", "client-cert", "proxy", "timeout", "retries"),
-    *("cache-dir", "no-cache-dir", "keyring-provider", "use-feature", "use-deprecated"),
-}
 SOURCE_VARIABLES_OF_UV = re.compile(
     "UV_(INDEX|DEFAULT_INDEX|EXTRA_INDEX|FIND_LINKS|NO_INDEX|OFFLINE|NATIVE_TLS|SYSTEM_CERTS|"
     "INSECURE_HOST|CACHE|NO_CACHE|HTTP|KEYRING|CONFIG_FILE)"
@@ -49,10 +47,6 @@ INSTALL_OPTIONS = ["--require-hashes", "--only-binary", ":all:", "--no-deps"]
 # Without site-packages (-S), where the user may have other copies. The compiled half of msgpack
 # is named: without it msgpack silently falls back to a slow one.
 IMPORT_CHECK = "import sys; sys.path.insert(0, sys.argv[1]); import zmq, msgpack._cmsgpack"
-
-
-class ProvisionError(Exception):
-    """The packages can't be installed; the text says why, a line per way that was tried."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ def provision(options: Options) -> Path:
         # Somebody else may have installed them while this process waited.
         reason = defect(final, options.lock)
         if reason is not None:
-            print(f"installing pyzmq and msgpack into {final}: {reason}", flush=True)
+            tell(f"installing pyzmq and msgpack into {final}: {reason}")
             build(options, final)
     return final
 
@@ -122,11 +116,7 @@ def install(options: Options, scratch: Path) -> Path:
 def ways(options: Options) -> list[Callable[[Options, Path], None]]:
     """What can be tried here, most faithful to the user's settings first."""
     found: list[Callable[[Options, Path], None]]
-    try:
-        run([sys.executable, "-I", "-c", "import pip"], dict(os.environ), options.runtime)
-        found = [pip]
-    except ProvisionError:
-        found = [ensurepip]
+    found = [pip] if has_pip(sys.executable) else [ensurepip]
     if options.uv or shutil.which("uv"):
         # Making an environment for a pip of its own takes longer than all uv does.
         found.insert(0 if found == [ensurepip] else 1, uv)
@@ -136,7 +126,7 @@ def ways(options: Options) -> list[Callable[[Options, Path], None]]:
 
 
 def pip(options: Options, folder: Path) -> None:
-    pip_install(sys.executable, options, folder)
+    pip_install(sys.executable, folder, [*INSTALL_OPTIONS, *sources(options)])
 
 
 def uv(options: Options, folder: Path) -> None:
@@ -154,9 +144,8 @@ def uv(options: Options, folder: Path) -> None:
 
 def ensurepip(options: Options, folder: Path) -> None:
     """With the pip that the interpreter carries, in an environment that is thrown away."""
-    environment = folder.with_name("environment")
-    run([sys.executable, "-I", "-m", "venv", str(environment)], dict(os.environ), folder)
-    pip_install(str(environment / "bin" / "python"), options, folder)
+    python = ensure_pip(folder.with_name("environment"))
+    pip_install(python, folder, [*INSTALL_OPTIONS, *sources(options)])
 
 
 def wheels(options: Options, folder: Path) -> None:
@@ -164,62 +153,8 @@ def wheels(options: Options, folder: Path) -> None:
         unpack(options.wheels, options.lock.read_text(encoding="utf-8"), folder)
 
 
-def pip_install(python: str, options: Options, folder: Path) -> None:
-    command = [python, "-I", "-m", "pip"]
-    environment = pip_environment(command, folder)
-    command += ["install", "--target", str(folder), "--no-compile", "--quiet"]
-    run([*command, *INSTALL_OPTIONS, *sources(options)], environment, folder)
-
-
 def sources(options: Options) -> list[str]:
-    requirement = ["--requirement", str(options.lock)]
-    if options.wheels is None:
-        return requirement
-    return [*requirement, "--no-index", "--find-links", str(options.wheels)]
-
-
-def pip_environment(command: list[str], folder: Path) -> dict[str, str]:
-    """The environment for pip: the user's settings reduced to where packages come from."""
-    environment = dict(os.environ)
-    listing = run([*command, "config", "list"], environment, folder)
-    environment = {n: v for n, v in environment.items() if not n.startswith(("PIP_", "PYTHON"))}
-    settings = dict(re.findall(r"^(\S+?)=(.*)$", listing, re.MULTILINE))
-    # In the order in which pip lets one override the other.
-    for section in ("global", "install", ":env:"):
-        for key, literal in settings.items():
-            owner, _, name = key.rpartition(".")
-            if owner == section and name in SOURCE_SETTINGS:
-                variable = "PIP_" + name.upper().replace("-", "_")
-                environment[variable] = str(ast.literal_eval(literal))
-    environment.setdefault("PIP_RETRIES", "2")
-    environment["PIP_CONFIG_FILE"] = os.devnull
-    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
-    environment["PIP_NO_INPUT"] = "1"
-    return environment
-
-
-def run(command: list[str], environment: dict[str, str], cwd: Path) -> str:
-    """Runs a command to its end and returns its output."""
-    done = subprocess.run(  # noqa: S603 - fixed words and paths, no shell
-        command,
-        env=environment,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ProvisionError(digest(done.stdout))
-    return done.stdout
-
-
-def digest(output: str) -> str:
-    """The lines that matter: installers warn at length, and name every hash they expected."""
-    lines = [line for line in output.splitlines() if line.strip() and line[:7] != "WARNING"]
-    return "\n".join([*lines[:2], *lines[2:][-3:]])
+    return ["--requirement", str(options.lock), *from_wheels(options.wheels)]
 
 
 def defect(folder: Path, lock: Path) -> str | None:
@@ -243,16 +178,6 @@ def defect(folder: Path, lock: Path) -> str | None:
     except ProvisionError as error:
         return str(error).rpartition("\n")[2]
     return None
-
-
-@contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system frees it when its holder dies."""
-    with open(path, "w", encoding="utf-8") as file:
-        # Some network file systems have no locks. The rename keeps the result whole there too.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def parse(arguments: list[str]) -> Options:

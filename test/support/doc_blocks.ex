@@ -8,7 +8,7 @@ defmodule ErlangPython.DocBlocks do
   #   * `elixir` that begins with `# mix.exs` or `# config/...`: a dependency; settings, whose pool options are
   #     checked. So are those of `erlang` that begins with `% sys.config`.
   #   * `python`: executed by the pool `:single`; one that begins with `# folder/name.py` is a file, put there.
-  #   * `sh`: `make` and its targets, which must exist.
+  #   * `sh`: `make` and its targets, or `mix` and a task, which must exist.
   #   * `text`: a drawing; after `<!-- printed -->` what the block before it has printed.
   #
   # A block after `<!-- not run: reason -->` is parsed only. Anything else fails, so no block is passed over
@@ -122,11 +122,7 @@ defmodule ErlangPython.DocBlocks do
       [command | _comment] = String.split(line, "#")
       # Without settings, ARGS="a b".
       bare = String.replace(command, ~r/ [A-Z]+=("[^"]*"|\S+)/, "")
-      ["make" | targets] = String.split(bare)
-
-      for target <- targets,
-          not (state.makefile =~ ~r/^#{Regex.escape(target)}:/m),
-          do: raise("there is no target #{target} in the Makefile")
+      bare |> String.split() |> command!(state.makefile)
     end
 
     {:checked, state}
@@ -141,6 +137,14 @@ defmodule ErlangPython.DocBlocks do
 
   defp block(%{language: ""}, _state), do: raise("it names no language")
   defp block(%{language: language}, _state), do: raise("nothing runs #{language}")
+
+  defp command!(["mix", task], _makefile), do: Mix.Task.get!(task)
+
+  defp command!(["make" | targets], makefile) do
+    for target <- targets,
+        not (makefile =~ ~r/^#{Regex.escape(target)}:/m),
+        do: raise("there is no target #{target} in the Makefile")
+  end
 
   defp settings!(settings) do
     [] = Keyword.keys(settings[:erlang_python]) -- @settings

@@ -2,14 +2,23 @@ defmodule ErlangPython.Env.Paths do
   @moduledoc false
   # Where this package's Python code is: in the source tree, a dependency or a release.
 
+  @spec priv() :: Path.t()
+  def priv, do: :erlang_python |> :code.priv_dir() |> to_string()
+
   @spec python_code() :: Path.t()
-  def python_code, do: :erlang_python |> :code.priv_dir() |> Path.join("python")
+  def python_code, do: Path.join(priv(), "python")
 
   @spec bootstrap() :: Path.t()
   def bootstrap, do: Path.join(python_code(), "bootstrap.py")
 
   @spec provision_script() :: Path.t()
   def provision_script, do: Path.join(python_code(), "provision.py")
+
+  @spec environment_script() :: Path.t()
+  def environment_script, do: Path.join(python_code(), "environment.py")
+
+  @spec identity_script() :: Path.t()
+  def identity_script, do: Path.join(python_code(), "identity.py")
 
   @spec lock() :: Path.t()
   def lock, do: Path.join(python_code(), "requirements.lock")

@@ -1,94 +1,127 @@
 defmodule ErlangPython.Env.Provisioner do
   @moduledoc false
-  # Runs provision.py, once for all who ask for the same at the same time. Different jobs run
-  # side by side; other nodes are kept apart by the script's own file lock.
+  # Runs provision.py and environment.py, once for all who ask for the same at the same time. Different
+  # jobs run side by side; other nodes are kept apart by the scripts' own file locks.
 
   use GenServer
 
   require Logger
 
-  alias ErlangPython.Env.{Paths, Problem}
+  alias ErlangPython.Env
+  alias ErlangPython.Env.Problem
   alias ErlangPython.Error
 
-  @type job :: %{
-          python: Path.t(),
-          runtime: Path.t(),
-          lock: Path.t(),
-          wheels: Path.t() | nil
-        }
+  @typedoc "A command, and what its failure adds to the error."
+  @type job :: %{command: [String.t(), ...], hint: String.t()}
 
   @spec start_link(name: GenServer.name()) :: GenServer.on_start()
   def start_link(opts \\ []) do
     GenServer.start_link(__MODULE__, nil, name: Keyword.get(opts, :name, __MODULE__))
   end
 
+  @doc """
+  Runs a job and returns its output. Its steps go to a function, which runs in the calling process, or
+  to the Logger.
+  """
   # No timeout: an installation takes as long as the network does, and pip has its own.
-  @spec provision(GenServer.server(), job()) :: :ok | {:error, Error.t()}
-  def provision(server, job), do: GenServer.call(server, {:provision, job}, :infinity)
+  @spec run(GenServer.server(), job(), Env.progress() | nil) ::
+          {:ok, [String.t()]} | {:error, Error.t()}
+  def run(server, job, nil), do: GenServer.call(server, {:run, job, nil}, :infinity)
 
-  # Runs by port: the job, who waits for it, and its output so far (newest line first).
+  def run(server, job, progress) do
+    # No step comes after this function has ended, in whatever way.
+    listener = :erlang.alias()
+
+    try do
+      {asker, monitor} = ask(server, {:run, job, listener})
+      await(progress, listener, asker, monitor)
+    after
+      :erlang.unalias(listener)
+    end
+  end
+
+  # The call waits elsewhere, so that the caller is free for the steps.
+  defp ask(server, request) do
+    spawn_monitor(fn -> exit({:answer, GenServer.call(server, request, :infinity)}) end)
+  end
+
+  defp await(progress, listener, asker, monitor) do
+    receive do
+      {^listener, step} ->
+        progress.(step)
+        await(progress, listener, asker, monitor)
+
+      {:DOWN, ^monitor, :process, ^asker, {:answer, answer}} ->
+        answer
+
+      {:DOWN, ^monitor, :process, ^asker, reason} ->
+        exit(reason)
+    end
+  end
+
+  # Runs by port: the job, who waits for it, who hears of its steps, and its output so far (newest
+  # line first).
   @impl true
   def init(nil), do: {:ok, %{}}
 
   @impl true
-  def handle_call({:provision, job}, from, runs) do
+  def handle_call({:run, job, listener}, from, runs) do
     case Enum.find(runs, fn {_port, run} -> run.job == job end) do
-      {port, run} -> {:noreply, %{runs | port => %{run | waiting: [from | run.waiting]}}}
-      nil -> start(job, from, runs)
+      {port, run} -> {:noreply, %{runs | port => join(run, from, listener)}}
+      nil -> start(job, from, listener, runs)
     end
   end
 
   @impl true
-  def handle_info({port, {:data, {_eol, line}}}, runs) when is_map_key(runs, port) do
-    if String.starts_with?(line, "installing "), do: Logger.info("Python: " <> line)
-    {:noreply, update_in(runs[port].output, &[line | &1])}
+  def handle_info({port, {:data, {_eol, "progress: " <> step}}}, runs)
+      when is_map_key(runs, port) do
+    case runs[port].listeners do
+      [] -> Logger.info("Python: " <> step)
+      listeners -> for listener <- listeners, do: send(listener, {listener, step})
+    end
+
+    {:noreply, runs}
   end
+
+  def handle_info({port, {:data, {_eol, line}}}, runs) when is_map_key(runs, port),
+    do: {:noreply, update_in(runs[port].output, &[line | &1])}
 
   def handle_info({port, {:exit_status, status}}, runs) when is_map_key(runs, port) do
     {run, runs} = Map.pop!(runs, port)
-    result = result(status, run)
+    result = result(status, %{run | output: Enum.reverse(run.output)})
     Enum.each(run.waiting, &GenServer.reply(&1, result))
     {:noreply, runs}
   end
 
   def handle_info(_message, runs), do: {:noreply, runs}
 
-  defp start(job, from, runs) do
-    {:noreply, Map.put(runs, open(job), %{job: job, waiting: [from], output: []})}
+  defp join(run, from, listener),
+    do: %{run | waiting: [from | run.waiting], listeners: List.wrap(listener) ++ run.listeners}
+
+  defp start(job, from, listener, runs) do
+    run = %{job: job, waiting: [], listeners: [], output: []}
+    {:noreply, Map.put(runs, open(job), join(run, from, listener))}
   rescue
     error in ErlangError ->
-      reason = "cannot start #{job.python}: #{inspect(error.original)}"
-      {:reply, Problem.error(reason, job.python), runs}
+      python = hd(job.command)
+      {:reply, Problem.error("cannot start #{python}: #{inspect(error.original)}", python), runs}
   end
 
-  defp open(job) do
-    Port.open({:spawn_executable, job.python}, [
+  defp open(%{command: [executable | arguments]}) do
+    Port.open({:spawn_executable, executable}, [
       :binary,
       :exit_status,
       :stderr_to_stdout,
       line: 65_536,
-      # Isolated: a module in the current folder or in PYTHONPATH must not get in the way.
-      args: ["-I", Paths.provision_script() | arguments(job)]
+      args: arguments
     ])
   end
 
-  defp arguments(job) do
-    wheels = if job.wheels, do: ["--wheels", job.wheels], else: []
-    ["--runtime", job.runtime, "--lock", job.lock | wheels]
+  defp result(0, run), do: {:ok, run.output}
+
+  defp result(status, %{job: %{command: [python | _arguments], hint: hint}} = run) do
+    output = Enum.join(run.output, "\n")
+    said = if output == "", do: "#{python} ended with status #{status}", else: output
+    Problem.error(said <> hint, python, output)
   end
-
-  defp result(0, _run), do: :ok
-
-  defp result(status, run) do
-    output = run.output |> Enum.reverse() |> Enum.join("\n")
-    said = if output == "", do: "#{run.job.python} ended with status #{status}", else: output
-    Problem.error(said <> hint(run.job), run.job.python, output)
-  end
-
-  defp hint(%{wheels: nil, lock: lock}) do
-    "\nwithout a network: fill a folder by `pip download --no-deps --only-binary :all: " <>
-      "--dest DIR -r #{lock}` and set `config :erlang_python, wheels: DIR`"
-  end
-
-  defp hint(_job), do: ""
 end

@@ -3,61 +3,65 @@ defmodule ErlangPython.Env.Runtime do
   # The cache of what a worker needs besides the interpreter: one folder per lock file, in it
   # one per interpreter ABI, filled by priv/python/provision.py at the first use.
 
-  alias ErlangPython.Env.{Paths, Provisioner}
+  alias ErlangPython.Env
+  alias ErlangPython.Env.{Cache, Paths, Provisioner, Shipped}
   alias ErlangPython.Error
 
   @lock Path.expand("../../../priv/python/requirements.lock", __DIR__)
   @external_resource @lock
   # Two releases of this package with different locks don't take each other's folder.
-  @lock_id :crypto.hash(:sha256, File.read!(@lock))
-           |> Base.encode16(case: :lower)
-           |> binary_part(0, 12)
+  @lock_id Cache.hash(File.read!(@lock))
+
+  @spec lock_id() :: String.t()
+  def lock_id, do: @lock_id
 
   @doc """
-  The folder with one subfolder per interpreter ABI.
-
-  It lies in the user's cache folder, or below `config :erlang_python, runtime_dir: dir`, or
-  below the environment variable `ERLANG_PYTHON_RUNTIME_DIR`, which wins. Raises
-  `ErlangPython.Error` if there is none of them, as for a service without a home folder.
+  The folder with one subfolder per interpreter ABI, in the cache (`Cache.base/0`).
   """
   @spec root() :: Path.t()
-  def root do
-    base =
-      System.get_env("ERLANG_PYTHON_RUNTIME_DIR") ||
-        Application.get_env(:erlang_python, :runtime_dir) ||
-        user_cache()
+  def root, do: Path.join(Cache.base(), @lock_id)
 
-    base |> Path.expand() |> Path.join(@lock_id)
-  end
-
-  defp user_cache do
-    :user_cache |> :filename.basedir("erlang_python") |> Path.join("runtime")
-  rescue
-    # OTP's answer to a missing HOME.
-    _no_home in [MatchError, ErlangError] ->
-      reraise %Error{
-                kind: :environment,
-                executed: :no,
-                message:
-                  "no home folder for the cache of pyzmq and msgpack: set " <>
-                    "ERLANG_PYTHON_RUNTIME_DIR or `config :erlang_python, runtime_dir: dir`",
-                details: %{python: nil, output: []}
-              },
-              __STACKTRACE__
-  end
+  @doc "Where a worker looks first: in its release, if that has runtime packages."
+  @spec first_root() :: Path.t()
+  def first_root, do: Shipped.runtime(@lock_id) || root()
 
   @doc """
   Makes sure that the packages are there for an interpreter; installs them if not.
 
-  Callers that come at once for the same interpreter share one run.
+  Callers that come at once for the same interpreter share one run. With `root: dir` they are put
+  there instead of into the cache; `progress: fun` as in `ErlangPython.Env.build/2`.
   """
-  @spec provision(Path.t()) :: :ok | {:error, Error.t()}
-  def provision(executable) do
+  @spec provision(Path.t(), root: Path.t(), progress: Env.progress() | nil) ::
+          :ok | {:error, Error.t()}
+  def provision(executable, opts \\ []) do
     wheels = Application.get_env(:erlang_python, :wheels)
-    wheels = wheels && Path.expand(wheels)
-    job = %{python: executable, runtime: root(), lock: Paths.lock(), wheels: wheels}
-    Provisioner.provision(Provisioner, job)
+    job = job(executable, Keyword.get_lazy(opts, :root, &root/0), wheels && Path.expand(wheels))
+
+    with {:ok, _output} <- Provisioner.run(Provisioner, job, opts[:progress]), do: :ok
   rescue
     error in Error -> {:error, put_in(error.details.python, executable)}
+  end
+
+  @spec job(Path.t(), root :: Path.t(), wheels :: Path.t() | nil) :: Provisioner.job()
+  def job(executable, root, wheels) do
+    # Isolated: a module in the current folder or in PYTHONPATH must not get in the way.
+    command = [
+      executable,
+      "-I",
+      Paths.provision_script(),
+      "--runtime",
+      root,
+      "--lock",
+      Paths.lock()
+    ]
+
+    if wheels,
+      do: %{command: command ++ ["--wheels", wheels], hint: ""},
+      else: %{command: command, hint: without_network()}
+  end
+
+  defp without_network do
+    "\nwithout a network: fill a folder by `pip download --no-deps --only-binary :all: " <>
+      "--dest DIR -r #{Paths.lock()}` and set `config :erlang_python, wheels: DIR`"
   end
 end

@@ -20,6 +20,18 @@ defmodule ErlangPython.Pool.Configured do
     end
   end
 
+  @doc "The options of every configured pool; with `:all` those of the default pool in any case."
+  @spec list(:all | :configured) :: [keyword()]
+  def list(which) do
+    default = if which == :all, do: [@default], else: []
+
+    pools()
+    |> Enum.map(&Keyword.get(&1, :name))
+    |> Enum.concat(default)
+    |> Enum.uniq()
+    |> Enum.map(&options/1)
+  end
+
   # Many callers may come first at once; the name lets one of them start it.
   defp start(name, nil), do: {:error, Intake.no_pool(name)}
 

@@ -2,7 +2,7 @@ defmodule ErlangPython.Pool.Options do
   @moduledoc false
   # The options of a pool, checked once at start. `ErlangPython.Pool` documents them.
 
-  alias ErlangPython.UnknownOption
+  alias ErlangPython.{Env, UnknownOption}
 
   @mebibyte 1024 * 1024
 
@@ -33,7 +33,7 @@ defmodule ErlangPython.Pool.Options do
           workers: pos_integer(),
           max_queue: non_neg_integer(),
           max_concurrent: pos_integer() | :infinity,
-          python: String.t() | nil,
+          python: String.t() | Env.t() | nil,
           venv: Path.t() | nil,
           env: [{String.t(), String.t() | nil}],
           cd: Path.t() | nil,
@@ -176,6 +176,12 @@ defmodule ErlangPython.Pool.Options do
   defp check(:lazy, value), do: bad(:lazy, "a boolean", value)
 
   defp check(key, nil) when key in [:python, :venv, :cd], do: nil
+
+  defp check(:python, value) when not is_binary(value) do
+    Env.cast!(value) ||
+      bad(:python, "a path, a version, or an environment (ErlangPython.Env)", value)
+  end
+
   defp check(key, value) when key in [:python, :venv, :cd], do: text(key, value)
 
   defp check(:paths, paths) when is_list(paths), do: Enum.map(paths, &text(:paths, &1))

@@ -21,72 +21,79 @@ defmodule ErlangPython.Env.ProvisionerTest do
     server = Module.concat(__MODULE__, context.test)
     start_supervised!({Provisioner, name: server})
 
-    job = %{
-      python: context.python,
-      runtime: Path.expand(context.tmp_dir),
-      lock: Paths.lock(),
-      wheels: context.wheels
-    }
-
-    %{server: server, job: job}
+    root = Path.expand(context.tmp_dir)
+    %{server: server, root: root, job: Runtime.job(context.python, root, context.wheels)}
   end
 
   test "installs once for all who ask at once, and logs it", context do
-    %{server: server, job: job} = context
+    %{server: server, job: job, python: python} = context
 
     log =
       capture_log(fn ->
-        asked = for _ <- 1..8, do: Task.async(fn -> Provisioner.provision(server, job) end)
-        assert Task.await_many(asked, :infinity) == List.duplicate(:ok, 8)
+        asked = for _ <- 1..8, do: Task.async(fn -> Provisioner.run(server, job, nil) end)
+        assert Task.await_many(asked, :infinity) == List.duplicate({:ok, []}, 8)
       end)
 
-    folder = Path.join(job.runtime, context.tag)
+    folder = Path.join(context.root, context.tag)
     assert [_before, _after] = String.split(log, "installing pyzmq and msgpack into #{folder}")
 
     check =
       "import sys; sys.path.insert(0, sys.argv[1]); import zmq, msgpack; print(zmq.__file__)"
 
-    assert {path, 0} = System.cmd(job.python, ["-c", check, folder])
+    assert {path, 0} = System.cmd(python, ["-c", check, folder])
     assert String.starts_with?(path, folder)
 
-    assert capture_log(fn -> assert Provisioner.provision(server, job) == :ok end) == ""
+    assert capture_log(fn -> assert Provisioner.run(server, job, nil) == {:ok, []} end) == ""
   end
 
-  test "takes folder and wheels from the configuration", %{job: job, tag: tag} do
+  test "takes folder and wheels from the configuration", context do
+    %{root: root, tag: tag} = context
+
     on_exit(fn ->
       for key <- [:runtime_dir, :wheels], do: Application.delete_env(:erlang_python, key)
     end)
 
-    Application.put_env(:erlang_python, :runtime_dir, job.runtime)
-    Application.put_env(:erlang_python, :wheels, job.wheels)
+    Application.put_env(:erlang_python, :runtime_dir, root)
+    Application.put_env(:erlang_python, :wheels, context.wheels)
     if !Process.whereis(Provisioner), do: start_supervised!(Provisioner, id: Provisioner.Default)
 
-    assert capture_log(fn -> assert Runtime.provision(job.python) == :ok end) =~ "installing"
-    assert File.dir?(Path.join([job.runtime, Path.basename(Runtime.root()), tag, "zmq"]))
+    assert capture_log(fn -> assert Runtime.provision(context.python) == :ok end) =~ "installing"
+    assert File.dir?(Path.join([root, Path.basename(Runtime.root()), tag, "zmq"]))
   end
 
-  test "answers with the reason when it can't", %{server: server, job: job, tmp_dir: dir} do
-    empty = Path.join(Path.expand(dir), "no-wheels")
+  test "answers with the reason when it can't", %{server: server, python: python, root: root} do
+    empty = Path.join(root, "no-wheels")
     File.mkdir!(empty)
 
     capture_log(fn ->
       assert {:error, %Error{kind: :environment, executed: :no} = error} =
-               Provisioner.provision(server, %{job | wheels: empty})
+               Provisioner.run(server, Runtime.job(python, root, empty), nil)
 
-      assert error.message =~ "cannot install pyzmq and msgpack for #{job.python} into"
-      assert error.message =~ "to try by hand: #{job.python} "
-      assert %{python: python, output: output} = error.details
-      assert python == job.python
+      assert error.message =~ "cannot install pyzmq and msgpack for #{python} into"
+      assert error.message =~ "to try by hand: #{python} "
+      assert %{python: ^python, output: output} = error.details
       assert Enum.join(output, "\n") =~ "No matching distribution found"
     end)
   end
 
-  test "survives what is no Python", %{server: server, job: job} do
-    assert {:error, error} = Provisioner.provision(server, %{job | python: "/no/python"})
+  test "tells a function each step, once for all who ask", %{server: server, job: job} do
+    test = self()
+
+    log =
+      capture_log(fn ->
+        assert {:ok, []} = Provisioner.run(server, job, &send(test, {:step, &1, self()}))
+      end)
+
+    assert log == ""
+    assert_received {:step, "installing pyzmq and msgpack into " <> _folder, ^test}
+  end
+
+  test "survives what is no Python", %{server: server, root: root} do
+    assert {:error, error} = Provisioner.run(server, Runtime.job("/no/python", root, nil), nil)
     assert error.message == "cannot start /no/python: :enoent"
 
     false_path = System.find_executable("false")
-    assert {:error, error} = Provisioner.provision(server, %{job | python: false_path})
+    assert {:error, error} = Provisioner.run(server, Runtime.job(false_path, root, nil), nil)
     assert error.message =~ "#{false_path} ended with status 1"
     assert error.details.python == false_path
   end

@@ -1,0 +1,60 @@
+defmodule ErlangPython.Env.Ahead do
+  @moduledoc false
+  # What the pools of the configuration need, for the tasks and the release step: known before any of
+  # them starts.
+
+  alias ErlangPython.{Env, Error}
+  alias ErlangPython.Env.{Build, Runtime}
+  alias ErlangPython.Pool.{Configured, Options}
+
+  @type place :: %{pools: [atom()], python: Env.t() | String.t() | nil, venv: Path.t() | nil}
+
+  @doc """
+  The interpreters and environments of the configured pools, each once. The default pool is among
+  them; with `:configured` only if the configuration names it.
+  """
+  @spec places(:all | :configured) :: [place()]
+  def places(which \\ :all) do
+    which
+    |> Configured.list()
+    |> Enum.map(&Options.new!/1)
+    |> Enum.group_by(&{&1.python, &1.venv}, & &1.name)
+    |> Enum.map(fn {{python, venv}, pools} -> %{pools: pools, python: python, venv: venv} end)
+    |> Enum.sort_by(& &1.pools)
+  end
+
+  @doc "An environment that no configured pool has."
+  @spec place(Env.t()) :: place()
+  def place(env), do: %{pools: [], python: env, venv: nil}
+
+  @doc """
+  Builds the environment if there is one to build, and fills the folder of runtime packages for its
+  interpreter.
+  """
+  @spec prepare(place(), root: Path.t(), progress: Env.progress()) ::
+          {:ok, Path.t()} | {:error, Error.t()}
+  def prepare(place, opts) do
+    with {:ok, python} <-
+           Env.interpreter(place.python, place.venv, Keyword.take(opts, [:progress])),
+         :ok <- Runtime.provision(python, opts),
+         do: {:ok, python}
+  end
+
+  @doc "The interpreter as it is now: an environment that is not built yet is an error."
+  @spec look(place()) :: {:ok, Path.t()} | {:error, Error.t()}
+  def look(%{python: %Env{kind: kind} = env, venv: nil}) when kind in [:uv, :requirements],
+    do: Build.look(env)
+
+  def look(%{python: python, venv: venv}), do: Env.interpreter(python, venv)
+
+  @doc "In words."
+  @spec name(place()) :: String.t()
+  def name(%{venv: venv}) when is_binary(venv), do: "the virtual environment #{venv}"
+  def name(%{python: nil}), do: "python3"
+  def name(%{python: python}) when is_binary(python), do: "Python #{python}"
+  def name(%{python: %{kind: :venv, path: path}}), do: "the virtual environment #{path}"
+  def name(%{python: %{kind: :system, python: python}}), do: "Python #{python || "3"}"
+  def name(%{python: %{kind: :requirements, requirements: list}}), do: Enum.join(list, ", ")
+  def name(%{python: %{pyproject: {:file, path}}}), do: path
+  def name(%{python: %{pyproject: {:text, _toml}}}), do: "a pyproject.toml given as text"
+end

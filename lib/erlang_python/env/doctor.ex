@@ -1,0 +1,194 @@
+defmodule ErlangPython.Env.Doctor do
+  @moduledoc false
+  # The checks of `mix erlang_python.doctor`. Each looks at one thing that has to be as it is for a pool to
+  # work, and says what to do where it is not.
+
+  alias ErlangPython.{Env, Error, Pool}
+  alias ErlangPython.Env.{Ahead, Cache, Paths, Runtime, Shipped}
+  alias ErlangPython.ZMTP.SocketDir
+
+  @type finding :: %{
+          what: String.t(),
+          status: :ok | :failed,
+          said: String.t(),
+          todo: String.t() | nil
+        }
+
+  # A pool of 16 workers has 48 sockets and pipes, and the application has its own.
+  @open_files 1024
+  @start_timeout 30_000
+
+  @doc "All findings, in the order in which one rests on another."
+  @spec findings() :: [finding()]
+  def findings do
+    [versions(), cache(), socket_folder(), open_files()] ++
+      Enum.flat_map(Ahead.places(), &place/1)
+  end
+
+  defp versions do
+    {:unix, system} = :os.type()
+    version = Application.spec(:erlang_python, :vsn)
+    otp = System.otp_release()
+
+    ok(
+      "versions",
+      "erlang_python #{version}, Elixir #{System.version()}, OTP #{otp}, #{system} " <>
+        "#{:erlang.system_info(:system_architecture)}"
+    )
+  end
+
+  defp cache do
+    base = Cache.base()
+
+    case writable(base) do
+      :ok ->
+        ok("cache folder", base)
+
+      {:error, reason} ->
+        # Nothing has to be written where the release brings all.
+        if Shipped.runtime(Runtime.lock_id()),
+          do: ok("cache folder", "not writable, but the release has the runtime packages"),
+          else:
+            failed(
+              "cache folder",
+              "#{base}: #{reason}",
+              "set ERLANG_PYTHON_RUNTIME_DIR, or `config :erlang_python, runtime_dir: dir`, to a " <>
+                "folder that this user may write to"
+            )
+    end
+  rescue
+    error in Error -> failed("cache folder", "none", Exception.message(error))
+  end
+
+  defp writable(folder) do
+    probe = Path.join(folder, ".doctor-#{System.pid()}")
+
+    with :ok <- File.mkdir_p(folder),
+         :ok <- File.write(probe, ""),
+         :ok <- File.rm(probe) do
+      :ok
+    else
+      {:error, posix} -> {:error, :file.format_error(posix)}
+    end
+  end
+
+  defp socket_folder do
+    case SocketDir.create() do
+      {:ok, made} ->
+        SocketDir.remove(made)
+        length = byte_size(made.socket_path)
+
+        ok(
+          "socket folder",
+          "#{Path.dirname(made.path)}, paths of #{length} of #{SocketDir.max_path()} bytes"
+        )
+
+      {:error, reason} ->
+        failed(
+          "socket folder",
+          reason,
+          "set TMPDIR to a short folder that this user may write to, or give the pools `endpoint: :tcp`"
+        )
+    end
+  end
+
+  # The limit of this process is that of the shells it starts.
+  defp open_files do
+    {limit, 0} = System.cmd("/bin/sh", ["-c", "ulimit -n"])
+    limit = String.trim(limit)
+
+    if limit == "unlimited" or String.to_integer(limit) >= @open_files,
+      do: ok("open files", limit),
+      else:
+        failed(
+          "open files",
+          "this user may have #{limit} open files, fewer than #{@open_files}",
+          "raise it: `ulimit -n #{@open_files}` in the shell, LimitNOFILE= in a systemd unit, " <>
+            "--ulimit nofile= in Docker"
+        )
+  end
+
+  # The later checks need what the earlier ones found.
+  defp place(place) do
+    what = "Python of #{Enum.map_join(place.pools, ", ", &inspect/1)}"
+
+    case Ahead.look(place) do
+      {:ok, python} -> [ok(what, "#{Ahead.name(place)}: #{python}") | runtime(python, place)]
+      {:error, error} -> [failed(what, Exception.message(error), todo(place))]
+    end
+  end
+
+  defp todo(%{python: %Env{kind: kind}}) when kind in [:uv, :requirements],
+    do: "run `mix erlang_python.setup`, which builds it"
+
+  defp todo(_place), do: "name another with `:python` or `:venv` in the configuration"
+
+  defp runtime(python, place) do
+    what = "packages of the worker"
+
+    case System.cmd(python, ["-c", activation(), Paths.python_code() | roots()],
+           stderr_to_stdout: true
+         ) do
+      {said, 0} -> [ok(what, String.trim(said)) | start(place)]
+      {said, _status} -> [failed(what, String.trim(said), "run `mix erlang_python.setup`")]
+    end
+  end
+
+  defp roots, do: Enum.uniq([Runtime.first_root(), Runtime.root()])
+
+  defp activation do
+    """
+    import os, sys
+    if sys.version_info < (3, 9):
+        sys.exit("erlang_python needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
+    sys.path.insert(0, sys.argv[1])
+    from erlang_python_worker.runtime import abi_tag, activate
+    sys.path.pop(0)
+    roots = [r for r in sys.argv[2:] if os.path.isdir(os.path.join(r, abi_tag()))]
+    activate((roots or sys.argv[2:])[0], ["msgpack"])
+    import msgpack
+    print("Python %d.%d.%d," % sys.version_info[:3], "msgpack", ".".join(map(str, msgpack.version)))
+    """
+  end
+
+  # The real thing: a worker with this Python that answers.
+  defp start(place) do
+    what = "a worker"
+    name = :"erlang_python.doctor"
+
+    options = [
+      name: name,
+      workers: 1,
+      python: place.python,
+      venv: place.venv,
+      start_timeout: @start_timeout,
+      stdout: :ignore
+    ]
+
+    with {:ok, pid} <- start_pool(options),
+         {microseconds, {:ok, 4.0}} <-
+           :timer.tc(fn -> ErlangPython.call(:math, :sqrt, [16], pool: name) end) do
+      Supervisor.stop(pid)
+      [ok(what, "starts and answers (#{microseconds} µs)")]
+    else
+      {:error, %Error{} = error} -> [unable(what, Exception.message(error))]
+      {:error, reason} -> [unable(what, "the pool can't start: #{inspect(reason)}")]
+      {_time, {:error, error}} -> [unable(what, Exception.message(error))]
+    end
+  end
+
+  # A pool that can't start takes its starter with it.
+  defp start_pool(options) do
+    trapping? = Process.flag(:trap_exit, true)
+    result = Pool.start_link(options)
+    Process.flag(:trap_exit, trapping?)
+    result
+  end
+
+  defp unable(what, said) do
+    failed(what, said, "the failures above may be the reason; else read what Python says here")
+  end
+
+  defp ok(what, said), do: %{what: what, status: :ok, said: said, todo: nil}
+  defp failed(what, said, todo), do: %{what: what, status: :failed, said: said, todo: todo}
+end

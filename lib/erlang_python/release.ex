@@ -1,0 +1,124 @@
+defmodule ErlangPython.Release do
+  @moduledoc """
+  Puts into a `mix release` what its Python needs, so that it starts without a network and without a
+  folder to write to.
+
+  It is a step of the release, after `:assemble`:
+
+      # mix.exs
+      def project do
+        [
+          releases: [
+            my_app: [steps: [:assemble, &ErlangPython.Release.add/1]]
+          ]
+        ]
+      end
+
+  For each pool of the configuration (`config :erlang_python, pools: [...]`, and the pool `:default`)
+  it builds the environment and copies it into the release, and installs the runtime packages for its
+  interpreter there. Pools in supervision trees are not in the configuration. What they need is
+  named in the release's options:
+
+      my_app: [
+        steps: [:assemble, &ErlangPython.Release.add/1],
+        erlang_python: [environments: [{:requirements, ["numpy"]}, "3.12"]]
+      ]
+
+  Each is what a pool takes as `:python`, written in the same way: an environment is found again by
+  how it is described. With `:environments` given, the pool `:default` counts only if it is configured.
+
+  ## What must be on the target
+
+  The same operating system and processor, and the interpreter: environments name the Python that they
+  were made with by its path. So install the same Python package on both, or build in the image that
+  you run. An interpreter that is named by `:python`, and a folder that is named by `:venv`, are not
+  copied; the runtime packages for them are.
+  """
+
+  alias ErlangPython.{Env, Error}
+  alias ErlangPython.Env.{Ahead, Build, Runtime, Shipped}
+
+  @doc """
+  The step. Raises `ErlangPython.Error` if an environment can't be built or the packages can't be
+  installed.
+  """
+  @spec add(Mix.Release.t()) :: Mix.Release.t()
+  def add(release) do
+    Mix.Task.run("app.config")
+    {:ok, _started} = Application.ensure_all_started(:erlang_python)
+
+    priv = priv(release)
+    shipped = Path.join(priv, "shipped")
+    File.rm_rf!(shipped)
+    File.mkdir_p!(Path.join(shipped, "envs"))
+
+    places = places(release.options[:erlang_python] || [])
+    for place <- places, do: add_place(place, shipped, Path.join(priv, "python"))
+
+    Shipped.write_index!(
+      shipped,
+      for(%{python: env} = place <- places, built?(place), do: {env, name!(env)})
+    )
+
+    release
+  end
+
+  defp priv(%{applications: %{erlang_python: application}, path: path}),
+    do: Path.join([path, "lib", "erlang_python-#{application[:vsn]}", "priv"])
+
+  defp priv(_release),
+    do: raise(ArgumentError, "the release has no application :erlang_python: is it a dependency?")
+
+  defp places(opts) do
+    named = for given <- Keyword.get(opts, :environments, []), do: Ahead.place(environment(given))
+    configured = if named == [], do: Ahead.places(), else: Ahead.places(:configured)
+    Enum.uniq_by(configured ++ named, &{&1.python, &1.venv})
+  end
+
+  defp environment(python) when is_binary(python), do: Env.system(python: python)
+
+  defp environment(given) do
+    Env.cast!(given) ||
+      raise ArgumentError,
+            "expected each of :environments to be what a pool takes as :python, got: #{inspect(given)}"
+  end
+
+  defp add_place(place, shipped, python_code) do
+    step = fn text -> Mix.shell().info("* python: " <> text) end
+    root = Path.join([shipped, "runtime", Runtime.lock_id()])
+
+    case Ahead.prepare(place, root: root, progress: step) do
+      {:ok, python} ->
+        if built?(place), do: copy(place.python, shipped)
+        compile(python, python_code)
+        step.("#{Ahead.name(place)} is in the release (#{python})")
+
+      {:error, error} ->
+        raise error
+    end
+  end
+
+  defp built?(%{python: %Env{kind: kind}, venv: nil}), do: kind in [:uv, :requirements]
+  defp built?(_place), do: false
+
+  defp name!(env), do: env |> folder!() |> Path.basename()
+
+  defp folder!(env) do
+    case Build.folder(env) do
+      {:ok, folder} -> folder
+      {:error, %Error{} = error} -> raise error
+    end
+  end
+
+  # `cp`, because it takes links as what they are, and `File.cp_r` asks the node's one file server twice
+  # for each file.
+  defp copy(env, shipped) do
+    {_output, 0} = System.cmd("cp", ["-RPp", folder!(env), Path.join(shipped, "envs")])
+  end
+
+  # A release may lie where nobody can write. By content, as copying changes the times of files.
+  defp compile(python, folder) do
+    arguments = ["-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]
+    {_output, 0} = System.cmd(python, arguments, stderr_to_stdout: true)
+  end
+end

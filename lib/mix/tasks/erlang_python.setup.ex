@@ -1,0 +1,47 @@
+defmodule Mix.Tasks.ErlangPython.Setup do
+  @shortdoc "Builds the Python environments of the configured pools"
+
+  @moduledoc """
+  Builds ahead what the first use of each configured pool would build: its environment, if it has one
+  to build (`ErlangPython.Env`), and the worker's packages for its interpreter.
+
+      $ mix erlang_python.setup
+
+  It prints a bar over the pools and the step that is being taken. What is there already is left as it
+  is. The exit status is 1 if something can't be built.
+  """
+
+  use Mix.Task
+
+  alias ErlangPython.Env.Ahead
+
+  @requirements ["app.config"]
+  @width 20
+
+  @impl true
+  def run(arguments) do
+    if arguments != [], do: Mix.raise("mix erlang_python.setup takes no arguments")
+    {:ok, _started} = Application.ensure_all_started(:erlang_python)
+    places = Ahead.places()
+    total = length(places)
+    for {place, done} <- Enum.with_index(places), do: prepare(place, done, total)
+    Mix.shell().info("#{bar(total, total)} ready")
+  end
+
+  defp prepare(place, done, total) do
+    name = "#{Ahead.name(place)} (#{Enum.map_join(place.pools, ", ", &inspect/1)})"
+    step = fn text -> Mix.shell().info("#{bar(done, total)} #{text}") end
+    step.(name)
+
+    case Ahead.prepare(place, progress: step) do
+      {:ok, python} -> step.("#{name}: #{python}")
+      {:error, error} -> Mix.raise("#{name}: #{Exception.message(error)}")
+    end
+  end
+
+  # Lines instead of one line that moves: it reads well in the logs of a build, too.
+  defp bar(done, total) do
+    filled = div(@width * done, total)
+    "[#{String.duplicate("#", filled)}#{String.duplicate(".", @width - filled)}] #{done}/#{total}"
+  end
+end

@@ -1,0 +1,265 @@
+"""Builds a virtual environment, by uv, in a cache folder; nothing happens when it is there.
+
+    python environment.py --base DIR --id ID
+        (--project DIR | --pyproject TEXT | --requirement R ...) [--extra NAME] [--group NAME]
+        [--python PATH or VERSION] [--wheels DIR] [--no-downloads]
+
+The environment lands in DIR/envs/ID. Its interpreter is the last line on stdout, after
+"ready: ". Exits with 1 if that can't be done, and says why on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# Isolated mode (-I) leaves this folder out.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from _installers import ProvisionError, file_lock, from_wheels, has_pip, run, tell
+from _uv import find_uv, uv_environment
+
+# Which interpreter the environment was made for. Written last.
+MARKER = "erlang_python.txt"
+IDENTITY = Path(__file__).resolve().parent / "identity.py"
+
+
+@dataclass(frozen=True)
+class Options:
+    base: Path
+    id: str
+    project: Path | None
+    pyproject: str | None
+    requirements: list[str]
+    extras: list[str]
+    groups: list[str]
+    python: str | None
+    wheels: Path | None
+    downloads: bool
+
+
+def ensure(options: Options) -> Path:
+    """Makes sure that the environment is there and whole.
+
+    Returns:
+        its interpreter.
+    Raises:
+        ProvisionError: it could not be built.
+        OSError: the cache folder can't be written.
+    """
+    final = options.base / "envs" / options.id
+    if defect(final) is None:
+        return final / "bin" / "python"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(final.parent / f".{options.id}.lock"):
+        # Somebody else may have built it while this process waited.
+        reason = defect(final)
+        if reason is not None:
+            tell(f"building the environment {final}: {reason}")
+            build(options, final)
+    return final / "bin" / "python"
+
+
+def defect(folder: Path) -> str | None:
+    """What is wrong with an environment, or None if it can be used."""
+    if not folder.is_dir():
+        return "not there"
+    try:
+        made_for = (folder / MARKER).read_text(encoding="utf-8")
+        now = identity(folder / "bin" / "python")
+    except (ProvisionError, OSError) as error:
+        return f"its Python is gone ({error})"
+    if now != made_for:
+        return f"made for {made_for.strip()}, its Python is now {now.strip()}"
+    return None
+
+
+def identity(python: Path) -> str:
+    return run([str(python), "-I", str(IDENTITY)], dict(os.environ), Path("/"))
+
+
+def build(options: Options, final: Path) -> None:
+    # Left over by a process that was killed; the lock says that nobody is at work there.
+    for leftover in final.parent.glob(f".{final.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        made = scratch / "environment"
+        install(options, scratch, made)
+        (made / MARKER).write_text(identity(made / "bin" / "python"), encoding="utf-8")
+        if os.path.lexists(final):
+            final.rename(scratch / "broken")
+        made.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def install(options: Options, scratch: Path, made: Path) -> None:
+    try:
+        uv = find_uv(options.base, options.wheels)
+    except ProvisionError:
+        # What pip can do too need not fail for want of uv.
+        if not options.requirements or not has_pip(sys.executable):
+            raise
+        by_pip(options, scratch, made)
+    else:
+        Uv(uv, options, scratch).install(made)
+
+
+def by_pip(options: Options, scratch: Path, made: Path) -> None:
+    python = options.python if options.python and "/" in options.python else sys.executable
+    tell("there is no uv: by venv and pip")
+    run([python, "-I", "-m", "venv", str(made)], dict(os.environ), scratch)
+    command = [str(made / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
+    command += [*from_wheels(options.wheels), *options.requirements]
+    run(command, dict(os.environ), scratch, each_line=tell_step)
+
+
+def tell_step(line: str) -> None:
+    """Passes on what an installer does that may take long."""
+    if re.match(r"(Resolved|Downloading|Building|Built|Prepared|Installed|Installing) ", line):
+        tell(line)
+
+
+class Uv:
+    """One environment, built by uv in steps."""
+
+    def __init__(self, uv: str, options: Options, scratch: Path) -> None:
+        self.uv = uv
+        self.options = options
+        self.environment = uv_environment(options.base)
+        self.project = options.project
+        if options.pyproject is not None:
+            self.project = scratch / "project"
+            self.project.mkdir()
+            (self.project / "pyproject.toml").write_text(options.pyproject, encoding="utf-8")
+        self.scratch = scratch
+
+    def install(self, made: Path) -> None:
+        python = self.interpreter()
+        tell(f"making it with {python or 'a Python that uv downloads'}")
+        chosen = ["--python", python] if python else []
+        self.run("venv", "--relocatable", "--no-project", *chosen, str(made))
+        # The base interpreter's own, where `made` is a copy of a virtual environment's.
+        command = ["--python", str(made / "bin" / "python"), "--compile-bytecode"]
+        self.run("pip", "install", *command, *from_wheels(self.options.wheels), *self.wanted())
+
+    def interpreter(self) -> str | None:
+        """The Python to take, None if uv has to download one."""
+        request = self.options.python
+        if request and "/" in request:
+            self.check_requires_python(request)
+            return request
+        found = self.find(request, self.environment)
+        if found is None and not self.options.downloads:
+            raise ProvisionError(self.no_python(request))
+        if found is None and request is None and self.project is not None:
+            request = requires_python(self.project)
+        return found or request
+
+    def find(self, request: str | None, environment: dict[str, str]) -> str | None:
+        where = ["--project", str(self.project)] if self.project else ["--no-project"]
+        command = [self.uv, "python", "find", "--system", "--no-python-downloads", *where]
+        if request:
+            command.append(request)
+        done = subprocess.run(  # noqa: S603 - fixed words and paths, no shell
+            command, env=environment, cwd=self.scratch, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() or None
+
+    def check_requires_python(self, python: str) -> None:
+        """uv takes an interpreter that it is given, whatever the project says."""
+        if self.project is None:
+            return
+        alone = self.scratch / "alone"
+        alone.mkdir()
+        (alone / "python3").symlink_to(python)
+        only = {"PATH": str(alone), "UV_PYTHON_INSTALL_DIR": str(alone)}
+        if self.find(None, {**self.environment, **only}) is None:
+            raise ProvisionError(
+                f"{python} does not fit what the project names: "
+                f"requires-python = {requires_python(self.project)!r}"
+            )
+
+    def no_python(self, request: str | None) -> str:
+        wanted = request or (requires_python(self.project) if self.project else None) or ">=3.9"
+        return (
+            f"no Python {wanted} was found, and downloads are off: install it "
+            f"(`uv python install '{wanted}'`), or allow `downloads: true`"
+        )
+
+    def wanted(self) -> list[str]:
+        """What `uv pip install` is to install, as its arguments."""
+        options = self.options
+        if self.project is None:
+            return ["--no-config", *options.requirements]
+        names = [word for name in options.extras for word in ("--extra", name)]
+        groups = [word for name in options.groups for word in ("--group", name)]
+        if not (self.project / "uv.lock").exists():
+            return ["-r", str(self.project / "pyproject.toml"), *names, *groups]
+        exported = self.scratch / "exported.txt"
+        locked = ["--frozen", "--no-default-groups", "--no-emit-project", "--quiet"]
+        self.run("export", *locked, *names, *groups, "--output-file", str(exported))
+        return ["-r", str(exported)]
+
+    def run(self, *arguments: str) -> None:
+        # Relative paths and settings in a pyproject.toml belong to its folder.
+        cwd = self.project or self.scratch
+        run([self.uv, *arguments], self.environment, cwd, each_line=tell_step)
+
+
+def requires_python(project: Path) -> str | None:
+    """For messages, and for a download; uv itself reads it to find one. No tomllib before 3.11."""
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    match = re.search(r"""^\s*requires-python\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def parse(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="environment.py", description=__doc__)
+    parser.add_argument("--base", type=absolute, required=True)
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--project", type=absolute)
+    parser.add_argument("--pyproject")
+    parser.add_argument("--requirement", dest="requirements", action="append", default=[])
+    parser.add_argument("--extra", dest="extras", action="append", default=[])
+    parser.add_argument("--group", dest="groups", action="append", default=[])
+    parser.add_argument("--python")
+    parser.add_argument("--wheels", type=absolute)
+    parser.add_argument("--no-downloads", dest="downloads", action="store_false")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def absolute(path: str) -> Path:
+    return Path(path).absolute()
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    # The BEAM hands SIGCHLD down as ignored, and then every subprocess seems to end with 0.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        print(f"ready: {ensure(options)}", flush=True)
+    except (ProvisionError, OSError) as error:
+        by_hand = shlex.join([sys.executable, str(Path(__file__).resolve()), *arguments])
+        wanted = options.python or options.project or "pyproject.toml"
+        print(
+            f"cannot build the environment {options.base / 'envs' / options.id} "
+            f"(for {wanted})\n{error}\nto try by hand: {by_hand}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

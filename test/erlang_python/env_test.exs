@@ -1,0 +1,274 @@
+defmodule ErlangPython.EnvTest do
+  # Real environments, by real uv, from real wheels, and with every way to the network closed. Not async: the
+  # variables belong to the whole node.
+  use ErlangPython.PoolCase, async: false
+
+  import ExUnit.CaptureLog
+
+  alias ErlangPython.{Env, TestPython, WheelFolder}
+  alias ErlangPython.Env.{Interpreter, Runtime}
+
+  @moduletag :tmp_dir
+  @moduletag timeout: 120_000
+  # Nothing listens there.
+  @nowhere "http://127.0.0.1:9"
+  @six_file "__import__('six').__file__"
+
+  # What is needed of the network, once, before it is closed.
+  setup_all do
+    {:ok, default} = Interpreter.find([])
+    other = other_python()
+
+    pythons =
+      if other, do: [TestPython.executable(), elem(other, 0)], else: [TestPython.executable()]
+
+    root = Path.expand("../../.cache/runtime/#{Runtime.lock_id()}", __DIR__)
+    for python <- [default | pythons], do: :ok = Runtime.provision(python, root: root)
+    WheelFolder.with_uv()
+    %{root: root, other: other}
+  end
+
+  setup %{tmp_dir: tmp_dir, root: root} do
+    base = Path.expand(tmp_dir)
+    wheels = WheelFolder.small()
+    File.ln_s!(root, Path.join(base, Runtime.lock_id()))
+    bin = Path.dirname(TestPython.executable())
+
+    put_env(%{
+      "ERLANG_PYTHON_RUNTIME_DIR" => base,
+      # uv is there.
+      "PATH" => bin <> ":" <> System.get_env("PATH"),
+      "UV_CACHE_DIR" => Path.join(base, "uv-cache"),
+      "UV_DEFAULT_INDEX" => @nowhere,
+      "PIP_INDEX_URL" => @nowhere,
+      "HTTPS_PROXY" => @nowhere,
+      "HTTP_PROXY" => @nowhere,
+      "UV_HTTP_RETRIES" => "0",
+      "PIP_RETRIES" => "0"
+    })
+
+    %{base: base, wheels: wheels}
+  end
+
+  defp put_env(variables) do
+    before = Map.new(variables, fn {name, _value} -> {name, System.get_env(name)} end)
+    System.put_env(variables)
+    on_exit(fn -> System.put_env(before) end)
+  end
+
+  defp project(requires, dependencies \\ ~s("six")) do
+    """
+    [project]
+    name = "shop"
+    version = "1"
+    requires-python = "#{requires}"
+    dependencies = [#{dependencies}]
+
+    [project.optional-dependencies]
+    more = ["iniconfig"]
+
+    [dependency-groups]
+    testing = ["iniconfig"]
+    """
+  end
+
+  # An interpreter of this machine that is not the default one, and its minor version.
+  defp other_python do
+    {:ok, default} = Interpreter.find([])
+    {:ok, "Python " <> default} = version(default)
+
+    Enum.find_value(9..14, fn minor ->
+      with false <- String.starts_with?(default, "3.#{minor}."),
+           {:ok, path} <- Interpreter.find(python: "3.#{minor}"),
+           do: {path, "3.#{minor}"}
+    end)
+  end
+
+  defp version(python) do
+    {said, 0} = System.cmd(python, ["--version"])
+    {:ok, String.trim(said)}
+  end
+
+  describe "a pool" do
+    test "has the packages that it names, built once for all of its workers", context do
+      %{base: base, wheels: wheels} = context
+
+      log =
+        capture_log(fn ->
+          # Building takes longer than a worker may take to start; it is not counted.
+          pool = start_pool(workers: 3, python: {:requirements, ["six"], wheels: wheels})
+          assert {:ok, file} = ErlangPython.eval(@six_file, %{}, pool: pool)
+          assert String.starts_with?(file, Path.join(base, "envs"))
+        end)
+
+      assert [_before, _after] = String.split(log, "building the environment #{base}")
+
+      # Another pool, with the same content, in the same folder.
+      env = Env.requirements(["six"], wheels: wheels)
+      pool = start_pool(workers: 1, python: env)
+      assert {:ok, _file} = ErlangPython.eval(@six_file, %{}, pool: pool)
+      assert [_one] = Path.wildcard(Path.join(base, "envs/*"))
+    end
+
+    test "runs on the interpreter that its project names", %{wheels: wheels, other: other} do
+      case other do
+        nil ->
+          :this_machine_has_one_python
+
+        {path, version} ->
+          text = project("==#{version}.*")
+          pool = start_pool(workers: 1, python: {:uv, pyproject: text, wheels: wheels})
+          assert String.starts_with?(ErlangPython.info(pool: pool).python, version <> ".")
+          assert {:ok, _file} = ErlangPython.eval(@six_file, %{}, pool: pool)
+
+          # Two at once, each with its own Python.
+          default = start_pool(workers: 1, python: Env.requirements(["six"], wheels: wheels))
+          refute String.starts_with?(ErlangPython.info(pool: default).python, version <> ".")
+
+          # Named by hand, it has to fit all the same.
+          {:ok, unfit} = Interpreter.find([])
+          env = Env.uv(pyproject: text, wheels: wheels, python: unfit)
+          assert {:error, error} = Env.build(env)
+          assert error.message =~ "#{unfit} does not fit"
+          assert error.message =~ "==#{version}.*"
+          assert {:ok, _python} = Env.build(%{env | python: path})
+      end
+    end
+
+    test "gets the error when its environment can't be built", %{wheels: wheels} do
+      pool = unique_name()
+      options = [name: pool, workers: 1, python: {:requirements, ["no-such"], wheels: wheels}]
+      Process.flag(:trap_exit, true)
+
+      capture_log(fn ->
+        assert {:error, error} = Pool.start_link(options)
+        error = error.cause || error
+        assert error.kind == :environment
+        assert error.message =~ "no-such"
+        assert error.message =~ "to try by hand: "
+      end)
+    end
+  end
+
+  describe "build/2" do
+    test "takes a file, with its extras and groups, and tells the steps", context do
+      %{tmp_dir: folder, wheels: wheels} = context
+      path = Path.join(folder, "pyproject.toml")
+      File.write!(path, project(">=3.9"))
+      test = self()
+
+      log =
+        capture_log(fn ->
+          assert {:ok, plain} = Env.build(Env.uv(pyproject: path, wheels: wheels))
+          refute imports?(plain, "iniconfig")
+
+          for chosen <- [[extras: ["more"]], [groups: [:testing]]] do
+            env = Env.uv([pyproject: folder, wheels: wheels] ++ chosen)
+            assert {:ok, python} = Env.build(env, progress: &send(test, {:step, &1, self()}))
+            assert imports?(python, "six") and imports?(python, "iniconfig")
+            assert_received {:step, "building the environment " <> _folder, ^test}
+            assert_received {:step, "Installed 2 packages" <> _time, ^test}
+          end
+        end)
+
+      # Only the one without a function.
+      assert [_before, _after] = String.split(log, "building the environment")
+    end
+
+    test "follows a change of the content, and a lock", %{tmp_dir: folder, wheels: wheels} do
+      path = Path.join(folder, "pyproject.toml")
+      env = Env.uv(pyproject: path, wheels: wheels)
+      File.write!(path, project(">=3.9"))
+      assert {:ok, first} = Env.build(env)
+      assert Env.build(env) == {:ok, first}
+
+      File.write!(path, project(">=3.9", ~s("six", "iniconfig")))
+      assert {:ok, second} = Env.build(env)
+      assert second != first and imports?(second, "iniconfig")
+
+      File.write!(path, project(">=3.9"))
+      lock = ["lock", "--quiet", "--no-index", "--find-links", wheels, "--project", folder]
+      {_, 0} = System.cmd("uv", lock, stderr_to_stdout: true)
+      assert {:ok, third} = Env.build(env)
+      assert third not in [first, second] and imports?(third, "six")
+    end
+
+    test "builds anew what was damaged", %{wheels: wheels} do
+      env = Env.requirements(["six"], wheels: wheels)
+      assert {:ok, python} = Env.build(env)
+      File.rm!(python)
+      assert Env.build(env) == {:ok, python}
+      assert imports?(python, "six")
+    end
+
+    test "takes uv from a wheel folder where there is none", %{base: base} do
+      {:ok, python} = Interpreter.find([])
+      put_env(%{"PATH" => "/usr/bin:/bin"})
+      env = Env.requirements(["six"], python: python, wheels: WheelFolder.with_uv())
+      assert {:ok, built} = Env.build(env)
+      assert imports?(built, "six")
+      assert File.exists?(Path.join(base, "uv/bin/uv"))
+    end
+
+    test "does without uv for plain requirements", %{base: base, wheels: wheels} do
+      {:ok, python} = Interpreter.find([])
+      put_env(%{"PATH" => "/usr/bin:/bin"})
+      assert {:ok, built} = Env.build(Env.requirements(["six"], python: python, wheels: wheels))
+      assert imports?(built, "six")
+      refute File.exists?(Path.join(base, "uv"))
+    end
+
+    test "says what to do without a network" do
+      capture_log(fn ->
+        assert {:error, %Error{kind: :environment, executed: :no} = error} =
+                 Env.build(Env.requirements(["six"]))
+
+        assert error.message =~ "cannot build the environment "
+        assert error.message =~ "pip download --dest DIR uv six"
+        assert File.exists?(error.details.python)
+      end)
+    end
+
+    test "names what is missing", %{base: base, wheels: wheels} do
+      assert {:error, error} = Env.build(Env.uv("#{base}/none.toml"))
+      assert error.message == "cannot read #{base}/none.toml: no such file or directory"
+
+      text = project("==3.99.*")
+      env = Env.uv(pyproject: text, wheels: wheels, downloads: false)
+
+      capture_log(fn ->
+        assert {:error, error} = Env.build(env)
+        assert error.message =~ "no Python ==3.99.* was found, and downloads are off"
+        assert error.message =~ "uv python install"
+      end)
+
+      assert {:error, error} = Env.build(Env.venv("#{base}/none"))
+      assert error.message == "no such virtual environment: #{base}/none"
+    end
+
+    test "gives what is there as it is" do
+      venv = TestPython.executable() |> Path.dirname() |> Path.dirname()
+      assert Env.build(Env.venv(venv)) == {:ok, TestPython.executable()}
+      assert Env.build(Env.system()) == Interpreter.find([])
+    end
+  end
+
+  test "wrong descriptions are refused where they are written" do
+    for {wrong, message} <- [
+          {fn -> Env.requirements([]) end, ~r/expected a list of requirements/},
+          {fn -> Env.requirements(["--index-url=x"]) end, ~r/expected a list of requirements/},
+          {fn -> Env.requirements(["six"], wheel: "x") end, ~r/did you mean :wheels\?/},
+          {fn -> Env.uv(python: "3.12") end, ~r/with :pyproject/},
+          {fn -> Env.uv(pyproject: "x", extras: "more") end, ~r/:extras to be a list/},
+          {fn -> Env.uv(pyproject: "x", downloads: :no) end, ~r/:downloads to be a boolean/},
+          {fn -> Env.venv(nil) end, ~r/:path to be a non-empty string/},
+          {fn -> Pool.start_link(name: :bad, python: {:conda, "x"}) end, ~r/ErlangPython.Env/}
+        ],
+        do: assert_raise(ArgumentError, message, wrong)
+  end
+
+  defp imports?(python, module) do
+    {_said, status} = System.cmd(python, ["-I", "-c", "import #{module}"], stderr_to_stdout: true)
+    status == 0
+  end
+end

@@ -1,0 +1,131 @@
+defmodule ErlangPython.ReleaseTest do
+  # The Dockerfile of examples/docker, whose commands are run in a fresh folder, and the release that they make: without
+  # a network, without a home folder, and with nothing that it writes but in /tmp.
+  use ExUnit.Case, async: true
+
+  import ErlangPython.PoolCase, only: [eventually: 1, os_process?: 1]
+
+  alias ErlangPython.{Dockerfile, TestPython}
+
+  @moduletag timeout: 300_000
+
+  @root Path.expand("../..", __DIR__)
+  @nowhere "http://127.0.0.1:9"
+
+  setup_all do
+    folder = Path.join(System.tmp_dir!(), "erlang_python-release-#{System.pid()}")
+    File.mkdir_p!(folder)
+    on_exit(fn -> {_, 0} = System.cmd("rm", ["-rf", folder]) end)
+    mix_settings = for {"MIX_" <> _rest = name, _value} <- System.get_env(), do: {name, nil}
+
+    # What was fetched is kept; uv is there.
+    env = %{
+      "ERLANG_PYTHON_RUNTIME_DIR" => Path.join(@root, ".cache/release-runtime"),
+      "PATH" => Path.dirname(TestPython.executable()) <> ":" <> System.get_env("PATH")
+    }
+
+    image =
+      Dockerfile.build(Path.join(@root, "examples/docker/Dockerfile"),
+        context: @root,
+        root: folder,
+        env: Map.merge(Map.new(mix_settings), env)
+      )
+
+    # Nothing of the stage before is in the image.
+    {_, 0} =
+      System.cmd("rm", ["-rf", Path.join(folder, "build"), Path.join(folder, "erlang_python")])
+
+    no_home = Path.join(folder, "no-home")
+    File.write!(no_home, "a file, in which nobody can make a folder")
+    %{folder: folder, image: image, no_home: no_home}
+  end
+
+  test "starts several nodes without a network, and writes nothing", context do
+    %{folder: folder, image: image} = context
+    assert image.user == "nobody"
+    shop = Path.join(folder, "shop")
+    stamp = Path.join(folder, "stamp")
+    {_, 0} = System.cmd("touch", [stamp])
+
+    nodes = for _ <- 1..2, do: start(image, context)
+
+    for node <- nodes do
+      assert_receive {^node, {:data, {:eol, "Python 3." <> said}}}, 60_000
+      assert said =~ "six in #{shop}/lib/erlang_python-"
+    end
+
+    assert {"", 0} = System.cmd("find", [shop, "-newer", stamp])
+
+    # One ends, the other goes on, and each ends its Python.
+    for node <- nodes do
+      {:os_pid, os_pid} = Port.info(node, :os_pid)
+      pythons = children(os_pid)
+      assert pythons != []
+      {_, 0} = System.cmd("kill", ["-TERM", "#{os_pid}"])
+      assert_receive {^node, {:exit_status, 0}}, 60_000
+      for python <- pythons, do: eventually(fn -> refute os_process?(python) end)
+    end
+  end
+
+  test "says what is missing where the interpreter is another", context do
+    %{folder: folder, image: image} = context
+    [python] = Path.wildcard(Path.join(folder, "shop/lib/*/priv/shipped/envs/*/bin/python"))
+    target = File.read_link!(python)
+    on_exit(fn -> File.rm!(python) && File.ln_s!(target, python) end)
+    File.rm!(python)
+    File.ln_s!("/no/such/python", python)
+
+    code =
+      "{:ok, _} = Application.ensure_all_started(:erlang_python); " <>
+        "{:error, error} = ErlangPython.eval(\"1\"); IO.puts(Exception.message(error))"
+
+    [bin, "start"] = image.cmd
+
+    {output, 0} =
+      System.cmd("env", words(image, context) ++ [bin, "eval", code], stderr_to_stdout: true)
+
+    assert output =~
+             "the release's environment #{Path.dirname(Path.dirname(python))} was made for"
+
+    assert output =~ "install that Python"
+  end
+
+  defp start(image, context) do
+    Port.open({:spawn_executable, System.find_executable("env")}, [
+      :binary,
+      :exit_status,
+      :stderr_to_stdout,
+      line: 10_000,
+      cd: context.folder,
+      args: words(image, context) ++ image.cmd
+    ])
+  end
+
+  # Nothing but what the image sets, and a network that leads nowhere.
+  defp words(image, %{no_home: no_home}) do
+    nowhere =
+      for name <- ~w(HTTP_PROXY HTTPS_PROXY PIP_INDEX_URL UV_DEFAULT_INDEX), do: {name, @nowhere}
+
+    variables = [{"PATH", "/usr/bin:/bin"}, {"HOME", no_home} | nowhere] ++ Map.to_list(image.env)
+    ["-i" | Enum.map(variables, fn {name, value} -> "#{name}=#{value}" end)]
+  end
+
+  defp children(os_pid) do
+    {listing, 0} = System.cmd("ps", ["-e", "-o", "pid=,ppid=,args="])
+
+    processes =
+      for line <- String.split(listing, "\n", trim: true),
+          do: String.split(line, " ", parts: 3, trim: true)
+
+    below(["#{os_pid}"], processes)
+    |> Enum.filter(fn [_pid, _parent, args] -> args =~ "bootstrap.py" end)
+    |> Enum.map(&hd/1)
+  end
+
+  defp below([], _processes), do: []
+
+  defp below(parents, processes) do
+    found = Enum.filter(processes, fn [_pid, parent | _] -> parent in parents end)
+    found ++ below(Enum.map(found, &hd/1), processes)
+  end
+end

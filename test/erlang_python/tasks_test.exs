@@ -1,0 +1,140 @@
+defmodule ErlangPython.TasksTest do
+  # The Mix tasks as commands of a project of its own, that of examples/docker, with the network closed.
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Env.{Interpreter, Runtime}
+  alias ErlangPython.{TestPython, WheelFolder}
+
+  @moduletag timeout: 120_000
+
+  @root Path.expand("../..", __DIR__)
+  @nowhere "http://127.0.0.1:9"
+
+  setup_all do
+    folder = Path.join(System.tmp_dir!(), "erlang_python-tasks-#{System.pid()}")
+    on_exit(fn -> {_, 0} = System.cmd("rm", ["-rf", folder]) end)
+    File.mkdir_p!(folder)
+    project = Path.join(folder, "project")
+    {_, 0} = System.cmd("cp", ["-R", Path.join(@root, "examples/docker"), project])
+    shipped = Path.join(folder, "erlang_python")
+    File.mkdir_p!(shipped)
+    parts = for part <- ~w(lib priv mix.exs), do: Path.join(@root, part)
+    {_, 0} = System.cmd("cp", ["-R" | parts] ++ [shipped])
+
+    {:ok, python} = Interpreter.find([])
+    wheels = WheelFolder.with_uv()
+    runtime = Path.join(@root, ".cache/runtime/#{Runtime.lock_id()}")
+    :ok = Runtime.provision(python, root: runtime)
+
+    File.write!(Path.join(project, "config/config.exs"), """
+    import Config
+    wheels = #{inspect(wheels)}
+
+    config :erlang_python,
+      pools: [[name: :default, workers: 1, python: {:requirements, ["six"], python: #{inspect(python)}, wheels: wheels}]]
+    """)
+
+    %{folder: folder, project: project, shipped: shipped, runtime: runtime, python: python}
+  end
+
+  # A cache of its own, in which the runtime packages are there.
+  defp cache(context) do
+    base = Path.join(context.folder, "cache-#{System.unique_integer([:positive])}")
+    File.mkdir_p!(base)
+    File.ln_s!(context.runtime, Path.join(base, Runtime.lock_id()))
+    base
+  end
+
+  defp mix(context, base, task, variables \\ []) do
+    System.cmd("mix", [task],
+      cd: context.project,
+      stderr_to_stdout: true,
+      env: environment(context, base) ++ variables
+    )
+  end
+
+  defp environment(context, base) do
+    nowhere =
+      for name <- ~w(HTTP_PROXY HTTPS_PROXY PIP_INDEX_URL UV_DEFAULT_INDEX), do: {name, @nowhere}
+
+    mix_settings = for {"MIX_" <> _rest = name, _value} <- System.get_env(), do: {name, nil}
+
+    nowhere ++
+      mix_settings ++
+      [
+        {"MIX_ENV", "prod"},
+        {"ERLANG_PYTHON", context.shipped},
+        {"ERLANG_PYTHON_RUNTIME_DIR", base},
+        {"PATH", Path.dirname(TestPython.executable()) <> ":" <> System.get_env("PATH")}
+      ]
+  end
+
+  test "setup builds ahead, after which the doctor has no complaint", context do
+    base = cache(context)
+
+    {said, 1} = mix(context, base, "erlang_python.doctor")
+    assert said =~ ~r/failed .*Python of :default: not built yet: #{base}\/envs/
+    assert said =~ "to do: run `mix erlang_python.setup`, which builds it"
+    assert said =~ "1 of 5 checks failed."
+
+    {said, 0} = mix(context, base, "erlang_python.setup")
+    assert said =~ "[....................] 0/1 building the environment #{base}/envs/"
+    assert said =~ "0/1 Installed 1 package"
+    assert said =~ "[####################] 1/1 ready"
+
+    {said, 0} = mix(context, base, "erlang_python.setup")
+    refute said =~ "building"
+
+    {said, 0} = mix(context, base, "erlang_python.doctor")
+    assert said =~ ~r/ok .*Python of :default: six: #{base}\/envs\//
+    assert said =~ "a worker: starts and answers"
+    assert said =~ "All is well."
+  end
+
+  test "the doctor says what to do about the machine", context do
+    base = Path.join(cache(context), "file")
+    File.write!(base, "")
+    long = Path.join(context.folder, String.duplicate("long", 30))
+
+    {said, 1} = mix(context, base, "erlang_python.doctor", [{"TMPDIR", long}])
+    assert said =~ ~r/failed .*cache folder: #{base}: /
+    assert said =~ "to do: set ERLANG_PYTHON_RUNTIME_DIR"
+
+    limited = "ulimit -n 200; exec mix erlang_python.doctor"
+
+    {said, 1} =
+      System.cmd("/bin/sh", ["-c", limited],
+        cd: context.project,
+        stderr_to_stdout: true,
+        env: environment(context, cache(context))
+      )
+
+    assert said =~ "this user may have 200 open files"
+    assert said =~ "to do: raise it: `ulimit -n 1024`"
+  end
+
+  test "setup fails with what the installer said", context do
+    base = cache(context)
+    config = Path.join(context.project, "config/config.exs")
+    before = File.read!(config)
+    on_exit(fn -> File.write!(config, before) end)
+    File.write!(config, String.replace(before, "[\"six\"]", "[\"no-such-package\"]"))
+
+    {said, 1} = mix(context, base, "erlang_python.setup")
+    assert said =~ "no-such-package (:default): cannot build the environment #{base}/envs/"
+    assert said =~ "to try by hand: "
+  end
+
+  test "neither takes arguments", context do
+    for task <- ["setup", "doctor"] do
+      {said, 1} =
+        System.cmd("mix", ["erlang_python.#{task}", "now"],
+          cd: context.project,
+          stderr_to_stdout: true,
+          env: environment(context, context.folder)
+        )
+
+      assert said =~ "mix erlang_python.#{task} takes no arguments"
+    end
+  end
+end
