@@ -358,6 +358,7 @@ defmodule ErlangPython do
   defp call_message(_module, _function, args),
     do: raise(ArgumentError, "expected the arguments as a list, got: #{inspect(args)}")
 
+  defp text(:name, ""), do: raise(ArgumentError, "a name has at least one character")
   defp text(_what, name) when is_binary(name), do: name
   defp text(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
 

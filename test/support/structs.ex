@@ -27,4 +27,13 @@ defmodule ErlangPython.TestStructs do
       def encode(money), do: {money.amount, money.currency}
     end
   end
+
+  defmodule Broken do
+    @moduledoc false
+    defstruct []
+
+    defimpl ErlangPython.Encoder do
+      def encode(_struct), do: raise("no such thing")
+    end
+  end
 end

@@ -51,6 +51,11 @@ defmodule ErlangPython.Callbacks.Functions do
     unless is_boolean(kwargs),
       do: raise(ArgumentError, "expected :kwargs to be a boolean, got: #{inspect(kwargs)}")
 
+    if kwargs and is_function(function, 0) do
+      raise ArgumentError,
+            "with kwargs: true the last argument is their map, but the function takes none"
+    end
+
     %{function: check(function), face: :elixir, kwargs: kwargs}
   end
 

@@ -5,7 +5,7 @@ defmodule ErlangPython.Callbacks.Incoming do
 
   alias ErlangPython.Callbacks.{Invocation, Origin, Running}
   alias ErlangPython.{MessagePack, Protocol}
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Handle, Pending, Slots}
 
   require Logger
   require Protocol
@@ -44,13 +44,13 @@ defmodule ErlangPython.Callbacks.Incoming do
       id: id
     }
 
-    :erlang.spawn_opt(Invocation, :run, [message, origin], [:monitor])
+    # A cast outlives its thread and its worker.
+    options = if type == Protocol.type(:cast), do: [], else: [:monitor]
+    :erlang.spawn_opt(Invocation, :run, [message, origin], options)
   end
 
-  @doc "A process that worked on a callback has ended. If it was killed, Python must be told."
+  @doc "A process that worked on a callback has ended. If it gave no answer, Python must be told."
   @spec ended(pid(), term()) :: term()
-  def ended(_pid, :normal), do: :ok
-
   def ended(pid, reason) do
     with %Origin{} = origin <- Running.take(pid),
          do: Invocation.answer(origin, {:error, Invocation.failure(:exit, reason, [])})
@@ -63,18 +63,32 @@ defmodule ErlangPython.Callbacks.Incoming do
         origin = Running.take(pid) do
       Process.exit(pid, :kill)
       # The main thread is interrupted in its waiting, and takes no answer then.
-      if origin.channel != :main, do: Invocation.answer(origin, stopped())
+      if origin.channel != :main, do: Invocation.answer(origin, {:error, Invocation.stopped()})
     end
 
     :ok
   end
 
-  @doc "Nobody waits for the answers of a channel any more."
-  @spec abandon(writer :: pid()) :: :ok
-  def abandon(writer) do
-    for pid <- Running.of_channel(writer), Running.take(pid), do: Process.exit(pid, :kill)
-    :ok
+  @doc """
+  Nobody waits for the answers of a channel any more: its reader, which calls this, is about to end. Callbacks that
+  wait for a request are told by the end of that, and have the pool's grace period to act on it.
+  """
+  @spec abandon(map()) :: :ok
+  def abandon(%{handle: handle, worker: worker}) do
+    # Not those in `Running`: one that has just started may not be there yet.
+    {:monitors, monitors} = Process.info(self(), :monitors)
+    pids = for {:process, pid} <- monitors, pid != worker, do: pid
+    waiting = if pids == [], do: MapSet.new(), else: Pending.callers(handle)
+    {told, killed} = Enum.split_with(pids, &MapSet.member?(waiting, &1))
+    Enum.each(told, &:timer.kill_after(handle.options.grace, &1))
+    Enum.each(killed, &Process.exit(&1, :kill))
+    Enum.each(told, &Running.take/1)
+    Enum.each(killed, &await_end/1)
   end
 
-  defp stopped, do: {:error, Invocation.failure(:exit, :cancelled, [])}
+  defp await_end(pid) do
+    receive do
+      {:DOWN, _ref, :process, ^pid, _reason} -> Running.take(pid)
+    end
+  end
 end

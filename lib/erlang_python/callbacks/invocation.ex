@@ -11,6 +11,8 @@ defmodule ErlangPython.Callbacks.Invocation do
   require Protocol
 
   @head_size 9
+  # Characters of a failure's text, where that is too large.
+  @shown 1_000
 
   @type failure :: {kind :: String.t(), payload :: list()}
 
@@ -31,22 +33,29 @@ defmodule ErlangPython.Callbacks.Invocation do
     if type == Protocol.type(:cast) do
       cast(rest, raw)
     else
+      origin = %{origin | callers: callers(origin)}
       Origin.enter(origin)
       Running.enter(origin)
-      adopt(origin)
       # An iterator in the answer outlives this process.
       Iterator.put_owner(origin.worker)
-      result = if stopped?(origin), do: :stopped, else: perform(type, rest, raw, origin)
-      if Running.take(self()), do: answer(origin, result)
+
+      result =
+        if stopped?(origin), do: {:error, stopped()}, else: perform(type, rest, raw, origin)
+
+      # A result is encoded by code of the user's: while the callback still counts as running.
+      message = pack(result, origin)
+      if Running.take(self()), do: transmit(origin, message)
     end
   end
 
   # Tools that look for a process's callers (Mox, Ecto's sandbox) find who waits for the request.
-  defp adopt(%{parent: 0}), do: :ok
+  defp callers(%{parent: 0}), do: []
 
-  defp adopt(origin) do
-    with pid when is_pid(pid) <- Pending.caller(origin.handle, origin.parent),
-         do: Process.put(:"$callers", [pid])
+  defp callers(origin) do
+    case Pending.caller(origin.handle, origin.parent) do
+      nil -> []
+      pid -> Origin.adopt([pid | Running.callers(pid)])
+    end
   end
 
   # Its request was told to stop before this process could be found.
@@ -157,7 +166,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   defp shown(:error, exception), do: Exception.message(exception)
 
   defp shown(_kind, reason) do
-    case MessagePack.encode(reason) do
+    case encode(reason, :elixir) do
       {:ok, _bytes, []} -> reason
       _other -> inspect(reason)
     end
@@ -175,42 +184,61 @@ defmodule ErlangPython.Callbacks.Invocation do
   # --- the answer
 
   @doc "Tells the thread that waits. The callback must have been taken out of `Running`."
-  @spec answer(
-          Origin.t(),
-          {:ok, term(), :elixir | :erlang} | {:error, failure()} | :stopped
-        ) :: term()
-  def answer(_origin, :stopped), do: :ok
+  @spec answer(Origin.t(), {:error, failure()}) :: term()
+  def answer(origin, failed), do: transmit(origin, pack(failed, origin))
 
-  def answer(origin, {:ok, value, face}) do
-    with {:ok, packed, buffers} <- MessagePack.encode(value, face),
-         :ok <- check_size(packed, buffers, origin.handle.options.max_message_size) do
-      transmit(origin, Protocol.type(:answer), packed, buffers)
+  @doc "What the threads of a request are told that was stopped."
+  @spec stopped() :: failure()
+  def stopped, do: failure(:exit, :cancelled, [])
+
+  @spec pack({:ok, term(), :elixir | :erlang} | {:error, failure()}, Origin.t()) ::
+          {type :: byte(), iodata(), [binary()]}
+  defp pack({:ok, value, face}, origin) do
+    with {:ok, packed, buffers} <- encode(value, face),
+         :ok <- check_size("result", packed, buffers, origin) do
+      {Protocol.type(:answer), packed, buffers}
     else
-      {:error, {_kind, _payload} = failure} ->
-        answer(origin, {:error, failure})
-
-      {:error, error} ->
-        answer(origin, {:error, {"encode", ["the result: " <> Exception.message(error)]}})
+      {:error, {_kind, _payload}} = failed -> pack(failed, origin)
+      {:error, error} -> pack({:error, {"encode", ["the result: " <> message(error)]}}, origin)
     end
   end
 
-  def answer(origin, {:error, {kind, payload}}) do
+  defp pack({:error, {kind, payload}}, origin) do
     {:ok, packed, buffers} = MessagePack.encode([kind, payload])
-    transmit(origin, Protocol.type(:answer_error), packed, buffers)
+
+    case check_size("failure", packed, buffers, origin) do
+      :ok -> {Protocol.type(:answer_error), packed, buffers}
+      {:error, {kind, [message]}} -> pack({:error, {kind, [message <> about(payload)]}}, origin)
+    end
   end
 
-  defp check_size(packed, buffers, limit) do
+  defp message(error), do: Exception.message(error)
+
+  # The exception held too much.
+  defp about([_kind, _reason, banner, _term, _stacktrace]),
+    do: ": " <> String.slice(banner, 0, @shown)
+
+  defp about([_message]), do: ""
+
+  # A struct's own encoder may fail in any way.
+  defp encode(value, face) do
+    MessagePack.encode(value, face)
+  catch
+    kind, reason -> {:error, failure(kind, reason, __STACKTRACE__)}
+  end
+
+  defp check_size(what, packed, buffers, %{handle: %{options: %{max_message_size: limit}}}) do
     case @head_size + IO.iodata_length([packed | buffers]) do
       size when size <= limit ->
         :ok
 
       size ->
-        message = "the result has #{size} bytes, the pool's :max_message_size is #{limit}"
+        message = "the #{what} has #{size} bytes, the pool's :max_message_size is #{limit}"
         {:error, {"too_large", [message]}}
     end
   end
 
-  defp transmit(origin, type, packed, buffers) do
+  defp transmit(origin, {type, packed, buffers}) do
     head = Protocol.mark_buffers([Protocol.head(type, origin.id) | packed], buffers)
     send(origin.writer, {:tx, Frame.encode_message([head | buffers])})
   end

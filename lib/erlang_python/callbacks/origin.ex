@@ -9,7 +9,7 @@ defmodule ErlangPython.Callbacks.Origin do
   alias ErlangPython.Pool.Handle
 
   @enforce_keys [:handle, :slot, :generation, :worker, :writer, :channel, :parent, :id]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [callers: []]
 
   @type t :: %__MODULE__{
           handle: Handle.t(),
@@ -19,7 +19,8 @@ defmodule ErlangPython.Callbacks.Origin do
           writer: pid(),
           channel: ErlangPython.Worker.channel(),
           parent: non_neg_integer(),
-          id: pos_integer()
+          id: pos_integer(),
+          callers: [pid()]
         }
 
   @key {__MODULE__, :own}
@@ -31,6 +32,13 @@ defmodule ErlangPython.Callbacks.Origin do
   @doc "The callback that the calling process works on, if it came out of this pool."
   @spec own(Handle.t()) :: t() | nil
   def own(handle), do: in_pool(Process.get(@key), handle)
+
+  @doc "The calling process works for these, the nearest first."
+  @spec adopt([pid()]) :: [pid()]
+  def adopt(callers) do
+    Process.put(:"$callers", callers)
+    callers
+  end
 
   @doc "The callback that started the calling process, over any number of tasks."
   @spec ancestor(Handle.t()) :: t() | nil

@@ -25,7 +25,7 @@ defmodule ErlangPython.Callbacks.Running do
   @spec enter(Origin.t()) :: :ok
   def enter(%Origin{} = origin) do
     Slots.add_callbacks(origin.handle, origin.slot, 1)
-    :ets.insert(@table, {self(), origin.parent, origin.writer, origin.handle.pending, origin})
+    :ets.insert(@table, {self(), origin.parent, origin.handle.pending, origin})
     :ok
   end
 
@@ -33,7 +33,7 @@ defmodule ErlangPython.Callbacks.Running do
   @spec take(pid()) :: Origin.t() | nil
   def take(pid) do
     case :ets.take(@table, pid) do
-      [{_pid, _parent, _writer, _pool, origin}] ->
+      [{_pid, _parent, _pool, origin}] ->
         Slots.add_callbacks(origin.handle, origin.slot, -1)
         origin
 
@@ -45,7 +45,7 @@ defmodule ErlangPython.Callbacks.Running do
   @spec lookup(pid()) :: Origin.t() | nil
   def lookup(pid) do
     case :ets.lookup(@table, pid) do
-      [{_pid, _parent, _writer, _pool, origin}] -> origin
+      [{_pid, _parent, _pool, origin}] -> origin
       [] -> nil
     end
   end
@@ -53,11 +53,16 @@ defmodule ErlangPython.Callbacks.Running do
   @doc "The callbacks on behalf of a request."
   @spec of_request(ErlangPython.Pool.Handle.t(), pos_integer()) :: [pid()]
   def of_request(%{pending: pool}, id),
-    do: :ets.select(@table, [{{:"$1", id, :_, pool, :_}, [], [:"$1"]}])
+    do: :ets.select(@table, [{{:"$1", id, pool, :_}, [], [:"$1"]}])
 
-  @doc "The callbacks whose answers go to this writer."
-  @spec of_channel(writer :: pid()) :: [pid()]
-  def of_channel(writer), do: :ets.select(@table, [{{:"$1", :_, writer, :_, :_}, [], [:"$1"]}])
+  @doc "For whom a process works: nobody, if it works on no callback."
+  @spec callers(pid()) :: [pid()]
+  def callers(pid) do
+    case lookup(pid) do
+      nil -> []
+      origin -> origin.callers
+    end
+  end
 
   @spec count() :: non_neg_integer()
   def count, do: :ets.info(@table, :size)

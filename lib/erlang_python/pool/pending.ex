@@ -231,6 +231,14 @@ defmodule ErlangPython.Pool.Pending do
   def of_caller(%{pending: table}, pid),
     do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_}, [], [:"$1"]}])
 
+  @doc "Who waits for a request; nobody in a pool that is gone."
+  @spec callers(Handle.t()) :: MapSet.t(pid())
+  def callers(%{pending: table}) do
+    table |> :ets.select([{{:_, :_, :_, :"$1", :_, :_, :_, :_}, [], [:"$1"]}]) |> MapSet.new()
+  rescue
+    ArgumentError -> MapSet.new()
+  end
+
   # The other half of Intake's admission under :max_concurrent.
   @spec leave(Handle.t()) :: term()
   defp leave(%{options: %{max_concurrent: :infinity}}), do: :ok

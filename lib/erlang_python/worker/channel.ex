@@ -199,5 +199,5 @@ defmodule ErlangPython.Worker.Channel do
   def handle_info(_message, state), do: {:ok, state}
 
   @impl true
-  def handle_close(_reason, state), do: Incoming.abandon(state.writer)
+  def handle_close(_reason, state), do: Incoming.abandon(state)
 end
