@@ -339,12 +339,13 @@ defmodule ErlangPython.Pool.Intake do
         :ok
 
       # The limit is for those who come anew: the request that made the callback is in already.
-      _current when origin != nil ->
-        :ok
-
       current ->
-        Slots.add_admitted(handle, -1)
-        {:error, overloaded(handle, "requests at once", current - 1, max)}
+        if origin || Origin.ancestor(handle) do
+          :ok
+        else
+          Slots.add_admitted(handle, -1)
+          {:error, overloaded(handle, "requests at once", current - 1, max)}
+        end
     end
   end
 
