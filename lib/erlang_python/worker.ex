@@ -307,14 +307,14 @@ defmodule ErlangPython.Worker do
   def handle_info({:close_due, id}, state), do: {:noreply, close_due(state, id)}
 
   def handle_info({:grace, id}, state) do
-    still_wanted? = is_map_key(state.cancels, id)
-    state = %{state | cancels: Map.delete(state.cancels, id)}
+    {cancel, cancels} = Map.pop(state.cancels, id)
+    state = %{state | cancels: cancels}
 
     cond do
-      not (still_wanted? and Pending.member?(state.handle, id)) ->
+      cancel == nil or not Pending.member?(state.handle, id) ->
         {:noreply, state}
 
-      not behind_another?(state, id) ->
+      cancel.running? or not behind_another?(state, id) ->
         kill(state, "did not stop within #{state.handle.options.grace} ms of being told to")
 
       # Python can't say that it has not begun, because what it runs holds its lock.
@@ -389,8 +389,9 @@ defmodule ErlangPython.Worker do
 
     case MessagePack.decode(body) do
       {:ok, "revoked"} -> {:noreply, revoked(state, id)}
-      # Its end comes on the main channel, or has come.
-      {:ok, said} when said in ["running", "done"] -> {:noreply, state}
+      # Its end comes, or has come.
+      {:ok, "running"} -> {:noreply, running(state, id)}
+      {:ok, "done"} -> {:noreply, state}
       _other -> broke_protocol(state)
     end
   end
@@ -473,7 +474,14 @@ defmodule ErlangPython.Worker do
 
   defp await_stop(state, id) do
     timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
-    put_in(state.cancels[id], timer)
+    put_in(state.cancels[id], %{timer: timer, running?: false})
+  end
+
+  # Also one beside the main thread, of which the file of what has begun says nothing.
+  defp running(state, id) do
+    if is_map_key(state.cancels, id),
+      do: put_in(state.cancels[id].running?, true),
+      else: state
   end
 
   # The request in front of it takes longer than the window was made for. Asked once at a
@@ -502,6 +510,9 @@ defmodule ErlangPython.Worker do
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id) do
     case Pending.lookup(handle, id) do
+      {_id, nil, _tag, _caller, place, _generation, _sent_at, _wire} when place == -slot ->
+        Pending.discard(handle, id)
+
       {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)
@@ -520,8 +531,8 @@ defmodule ErlangPython.Worker do
         :ok
     end
 
-    {timer, cancels} = Map.pop(state.cancels, id)
-    cancel_timer(timer)
+    {cancel, cancels} = Map.pop(state.cancels, id)
+    cancel_timer(cancel && cancel.timer)
     %{state | cancels: cancels}
   end
 

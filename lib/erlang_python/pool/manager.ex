@@ -350,7 +350,8 @@ defmodule ErlangPython.Pool.Manager do
         kind != :window or Running.begun?(running, id) or not waited_for?(handle, id)
       end)
 
-    for {id, kind} <- lost,
+    # Those that are nested in others have the larger ids, and hear of it first.
+    for {id, kind} <- Enum.sort(lost, :desc),
         do: Pending.finish(handle, id, Exit.lost(exit, lost_state(kind, id, running)))
 
     requeued =
