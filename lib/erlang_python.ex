@@ -22,6 +22,8 @@ defmodule ErlangPython do
   All functions that send a request take these:
 
     * `:pool` (`t:atom/0`) - the pool's name. The default is `:default`.
+    * `:context` (`t:ErlangPython.Context.t/0`) - where names stay from one request to the next; see
+      `ErlangPython.Context`.
     * `:timeout` (`t:timeout/0`) - how long, in milliseconds, the caller waits: for a worker, for
       Python and for the answer together. When it has passed, the caller has
       `{:error, %ErlangPython.Error{kind: :timeout}}`, and Python is stopped: by an interrupt, and
@@ -53,8 +55,9 @@ defmodule ErlangPython do
   option or argument raises `ArgumentError`.
   """
 
-  alias ErlangPython.{Bytes, Error, Iterator, Request}
+  alias ErlangPython.{Bytes, Context, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
+  alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.{Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options}
 
@@ -62,8 +65,8 @@ defmodule ErlangPython do
   @type bindings :: %{optional(name()) => term()} | [{atom(), term()}]
   @type result :: {:ok, term()} | {:error, Error.t()}
 
-  @call_options [:pool, :timeout, :kwargs]
-  @code_options [:pool, :timeout, :file, :line]
+  @call_options [:pool, :context, :timeout, :kwargs]
+  @code_options [:pool, :context, :timeout, :file, :line]
 
   @doc """
   Calls a Python function with positional arguments, and with keyword arguments in the option
@@ -296,6 +299,53 @@ defmodule ErlangPython do
   """
   @spec bytes(binary()) :: Bytes.t()
   def bytes(binary) when is_binary(binary), do: %Bytes{data: binary}
+
+  @doc """
+  Binds the calling process to a context of its own (`ErlangPython.Context`; the same options), where its calls go from
+  now on, unless they name a `:pool` or a `:context`. `:ok` also if it is bound already.
+
+      iex> ErlangPython.bind()
+      :ok
+      iex> ErlangPython.exec("x = 20")
+      :ok
+      iex> ErlangPython.eval("x + 1")
+      {:ok, 21}
+      iex> ErlangPython.unbind()
+      :ok
+
+  The end of the process ends the binding.
+  """
+  @spec bind(keyword()) :: :ok | {:error, Error.t()}
+  def bind(opts \\ []), do: Binding.bind(opts)
+
+  @doc "Ends what `bind/1` began: the context is closed, and its names are gone."
+  @spec unbind() :: :ok
+  def unbind, do: Binding.unbind()
+
+  @doc "Is the calling process bound to a context?"
+  @spec bound?() :: boolean()
+  def bound?, do: Binding.current() != nil
+
+  @doc """
+  Runs a function, of no argument or of the context, bound to a context of its own, which is closed after it, also when it
+  raises. May be nested. Gives what the function gives.
+
+      iex> ErlangPython.with_context(fn ->
+      ...>   ErlangPython.exec!("x = 1")
+      ...>   ErlangPython.eval!("x")
+      ...> end)
+      1
+
+  Options are those of `ErlangPython.Context.open/1`. Raises `ErlangPython.Error` if no context can be opened.
+  """
+  @spec with_context((() -> result) | (Context.t() -> result), keyword()) :: result
+        when result: term()
+  def with_context(fun, opts \\ []) when is_function(fun, 0) or is_function(fun, 1) do
+    case Binding.with_new(fun, opts) do
+      {:ok, result} -> result
+      {:error, error} -> raise error
+    end
+  end
 
   @doc """
   An enumerable that Python iterates lazily, with back-pressure, from any thread.

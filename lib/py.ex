@@ -18,7 +18,9 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls, Gather, States, Streams}
+  alias ErlangPython.ErlangFace.{Answers, Calls, Contexts, Gather, States, Streams}
+  alias ErlangPython.Context
+  alias ErlangPython.Context.Binding
   alias ErlangPython.State
 
   @type name :: atom() | binary() | charlist()
@@ -210,6 +212,75 @@ defmodule :py do
   @doc "With keyword arguments."
   @spec async_stream(name(), name(), args(), names()) :: {:ok, [term()]} | {:error, reason()}
   def async_stream(module, function, args, kwargs), do: stream(module, function, args, kwargs)
+
+  @doc """
+  Binds the calling process to a worker of its own, where its calls go from now on and names stay. `ok` also if it is
+  bound already. The end of the process ends the binding.
+  """
+  @spec bind() :: :ok | {:error, reason()}
+  def bind, do: Contexts.bind()
+
+  @doc "`bind(new)` sets a worker aside without binding the process: for `ctx_call/4` and its kin, and `unbind/1`."
+  @spec bind(:new) :: {:ok, Context.t()} | {:error, reason()}
+  def bind(:new), do: Contexts.open()
+  def bind(_other), do: {:error, :invalid_args}
+
+  @doc "Ends what `bind/0` began: the names are gone, the worker is free."
+  @spec unbind() :: :ok
+  def unbind, do: Binding.unbind()
+
+  @doc "Releases a context of `bind(new)`."
+  @spec unbind(Context.t()) :: :ok | {:error, :invalid_args}
+  def unbind(%Context{} = context), do: Context.close(context)
+  def unbind(_other), do: {:error, :invalid_args}
+
+  @doc "Is the calling process bound?"
+  @spec is_bound() :: boolean()
+  def is_bound, do: Binding.current() != nil
+
+  @doc """
+  Runs a function of no argument, or of the context, bound to a worker of its own, and gives its result. May be nested;
+  unbinds also when it raises.
+  """
+  @spec with_context((() -> term()) | (Context.t() -> term())) :: term()
+  def with_context(fun), do: Contexts.with_context(fun)
+
+  @doc "Calls a function in a context. Raises `context_not_bound` if that was released."
+  @spec ctx_call(Context.t(), name(), name(), args()) :: result()
+  def ctx_call(context, module, function, args),
+    do: Contexts.within(context, fn -> call(module, function, args) end)
+
+  @doc "With keyword arguments."
+  @spec ctx_call(Context.t(), name(), name(), args(), names()) :: result()
+  def ctx_call(context, module, function, args, kwargs),
+    do: Contexts.within(context, fn -> call(module, function, args, kwargs) end)
+
+  @doc "With keyword arguments and a timeout."
+  @spec ctx_call(Context.t(), name(), name(), args(), names(), timeout()) :: result()
+  def ctx_call(context, module, function, args, kwargs, timeout),
+    do: Contexts.within(context, fn -> call(module, function, args, kwargs, timeout) end)
+
+  @doc "Evaluates an expression in a context."
+  @spec ctx_eval(Context.t(), code()) :: result()
+  def ctx_eval(context, code), do: Contexts.within(context, fn -> eval(code) end)
+
+  @doc "With variables."
+  @spec ctx_eval(Context.t(), code(), names()) :: result()
+  def ctx_eval(context, code, locals), do: Contexts.within(context, fn -> eval(code, locals) end)
+
+  @doc "With variables and a timeout."
+  @spec ctx_eval(Context.t(), code(), names(), timeout()) :: result()
+  def ctx_eval(context, code, locals, timeout),
+    do: Contexts.within(context, fn -> eval(code, locals, timeout) end)
+
+  @doc "Executes statements in a context."
+  @spec ctx_exec(Context.t(), code()) :: :ok | {:error, reason()}
+  def ctx_exec(context, code), do: Contexts.within(context, fn -> exec(code) end)
+
+  @doc "With a timeout."
+  @spec ctx_exec(Context.t(), code(), timeout()) :: :ok | {:error, reason()}
+  def ctx_exec(context, code, timeout),
+    do: Contexts.within(context, fn -> exec(code, timeout) end)
 
   @doc "Sets a value of the state that Erlang and all Python workers share; kept verbatim."
   @spec state_store(term(), term()) :: :ok | {:error, reason()}

@@ -140,7 +140,8 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  Numbers of the pool: `:workers` (how many there should be), `:starting`, `:idle`, `:busy`,
+  Numbers of the pool: `:workers` (how many there should be), each of which is `:starting`, `:idle`, `:busy`,
+  `:in_callback` (its main thread waits for Elixir) or `:bound` (set aside for a context),
   `:queued` (requests that wait for a worker) and `:in_flight` (requests that workers hold).
 
   Counted without asking any process, so the numbers may be a moment apart.
@@ -156,6 +157,8 @@ defmodule ErlangPython.Pool do
       starting: count.(:starting),
       idle: count.(:idle),
       busy: count.(:busy),
+      in_callback: count.(:in_callback),
+      bound: count.(:bound),
       queued: max(Slots.queued(handle), 0),
       in_flight: Enum.sum(for {_state, in_flight} <- slots, do: max(in_flight, 0))
     }
@@ -164,11 +167,16 @@ defmodule ErlangPython.Pool do
   defp slot_state(handle, slot) do
     in_flight = Slots.in_flight(handle, slot)
 
-    cond do
-      in_flight > 0 -> {:busy, in_flight}
-      Slots.window(handle, slot) == 0 -> {:starting, 0}
-      true -> {:idle, 0}
-    end
+    state =
+      cond do
+        Slots.window(handle, slot) == 0 and Slots.contexts(handle, slot) > 0 -> :bound
+        in_flight > 0 and Slots.callbacks(handle, slot) > 0 -> :in_callback
+        in_flight > 0 -> :busy
+        Slots.window(handle, slot) == 0 -> :starting
+        true -> :idle
+      end
+
+    {state, in_flight}
   end
 
   @doc """

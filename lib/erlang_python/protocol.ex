@@ -20,6 +20,7 @@ defmodule ErlangPython.Protocol do
     close: 0x09,
     answer: 0x0A,
     answer_error: 0x0B,
+    drop_context: 0x0C,
     hello: 0x11,
     ready: 0x12,
     failed: 0x13,

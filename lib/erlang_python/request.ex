@@ -4,7 +4,7 @@ defmodule ErlangPython.Request do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Iterator}
-  alias ErlangPython.Pool.{Configured, Handle, Intake, Slots, Streams}
+  alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Slots, Streams}
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Worker.Exit
 
@@ -29,11 +29,11 @@ defmodule ErlangPython.Request do
 
     with {:ok, handle} <- Configured.fetch(options.pool) do
       id = Slots.next_id(handle)
-      origin = Origin.own(handle)
       max_size = handle.options.max_message_size
 
-      with {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(origin)) do
-        with {:opened, value} <- submit(handle, id, wire, origin, deadline, options),
+      with {:ok, way} <- way(handle, options.context),
+           {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(way)) do
+        with {:opened, value} <- submit(handle, id, wire, way, deadline, options),
              do: opened(handle, id, value)
       end
       |> end_iterators()
@@ -49,8 +49,20 @@ defmodule ErlangPython.Request do
     result
   end
 
+  # To any worker, to that of a context, or back to where the callback came from in which the caller works.
+  defp way(handle, nil), do: {:ok, Origin.own(handle)}
+
+  defp way(handle, context) do
+    with {:ok, {slot, generation} = place} <- Contexts.fetch(handle, context.id) do
+      case Origin.own(handle) do
+        %{slot: ^slot, generation: ^generation} = origin -> {:ok, origin}
+        _elsewhere -> {:ok, place}
+      end
+    end
+  end
+
   # No thread waits for a coroutine's callback.
-  defp nested?(nil), do: false
+  defp nested?(way) when way == nil or is_tuple(way), do: false
   defp nested?(%{channel: {:loop, _number}}), do: false
   defp nested?(_origin), do: true
 
@@ -63,7 +75,7 @@ defmodule ErlangPython.Request do
   end
 
   # The alias dies with its first answer, so that no second one can ever reach the mailbox.
-  defp submit(handle, id, wire, origin, deadline, options) do
+  defp submit(handle, id, wire, way, deadline, options) do
     alias_ref = :erlang.alias([:reply])
 
     request = %{
@@ -75,7 +87,12 @@ defmodule ErlangPython.Request do
       watch: :waiting
     }
 
-    case Intake.submit(handle, request, origin) do
+    submitted =
+      if is_tuple(way),
+        do: Intake.submit_pinned(handle, request, way),
+        else: Intake.submit(handle, request, way)
+
+    case submitted do
       {:ok, place} ->
         await(handle, id, alias_ref, deadline, patience(place), options)
 

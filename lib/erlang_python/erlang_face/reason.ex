@@ -18,6 +18,8 @@ defmodule ErlangPython.ErlangFace.Reason do
 
   def of(%Error{kind: kind}) when kind in [:timeout, :cancelled, :context_lost], do: kind
 
+  def of(%Error{kind: :context_closed}), do: :context_not_bound
+
   def of(%Error{kind: :overloaded, details: %{current: current, max: max}}),
     do: {:overloaded, current, max}
 

@@ -10,6 +10,7 @@ defmodule ErlangPython.Pool.Callers do
   use GenServer
 
   alias ErlangPython.Pool.{
+    Contexts,
     Directory,
     Handle,
     Heir,
@@ -56,6 +57,7 @@ defmodule ErlangPython.Pool.Callers do
       callers:
         :ets.new(:callers, [:set, :public, write_concurrency: true, read_concurrency: true]),
       streams: Streams.new(),
+      contexts: Contexts.new(),
       directory: Directory.new(),
       counters: Slots.new()
     }
@@ -97,6 +99,7 @@ defmodule ErlangPython.Pool.Callers do
 
     # After the row of the caller is taken, see Streams.confirm.
     Streams.drop_all(handle, caller)
+    Contexts.close_all(handle, caller)
 
     {:noreply, state}
   end

@@ -5,7 +5,17 @@ defmodule ErlangPython.Pool.Handle do
 
   alias ErlangPython.Pool.Options
 
-  @enforce_keys [:name, :options, :pending, :queue, :callers, :streams, :directory, :counters]
+  @enforce_keys [
+    :name,
+    :options,
+    :pending,
+    :queue,
+    :callers,
+    :streams,
+    :contexts,
+    :directory,
+    :counters
+  ]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -15,6 +25,7 @@ defmodule ErlangPython.Pool.Handle do
           queue: :ets.table(),
           callers: :ets.table(),
           streams: :ets.table(),
+          contexts: :ets.table(),
           directory: :ets.table(),
           counters: :atomics.atomics_ref()
         }
@@ -34,7 +45,14 @@ defmodule ErlangPython.Pool.Handle do
 
   @spec tables(t()) :: [:ets.table()]
   def tables(handle),
-    do: [handle.pending, handle.queue, handle.callers, handle.streams, handle.directory]
+    do: [
+      handle.pending,
+      handle.queue,
+      handle.callers,
+      handle.streams,
+      handle.contexts,
+      handle.directory
+    ]
 
   @doc """
   Has the pool ended? Its tables go with it, at any moment; the pending table last, when the heir has ended

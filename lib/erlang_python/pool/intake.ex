@@ -5,7 +5,7 @@ defmodule ErlangPython.Pool.Intake do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Callers, Directory, Handle, Pending, Queue, Slots}
+  alias ErlangPython.Pool.{Callers, Contexts, Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Request.Message
   alias ErlangPython.Worker.Exit
 
@@ -88,6 +88,40 @@ defmodule ErlangPython.Pool.Intake do
       message: "the worker whose callback this call comes from has ended",
       executed: :maybe
     }
+  end
+
+  @doc """
+  Hands a request to the worker that holds its context, also over its window: behind what that has. It never goes to another.
+  """
+  @spec submit_pinned(Handle.t(), request(), Contexts.place()) ::
+          {:ok, place()} | {:error, Error.t()}
+  def submit_pinned(handle, request, {slot, generation}) do
+    with :ok <- check_open(handle),
+         :ok <- admit(handle, nil) do
+      Callers.watch(handle, request.caller, request.watch)
+
+      case Directory.worker(handle, slot) do
+        {^generation, _worker, writer} ->
+          Slots.force_claim(handle, slot)
+          now = System.monotonic_time(:microsecond)
+          pinned = %{request | wire: {:pinned, request.wire}}
+          Pending.insert(handle, row(pinned, slot, generation, now))
+          send(writer, {:tx, request.wire})
+
+          if Slots.generation(handle, slot) != generation and Pending.discard(handle, request.id),
+            do: {:error, Contexts.lost()},
+            else: {:ok, :queued}
+
+        _another_or_none ->
+          unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, -1)
+          {:error, Contexts.lost()}
+      end
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: {:error, stopped(handle, :no)},
+        else: reraise(error, __STACKTRACE__)
   end
 
   @doc """
@@ -212,9 +246,9 @@ defmodule ErlangPython.Pool.Intake do
       {_, _, _, _, slot, _, _, wire} = row when slot > 0 and not is_tuple(wire) ->
         rebalance(handle, row)
 
-      # A part of a stream, whose main thread began to wait just after it was sent.
+      # One that only this worker can serve, whose main thread waits: maybe for this very request.
       {_, _, _, _, slot, generation, _, {:pinned, _wire}} when slot > 0 ->
-        with true <- Slots.callbacks(handle, slot) > 0,
+        with true <- stuck?(handle, slot, System.monotonic_time(:microsecond)),
              {^generation, worker, _writer} <- Directory.worker(handle, slot),
              do: send(worker, {:rebalance, id})
 

@@ -50,6 +50,30 @@ defmodule ErlangPython.Pool.Manager do
   @spec restart(Handle.t()) :: :ok | {:error, Error.t()}
   def restart(handle), do: call(handle, :restart)
 
+  @doc """
+  A worker for a new context: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest contexts for
+  `:shared`. Waits for workers that start. `owner` dies: see `Pool.Callers`.
+  """
+  @spec place_context(Handle.t(), :dedicated | :shared, pid()) ::
+          {:ok, {Slots.slot(), pos_integer()}} | {:error, Error.t()}
+  def place_context(handle, mode, owner) do
+    case call(handle, {:place_context, mode, owner}) do
+      :starting ->
+        with :ok <- await_ready(handle),
+             do: call(handle, {:place_context, mode, owner}) |> placed()
+
+      answer ->
+        placed(answer)
+    end
+  end
+
+  defp placed({:ok, place}), do: {:ok, place}
+
+  defp placed(_starting_or_none) do
+    message = "all workers are set aside for contexts, or none is ready"
+    {:error, %Error{kind: :no_workers, message: message, executed: :no}}
+  end
+
   @doc "Every slot with what is known of its worker."
   @spec slots(Handle.t()) :: [map()]
   def slots(handle), do: call(handle, :slots)
@@ -123,6 +147,23 @@ defmodule ErlangPython.Pool.Manager do
     {:noreply, state |> wait(:restart, from) |> recycle_next()}
   end
 
+  def handle_call({:place_context, mode, _owner}, _from, state) do
+    ready = for {_slot, %{phase: :ready, set_aside: false} = entry} <- state.slots, do: entry
+
+    case Enum.min_by(ready, &weight(state.handle, &1.slot, mode), fn -> nil end) do
+      nil ->
+        starting? = Enum.any?(state.slots, fn {_slot, entry} -> entry.phase == :starting end)
+        {:reply, if(starting?, do: :starting, else: :none), state}
+
+      entry ->
+        contexts = Slots.contexts(state.handle, entry.slot)
+        Slots.put_contexts(state.handle, entry.slot, contexts + 1)
+        if mode == :dedicated, do: Slots.put_window(state.handle, entry.slot, 0)
+        state = put_in(state.slots[entry.slot].set_aside, mode == :dedicated)
+        {:reply, {:ok, {entry.slot, entry.generation}}, state}
+    end
+  end
+
   def handle_call(:slots, _from, state), do: {:reply, Map.values(state.slots), state}
 
   defp wait(state, what, from), do: update_in(state.waiting[what], &[from | &1])
@@ -158,6 +199,24 @@ defmodule ErlangPython.Pool.Manager do
         {:noreply, slot |> enqueue_recycle(state) |> recycle_next()}
 
       _gone ->
+        {:noreply, state}
+    end
+  end
+
+  def handle_info({:leave_context, slot, generation, mode}, state) do
+    case state.slots do
+      %{^slot => %{generation: ^generation} = entry} ->
+        contexts = Slots.contexts(state.handle, slot)
+        Slots.put_contexts(state.handle, slot, max(contexts - 1, 0))
+
+        if mode == :dedicated do
+          if entry.phase == :ready, do: open_slot(state.handle, slot)
+          {:noreply, put_in(state.slots[slot].set_aside, false)}
+        else
+          {:noreply, state}
+        end
+
+      _another_worker ->
         {:noreply, state}
     end
   end
@@ -232,6 +291,7 @@ defmodule ErlangPython.Pool.Manager do
       worker: worker,
       ref: Process.monitor(worker),
       phase: :starting,
+      set_aside: false,
       os_pid: nil,
       hello: nil
     }
@@ -248,10 +308,21 @@ defmodule ErlangPython.Pool.Manager do
     Directory.close_circuit(handle)
 
     Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
-    Slots.put_window(handle, slot, Window.initial(handle.options.window))
-    Queue.dispatch(handle)
+    Slots.put_contexts(handle, slot, 0)
+    open_slot(handle, slot)
     state |> recycled(slot, :ok) |> tell_ready()
   end
+
+  defp open_slot(handle, slot) do
+    Slots.put_window(handle, slot, Window.initial(handle.options.window))
+    Queue.dispatch(handle)
+  end
+
+  # A worker that others wait for, or that has few contexts already, is the worse choice.
+  defp weight(handle, slot, :dedicated),
+    do: {Slots.contexts(handle, slot), Slots.in_flight(handle, slot)}
+
+  defp weight(handle, slot, :shared), do: Slots.contexts(handle, slot)
 
   defp down(%{handle: handle} = state, slot, entry, reason) do
     # The order matters, see Intake.confirm: first the slot closes and its generation moves on, then the rows are collected.

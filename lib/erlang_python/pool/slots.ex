@@ -18,7 +18,7 @@ defmodule ErlangPython.Pool.Slots do
   @queued 4
   @admitted 5
   @globals 8
-  @per_slot 8
+  @per_slot 9
   @in_flight 1
   @window 2
   @generation 3
@@ -27,6 +27,7 @@ defmodule ErlangPython.Pool.Slots do
   @beside 6
   @callbacks 7
   @streams 8
+  @contexts 9
 
   # A request beside the main thread weighs less than any in it.
   @main_thread 32
@@ -106,6 +107,14 @@ defmodule ErlangPython.Pool.Slots do
   @spec release(Handle.t(), slot(), pos_integer()) :: integer()
   def release(%{counters: counters}, slot, n \\ 1),
     do: :atomics.sub_get(counters, at(slot, @in_flight), n)
+
+  @doc "How many contexts have their namespace in a worker."
+  @spec contexts(Handle.t(), slot()) :: integer()
+  def contexts(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @contexts))
+
+  @spec put_contexts(Handle.t(), slot(), non_neg_integer()) :: :ok
+  def put_contexts(%{counters: counters}, slot, n),
+    do: :atomics.put(counters, at(slot, @contexts), n)
 
   @doc "Counts open streams: only for a fair claim, where one more or less does no harm."
   @spec add_streams(Handle.t(), slot(), integer()) :: integer()

@@ -33,7 +33,10 @@ defmodule ErlangPython.Request.Message do
   end
 
   @doc "A message about a stream, which is always small."
-  @type part :: {:pull, stream :: pos_integer(), most :: pos_integer()} | {:close, pos_integer()}
+  @type part ::
+          {:pull, stream :: pos_integer(), most :: pos_integer()}
+          | {:close, stream :: pos_integer()}
+          | {:drop_context, pos_integer()}
 
   @spec control(part(), pos_integer(), nested? :: boolean()) :: iodata()
   def control({:pull, stream, most}, id, nested?),
@@ -42,6 +45,9 @@ defmodule ErlangPython.Request.Message do
   def control({:close, stream}, id, nested?),
     do: small(Protocol.type(:close), id, [stream], nested?)
 
+  def control({:drop_context, context}, id, nested?),
+    do: small(Protocol.type(:drop_context), id, [context], nested?)
+
   defp small(type, id, body, nested?) do
     type = if nested?, do: Protocol.nested(type), else: type
     {:ok, packed, []} = MessagePack.encode(body)
@@ -49,10 +55,17 @@ defmodule ErlangPython.Request.Message do
   end
 
   defp layout({kind, module, function, args}, options),
-    do: {number(kind), [module, function, args, options.kwargs, face(options.face)]}
+    do:
+      {number(kind),
+       [module, function, args, options.kwargs, face(options.face) | context(options)]}
 
   defp layout({kind, code, bindings}, options),
-    do: {number(kind), [code, bindings, options.file, options.line, face(options.face)]}
+    do:
+      {number(kind),
+       [code, bindings, options.file, options.line, face(options.face) | context(options)]}
+
+  defp context(%{context: nil}), do: []
+  defp context(%{context: context}), do: [context.id]
 
   defp number(:call), do: Protocol.type(:call)
   defp number(:stream_call), do: Protocol.type(:stream_call)

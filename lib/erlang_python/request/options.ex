@@ -2,16 +2,25 @@ defmodule ErlangPython.Request.Options do
   @moduledoc false
   # The options of one request, checked. `ErlangPython` documents them.
 
+  alias ErlangPython.Context
+  alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.Configured
   alias ErlangPython.UnknownOption
 
   @default_timeout 30_000
 
-  defstruct pool: nil, timeout: @default_timeout, kwargs: nil, file: nil, line: 1, face: :elixir
+  defstruct pool: nil,
+            context: nil,
+            timeout: @default_timeout,
+            kwargs: nil,
+            file: nil,
+            line: 1,
+            face: :elixir
 
   @type face :: :elixir | :erlang
   @type t :: %__MODULE__{
           pool: atom(),
+          context: Context.t() | nil,
           timeout: timeout(),
           kwargs: %{String.t() => term()} | nil,
           file: String.t() | nil,
@@ -20,10 +29,13 @@ defmodule ErlangPython.Request.Options do
         }
 
   @spec new!(keyword(), [atom()]) :: t()
-  def new!([], _known), do: %__MODULE__{pool: Configured.default()}
+  def new!([], _known), do: bound(Binding.current())
 
   def new!(options, known) when is_list(options) do
-    Enum.reduce(options, %__MODULE__{pool: Configured.default()}, fn
+    Enum.reduce(options, start(options), fn
+      {:context, context}, acc ->
+        %{acc | context: check(:context, context), pool: context.pool}
+
       {key, value}, acc ->
         if key in known, do: Map.put(acc, key, check(key, value)), else: unknown!(key, known)
 
@@ -33,6 +45,19 @@ defmodule ErlangPython.Request.Options do
   end
 
   def new!(options, _known), do: bad("options", "a keyword list", options)
+
+  # A process that is bound to a context stays with it, unless it names something else.
+  defp start(options) do
+    if Keyword.keyword?(options) and Keyword.has_key?(options, :pool),
+      do: bound(nil),
+      else: bound(Binding.current())
+  end
+
+  defp bound(nil), do: %__MODULE__{pool: Configured.default()}
+  defp bound(context), do: %__MODULE__{pool: context.pool, context: context}
+
+  defp check(:context, %Context{} = context), do: context
+  defp check(:context, value), do: bad(:context, "an ErlangPython.Context", value)
 
   defp check(:pool, name) when is_atom(name) and not is_nil(name), do: name
   defp check(:pool, value), do: bad(:pool, "the name of a pool", value)

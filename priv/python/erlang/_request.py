@@ -1,15 +1,16 @@
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 
 class Running:
     """What the worker knows of a request while it runs."""
 
-    __slots__ = ("cancelled", "detached", "interrupted", "key", "stop", "wanted")
+    __slots__ = ("cancelled", "detached", "interrupted", "key", "namespace", "stop", "wanted")
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
         self.key = key  # its id as it is on the wire
         self.stop = stop
         self.cancelled = False
+        self.namespace: Any = None  # of its context, if it has one
         self.detached = False  # it goes on elsewhere than where it began
         self.wanted = False
         self.interrupted = False

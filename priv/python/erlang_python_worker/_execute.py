@@ -4,55 +4,104 @@ import sys
 import types
 from importlib import import_module
 from types import CodeType, CoroutineType
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
+from erlang._request import Running
 from erlang_python_worker._namespace import Namespace
-from erlang_python_worker._protocol import CALL, EVAL, EXEC, RUN, ProtocolError
+from erlang_python_worker._protocol import CALL, DROP_CONTEXT, EVAL, EXEC, RUN, ProtocolError
 from erlang_python_worker._sources import Sources
 from erlang_python_worker._streams import Streams
 
 
 class Executor:
-    """Runs requests in one namespace.
+    """Runs requests, each in the namespace of its context, or else in that of the process.
+
+    Args:
+        namespace: that of the process.
+        current: the request that the calling thread runs.
 
     Attributes:
         by_type: message type to a function of the decoded body.
         streams: those that its requests have opened.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
-        self._namespace = namespace
+    def __init__(self, namespace: Namespace, current: "Callable[[], Optional[Running]]") -> None:
+        self._process = namespace
+        self._current = current
+        self._contexts: "dict[int, Namespace]" = {}
         self._sources = Sources()
         self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
-            CALL: call,
-            EVAL: lambda body: self.run("eval", body),
-            EXEC: lambda body: self.run("exec", body),
-            RUN: lambda body: self.run("run", body),
+            CALL: self._placed(self.call),
+            EVAL: self._placed(lambda body: self.run("eval", body)),
+            EXEC: self._placed(lambda body: self.run("exec", body)),
+            RUN: self._placed(lambda body: self.run("run", body)),
+            DROP_CONTEXT: self.drop_context,
         }
+
+    def _placed(self, run: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
+        def in_its_context(body: Any) -> Any:
+            if type(body) is not list or len(body) != 6:
+                return run(body)
+            return self._in_context(body.pop(), run, body)
+
+        return in_its_context
+
+    def _in_context(self, context: Any, run: "Callable[[Any], Any]", body: Any) -> Any:
+        if type(context) is not int:
+            raise ProtocolError("a context is an integer")
+        namespace = self._contexts.get(context)
+        if namespace is None:
+            namespace = self._contexts[context] = Namespace(of_process=False)
+        running = self._current()
+        if running is not None:
+            running.namespace = namespace
+        # For pickle and others that look for it; `_namespace` does not depend on it.
+        before = sys.modules["__main__"]
+        sys.modules["__main__"] = namespace.module
+        try:
+            return run(body)
+        finally:
+            sys.modules["__main__"] = before
+
+    @property
+    def _namespace(self) -> Namespace:
+        running = self._current()
+        namespace = None if running is None else running.namespace
+        return self._process if namespace is None else namespace
+
+    def drop_context(self, body: Any) -> None:
+        if type(body) is not list or len(body) != 1:
+            raise ProtocolError("DROP_CONTEXT has one element")
+        self._contexts.pop(body[0], None)
 
     def run(self, kind: str, body: Any) -> Any:
         code, bindings, file, line = _check_code(body)
         statements, expression = self._sources.compile(kind, code, file, line)
+        namespace = self._namespace
         if statements is None:
             assert expression is not None
-            return eval(expression, self._namespace.extended(bindings))
+            return eval(expression, namespace.extended(bindings))
         if _awaits(statements) or (expression is not None and _awaits(expression)):
-            return self._run_async(statements, expression, bindings)
-        with self._namespace.bound(bindings):
-            exec(statements, self._namespace.globals)
+            return self._run_async(namespace, statements, expression, bindings)
+        with namespace.bound(bindings):
+            exec(statements, namespace.globals)
             if expression is None:
                 return None
             # Names that the statements assigned hide bindings of the same name.
-            left = {k: v for k, v in (bindings or {}).items() if self._is(k, v)}
-            return eval(expression, self._namespace.extended(left))
+            left = {k: v for k, v in (bindings or {}).items() if _is(namespace, k, v)}
+            return eval(expression, namespace.extended(left))
 
     async def _run_async(
-        self, statements: CodeType, expression: "CodeType | None", bindings: Any
+        self,
+        namespace: Namespace,
+        statements: CodeType,
+        expression: "CodeType | None",
+        bindings: Any,
     ) -> Any:
         # Many of these run at once: bindings must not meet in one namespace.
-        names = self._namespace.globals
-        own = self._namespace.extended(bindings)
+        names = namespace.globals
+        own = namespace.extended(bindings)
         before = dict(own) if bindings else own
         value = None
         try:
@@ -67,8 +116,20 @@ class Executor:
             names.update({k: v for k, v in own.items() if k not in before or before[k] is not v})
         return value
 
-    def _is(self, name: str, value: Any) -> bool:
-        return name in self._namespace.globals and self._namespace.globals[name] is value
+    def call(self, body: Any) -> Any:
+        if type(body) is not list or len(body) != 5:
+            raise ProtocolError("CALL has five elements, and a context")
+        module, name, args, kwargs, _face = body
+        if type(module) is not str or type(name) is not str or type(args) is not list:
+            raise ProtocolError("CALL has two str and an array first")
+        # Looked up each time: a reload or a patched attribute counts at once.
+        target: Any
+        if module == "__main__":
+            target = self._namespace.module
+        else:
+            target = sys.modules.get(module) or import_module(module)
+        function = _dotted(target, name) if "." in name else getattr(target, name)
+        return function(*args, **kwargs) if kwargs else function(*args)
 
     def preload(self, kind: str, text: str) -> None:
         if kind == "module":
@@ -87,16 +148,8 @@ def _awaits(code: CodeType) -> bool:
     return bool(code.co_flags & _CO_COROUTINE)
 
 
-def call(body: Any) -> Any:
-    if type(body) is not list or len(body) != 5:
-        raise ProtocolError("CALL has five elements")
-    module, name, args, kwargs, _face = body
-    if type(module) is not str or type(name) is not str or type(args) is not list:
-        raise ProtocolError("CALL has two str and an array first")
-    # Looked up each time: a reload or a patched attribute counts at once.
-    target = sys.modules.get(module) or import_module(module)
-    function = _dotted(target, name) if "." in name else getattr(target, name)
-    return function(*args, **kwargs) if kwargs else function(*args)
+def _is(namespace: Namespace, name: str, value: Any) -> bool:
+    return name in namespace.globals and namespace.globals[name] is value
 
 
 def _dotted(target: Any, name: str) -> Any:

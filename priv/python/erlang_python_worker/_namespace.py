@@ -10,14 +10,20 @@ _MISSING = object()
 
 
 class Namespace:
-    """The globals of the code that Elixir sends: ``__main__`` of the process."""
+    """The globals of the code that Elixir sends: a ``__main__``.
 
-    def __init__(self) -> None:
+    Args:
+        of_process: whether it is that of the process, or that of a context.
+    """
+
+    def __init__(self, of_process: bool = True) -> None:
         module = types.ModuleType("__main__")
         # No __file__ and no __spec__: multiprocessing would run them again in each child.
         module.__dict__["erlang"] = erlang
-        self._module = module
+        self.module = module
         self.globals: "dict[str, Any]" = module.__dict__
+        if not of_process:
+            return
         # Its globals are emptied when nobody refers to it, and its functions still run.
         self._starter = sys.modules["__main__"]
         sys.modules["__main__"] = module

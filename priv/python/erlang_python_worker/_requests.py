@@ -97,6 +97,7 @@ class Requests:
             if self._revoked and self._drop(request_id):
                 return False
             if self._top is not None:
+                run.namespace = self._top.namespace
                 self._under.append(self._top)
             self._top = run
         return True

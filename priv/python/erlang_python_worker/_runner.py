@@ -107,9 +107,9 @@ class Runner:
             value: Any = self._streams.run(kind, key, body) if run is None else run(body)
             if type(value) is CoroutineType:
                 arms.armed = False
-                self._loop.take(value, None if run is None else body[4])
+                self._loop.take(value, None if run is None else _face(body))
                 return DETACHED
-            end: End = value if run is None else self._result(key, value, body[4])
+            end: End = value if run is None else self._result(key, value, _face(body))
             arms.armed = False
             return end
         except BaseException as error:
@@ -218,6 +218,10 @@ class Server:
 def message(key: bytes, end: End) -> "tuple[bytes, list[Any]]":
     kind, body, out_of_band = end
     return kind + key + body, out_of_band
+
+
+def _face(body: Any) -> Any:
+    return body[4] if len(body) > 4 else 0
 
 
 def _describe(error: BaseException, short: bool = False) -> "tuple[str, Any]":

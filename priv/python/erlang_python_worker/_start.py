@@ -44,7 +44,7 @@ def main() -> None:
 
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
-    executor, limits = Executor(Namespace()), Limits()
+    executor, limits = Executor(Namespace(), requests.current), Limits()
     numbers = itertools.count(1)
 
     def new_runner() -> Runner:

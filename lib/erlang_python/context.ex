@@ -1,0 +1,84 @@
+defmodule ErlangPython.Context do
+  @moduledoc """
+  Python state that stays: names that one request defines are there for the next.
+
+      iex> {:ok, context} = ErlangPython.Context.open()
+      iex> ErlangPython.exec("total = 40", %{}, context: context)
+      :ok
+      iex> ErlangPython.run("total += 2; total", %{}, context: context)
+      {:ok, 42}
+      iex> ErlangPython.Context.close(context)
+      :ok
+
+  A context is a namespace of its own in one worker. `:dedicated`, the default, sets that worker aside until the context is closed: nothing
+  else runs there. `:shared` leaves the worker to others too, so thousands of contexts fit into a few workers.
+  Imported modules belong to the worker in both modes, not to the context.
+
+  It belongs to the process that opened it and closes when that ends; other processes may use it. If its worker
+  dies, every later use is an error of kind `:context_lost`: there is never an empty namespace in silence. After it was closed
+  the error is `:context_closed`.
+
+  `ErlangPython.bind/1` and `ErlangPython.with_context/2` make a context the one that a process uses by itself.
+  """
+
+  alias ErlangPython.{Error, UnknownOption}
+  alias ErlangPython.Pool.{Configured, Contexts}
+
+  @enforce_keys [:id, :pool, :mode]
+  defstruct @enforce_keys
+
+  @opaque t :: %__MODULE__{id: pos_integer(), pool: atom(), mode: mode()}
+  @type mode :: :dedicated | :shared
+
+  @doc """
+  Opens a context for the calling process.
+
+  Options: `:pool` (default `:default`) and `:mode`, `:dedicated` (default) or `:shared`. An error of kind
+  `:no_workers` if all workers are set aside already.
+  """
+  @spec open(keyword()) :: {:ok, t()} | {:error, Error.t()}
+  def open(opts \\ []) do
+    %{pool: pool, mode: mode} = options(opts)
+
+    with {:ok, handle} <- Configured.fetch(pool),
+         {:ok, id} <- Contexts.open(handle, mode, self()),
+         do: {:ok, %__MODULE__{id: id, pool: pool, mode: mode}}
+  end
+
+  @doc "Closes it: its names are forgotten, a worker that was set aside is free again. `:ok` also if it was closed or lost."
+  @spec close(t()) :: :ok
+  def close(%__MODULE__{} = context) do
+    with {:ok, handle} <- Configured.fetch(context.pool), do: Contexts.close(handle, context.id)
+    :ok
+  end
+
+  @doc "Can it be used?"
+  @spec alive?(t()) :: boolean()
+  def alive?(%__MODULE__{} = context) do
+    case Configured.fetch(context.pool) do
+      {:ok, handle} -> match?({:ok, _place}, Contexts.fetch(handle, context.id))
+      {:error, _no_pool} -> false
+    end
+  end
+
+  defp options(opts) do
+    unless Keyword.keyword?(opts),
+      do: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(opts)}")
+
+    Enum.reduce(opts, %{pool: Configured.default(), mode: :dedicated}, fn
+      {:pool, pool}, acc when is_atom(pool) and not is_nil(pool) ->
+        %{acc | pool: pool}
+
+      {:mode, mode}, acc when mode in [:dedicated, :shared] ->
+        %{acc | mode: mode}
+
+      {key, value}, _acc when key in [:pool, :mode] ->
+        raise ArgumentError,
+              "#{inspect(value)} is not a value for #{inspect(key)}: :pool is a pool's name, " <>
+                ":mode :dedicated or :shared"
+
+      {key, _value}, _acc ->
+        UnknownOption.raise!("option", key, [:pool, :mode])
+    end)
+  end
+end

@@ -1,0 +1,90 @@
+defmodule ErlangPython.Pool.Contexts do
+  @moduledoc false
+  # The open contexts of a pool: where the namespace of each is, and whose it is. A row is
+  #
+  #     {id, owner, slot, generation, mode}
+  #
+  # from before the opener knows the id until the context is closed. One whose worker has died keeps its row, so that its
+  # use tells a lost context from a closed one.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Directory, Handle, Intake, Manager, Slots}
+
+  @type id :: pos_integer()
+  @type place :: {Slots.slot(), generation :: pos_integer()}
+
+  @spec new() :: :ets.table()
+  def new, do: :ets.new(__MODULE__, [:set, :public, read_concurrency: true])
+
+  @spec open(Handle.t(), :dedicated | :shared, pid()) :: {:ok, id()} | {:error, Error.t()}
+  def open(handle, mode, owner) do
+    with {:ok, {slot, generation}} <- Manager.place_context(handle, mode, owner) do
+      id = Slots.next_id(handle)
+      :ets.insert(handle.contexts, {id, owner, slot, generation, mode})
+      Intake.watch(handle, owner)
+      {:ok, id}
+    end
+  catch
+    :exit, _the_pool_has_ended -> {:error, Intake.stopped(handle, :no)}
+  end
+
+  @spec fetch(Handle.t(), id()) :: {:ok, place()} | {:error, Error.t()}
+  def fetch(%{contexts: table} = handle, id) do
+    case :ets.lookup(table, id) do
+      [{_id, _owner, slot, generation, _mode}] ->
+        if Slots.generation(handle, slot) == generation,
+          do: {:ok, {slot, generation}},
+          else: {:error, lost()}
+
+      [] ->
+        {:error, closed()}
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: {:error, Intake.stopped(handle, :no)},
+        else: reraise(error, __STACKTRACE__)
+  end
+
+  @spec close(Handle.t(), id()) :: :ok
+  def close(handle, id) do
+    for {_id, _owner, slot, generation, mode} <- :ets.take(handle.contexts, id) do
+      # Behind the context's requests, before those of whoever comes next.
+      part = %{
+        id: Slots.next_id(handle),
+        message: {:drop_context, id},
+        dest: nil,
+        tag: nil,
+        caller: nil
+      }
+
+      Intake.pin(handle, part, slot, generation)
+      Directory.notify(handle, :manager, {:leave_context, slot, generation, mode})
+    end
+
+    :ok
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle), do: :ok, else: reraise(error, __STACKTRACE__)
+  end
+
+  @doc "Closes those of a process that has died, and stops what they run."
+  @spec close_all(Handle.t(), pid()) :: :ok
+  def close_all(handle, owner) do
+    ids = :ets.select(handle.contexts, [{{:"$1", owner, :_, :_, :_}, [], [:"$1"]}])
+    Enum.each(ids, &close(handle, &1))
+  end
+
+  @spec lost() :: Error.t()
+  def lost do
+    %Error{
+      kind: :context_lost,
+      message: "the worker that held this context has ended, and its names with it: open another",
+      executed: :no
+    }
+  end
+
+  defp closed do
+    %Error{kind: :context_closed, message: "this context was closed", executed: :no}
+  end
+end
