@@ -18,7 +18,7 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls, Contexts, Gather, States, Streams}
+  alias ErlangPython.ErlangFace.{Answers, Calls, Contexts, Functions, Gather, States, Streams}
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.State
@@ -317,6 +317,23 @@ defmodule :py do
   @doc "Subtracts so many."
   @spec state_decr(term(), integer()) :: integer() | {:error, :invalid_args}
   def state_decr(key, by), do: States.subtract(key, by)
+
+  @doc """
+  Lets Python call a function by a name: `erlang.call('name', 1, 2)`, `erlang.name(1, 2)`. The function gets one
+  argument, the list of what Python passes: `[1, 2]`. Keyword arguments are a `TypeError` in Python.
+
+  Registering a name again replaces its function.
+  """
+  @spec register_function(name(), ([term()] -> term())) :: :ok | {:error, :invalid_args}
+  def register_function(name, function), do: Functions.register(name, function)
+
+  @doc "The same for `Module:Function(ListOfArguments)`."
+  @spec register_function(name(), module(), atom()) :: :ok | {:error, :invalid_args}
+  def register_function(name, module, function), do: Functions.register(name, {module, function})
+
+  @doc "Takes a function away again."
+  @spec unregister_function(name()) :: :ok | {:error, :invalid_args}
+  def unregister_function(name), do: Functions.unregister(name)
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict, deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import msgpack
 import zmq
@@ -27,12 +27,15 @@ CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
 STREAM_CALL, STREAM_EVAL, PULL, CLOSE, OPENED = 0x06, 0x07, 0x08, 0x09, 0x1C
 FLUSH, FLUSHED = 0x24, 0x33
+CALLBACK, CAST, SEND, SERVICE, ANSWER, ANSWER_ERROR = 0x18, 0x19, 0x1A, 0x1B, 0x0A, 0x0B
+NESTED = 0x40
 CANCEL, PING, SHUTDOWN, CANCEL_ACK, PONG = 0x21, 0x22, 0x23, 0x31, 0x32
 
 
 class Message:
-    def __init__(self, frames: list[bytes]) -> None:
+    def __init__(self, frames: list[bytes], channel: str = "") -> None:
         head = frames[0]
+        self.channel = channel
         self.type = head[0] & 0x7F
         self.id = struct.unpack(">Q", head[1:9])[0]
         self.raw = head[9:]
@@ -51,6 +54,18 @@ class Message:
 
     def __repr__(self) -> str:
         return f"<{self.type:#x} {self.id} {self.raw[:200]!r} +{len(self.buffers)}>"
+
+
+class Callback:
+    """A CALLBACK or a SERVICE, which waits for its answer."""
+
+    def __init__(self, message: Message) -> None:
+        assert message.type in (CALLBACK, SERVICE), message
+        self.message = message
+        self.type, self.id, self.channel = message.type, message.id, message.channel
+        self.body, self.buffers = message.body, message.buffers
+        self.parent, self.function, self.args, *rest = self.body
+        self.kwargs = rest[0] if rest else None
 
 
 class Failure:
@@ -83,7 +98,7 @@ class Peer:
         self.token = secrets.token_hex(16)
         self.running = Path(self._folder.name) / "running"
         self.running.write_bytes(bytes(8 * 257))
-        self._arrived: dict[bytes, deque[Message]] = defaultdict(deque)
+        self._arrived: dict[str, deque[Message]] = defaultdict(deque)
         self._id = 0
         self.process = self._start(python, popen)
 
@@ -123,12 +138,23 @@ class Peer:
         self.router.send_multipart([self.token.encode(), *frames])
 
     def receive(self, channel: str = "") -> Message:
-        identity = (self.token + channel).encode()
-        while not self._arrived[identity]:
-            assert self.router.poll(DEADLINE_MS), f"nothing came; {self.process.poll()=}"
-            sender, *frames = self.router.recv_multipart()
-            self._arrived[sender].append(Message(frames))
-        return self._arrived[identity].popleft()
+        while not self._arrived[channel]:
+            self._take_one()
+        return self._arrived[channel].popleft()
+
+    def _take_one(self) -> None:
+        assert self.router.poll(DEADLINE_MS), f"nothing came; {self.process.poll()=}"
+        sender, *frames = self.router.recv_multipart()
+        channel = sender.decode()[len(self.token) :]
+        self._arrived[channel].append(Message(frames, channel))
+
+    def receive_from_any(self) -> Message:
+        """The next message of the main channel or of a thread's."""
+        while True:
+            for channel, messages in self._arrived.items():
+                if messages and channel != "/control":
+                    return messages.popleft()
+            self._take_one()
 
     def nothing_waits(self) -> bool:
         return not any(self._arrived.values()) and not self.router.poll(0)
@@ -150,12 +176,58 @@ class Peer:
         assert (pong.type, pong.id) == (PONG, number)
         return dict(pong.body)
 
+    # Callbacks
+
+    def callback(self, function: str | None = None) -> Callback:
+        """The next callback, or the next to that function, on whatever channel."""
+        passed: list[Message] = []
+        while True:
+            call = Callback(self.receive_from_any())
+            if function in (None, call.function):
+                self._put_back(passed)
+                return call
+            passed.append(call.message)
+
+    def _put_back(self, messages: list[Message]) -> None:
+        for message in reversed(messages):
+            self._arrived[message.channel].appendleft(message)
+
+    def answer(
+        self, call: Callback, value: Any = None, raw: bytes | None = None, buffers: Any = ()
+    ) -> None:
+        packed = msgpack.packb(value) if raw is None else raw
+        kind = ANSWER | (0x80 if buffers else 0)
+        self._send_to(call.channel, struct.pack(">BQ", kind, call.id) + packed, *buffers)
+
+    def answer_error(self, call: Callback, body: Any) -> None:
+        self._send_to(call.channel, struct.pack(">BQ", ANSWER_ERROR, call.id) + msgpack.packb(body))
+
+    def nest(self, call: Callback, kind: int, text: str, number: int = 0) -> int:
+        """A request of the callback's own process."""
+        number = number or self.begin_id()
+        body = msgpack.packb([text, None, None, 1, 0])
+        self._send_to(call.channel, struct.pack(">BQ", kind | NESTED, number) + body)
+        return number
+
+    def beside(self, kind: int, text: str, **bindings: Any) -> int:
+        """A request that can't wait for the main thread."""
+        number = self.begin_id()
+        self.control(kind, number, [text, bindings or None, None, 1, 0])
+        return number
+
+    def _send_to(self, channel: str, *frames: bytes) -> None:
+        self.router.send_multipart([(self.token + channel).encode(), *frames])
+
     # Requests
 
-    def begin(self, kind: int, body: Any, buffers: Any = ()) -> int:
+    def begin_id(self) -> int:
         self._id += 1
-        self.send(kind, self._id, body, buffers)
         return self._id
+
+    def begin(self, kind: int, body: Any, buffers: Any = ()) -> int:
+        number = self.begin_id()
+        self.send(kind, number, body, buffers)
+        return number
 
     def end(self, number: int) -> Message:
         message = self.receive()
@@ -192,6 +264,14 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line == expected + b"\n", line
+
+    def descriptors(self) -> int:
+        """How many the worker has open."""
+        return int(self.value("len(__import__('os').listdir('/dev/fd'))"))
+
+    def settles(self, holds: Callable[[], bool]) -> bool:
+        """Does it hold, once what ends in its own time has ended?"""
+        return any(holds() for _ in range(1_000))
 
     def exit_status(self, within_s: float = 30) -> int:
         return self.process.wait(within_s)

@@ -84,6 +84,9 @@ defmodule ErlangPython.CallbacksTest do
       assert ErlangPython.registered() == []
       assert {"UnknownFunction", text} = caught(pool, "erlang.call('version')")
       assert text == ~s(no function is registered as "version")
+      # Python has seen it, and remembers the name until it is told better.
+      assert {"UnknownFunction", ^text} = caught(pool, "erlang.version()")
+      assert run!(pool, "hasattr(erlang, 'version')") == false
     end
 
     test "takes and gives any value", %{pool: pool} do

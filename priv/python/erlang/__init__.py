@@ -60,8 +60,11 @@ def __getattr__(name: str) -> _calls.Function:
     # Python itself looks for many names of the first form, in modules of any kind.
     if name.startswith("__") or not _calls.connected():
         raise AttributeError(f"module 'erlang' has no attribute {name!r}")
-    if not _calls.bridge().service("registered", name):
-        raise UnknownFunction(
-            f"module 'erlang' has no attribute {name!r}, and no function of this name is registered"
-        )
+    if name not in _calls.known:
+        if not _calls.bridge().service("registered", name):
+            raise UnknownFunction(
+                f"module 'erlang' has no attribute {name!r}, "
+                "and no function of this name is registered"
+            )
+        _calls.known.add(name)
     return _calls.Function(name)

@@ -2,6 +2,7 @@
 
 from typing import Any, Optional, Protocol
 
+from erlang._elixir_error import UnknownFunction
 from erlang._handles import Callable, Pid
 
 
@@ -92,6 +93,10 @@ def _target(function: Any) -> Any:
     raise TypeError(f"expected the name of a registered function, got {function!r}")
 
 
+# Registered functions that were asked for, so that `erlang.NAME(...)` asks only once.
+known: "set[str]" = set()
+
+
 class Function:
     """A registered function, as ``erlang.NAME`` gives it."""
 
@@ -101,7 +106,11 @@ class Function:
         self.__name__ = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return bridge().call(self.__name__, args, kwargs)
+        try:
+            return bridge().call(self.__name__, args, kwargs)
+        except UnknownFunction:
+            known.discard(self.__name__)
+            raise
 
     def __repr__(self) -> str:
         return f"<erlang function {self.__name__}>"

@@ -1,5 +1,7 @@
 from typing import Any
 
+_THE_MESSAGE = object()  # None is a reason like any other
+
 
 class ElixirError(RuntimeError):
     """A function that was called in Elixir failed.
@@ -17,13 +19,13 @@ class ElixirError(RuntimeError):
         self,
         message: str,
         kind: str = "error",
-        reason: Any = None,
+        reason: Any = _THE_MESSAGE,
         stacktrace: str = "",
         term: Any = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
-        self.reason = message if reason is None else reason
+        self.reason = message if reason is _THE_MESSAGE else reason
         self.stacktrace = stacktrace
         self._term = term
 

@@ -1,5 +1,6 @@
 """What `erlang.call` and its kin do in a worker: the right line, the right message."""
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -88,15 +89,23 @@ class Bridge:
 
     def thread_line(self) -> ThreadLine:
         closer: "Optional[_Closer]" = getattr(self._threads, "closer", None)
-        if closer is None:
-            closer = self._threads.closer = _Closer(self._open_line())
-            self._lines.add(closer.line)
-        return closer.line
+        return self.adopt(self.open()) if closer is None else closer.line
+
+    def open(self) -> ThreadLine:
+        """A line that no thread has yet."""
+        line = self._open_line()
+        self._lines.add(line)
+        return line
+
+    def adopt(self, line: ThreadLine) -> ThreadLine:
+        """It is the calling thread's from now on, and ends with it."""
+        self._threads.closer = _Closer(line)
+        return line
 
     def end(self) -> None:
-        """Close the lines of threads that don't use theirs."""
+        """Close the lines of all threads, each as soon as it is not used."""
         for line in list(self._lines):
-            line.close_if_idle()
+            line.close()
 
 
 class _Closer:
@@ -104,9 +113,13 @@ class _Closer:
 
     def __init__(self, line: ThreadLine) -> None:
         self.line = line
+        self._process = os.getpid()
 
     def __del__(self) -> None:
-        self.line.close()
+        # In its thread; in another at the end of Python and in a forked child, where
+        # threads have gone with their locks.
+        if os.getpid() == self._process:
+            self.line.close()
 
 
 # How many threads that have nothing to do are kept for the next request.
@@ -114,10 +127,15 @@ _KEPT = 4
 
 
 class SpareThreads:
-    """Threads for requests that can't wait for the main thread."""
+    """Threads for requests that can't wait for the main thread.
 
-    def __init__(self, bridge: Bridge) -> None:
+    Args:
+        refuse: sends the end of a request for which there is no thread.
+    """
+
+    def __init__(self, bridge: Bridge, refuse: "Callable[[bytes, Exception], None]") -> None:
         self._bridge = bridge
+        self._refuse = refuse
         self._idle: "deque[SimpleQueue[Message]]" = deque()
 
     def serve(self, head: bytes, channel: Channel) -> None:
@@ -125,14 +143,27 @@ class SpareThreads:
         try:
             inbox = self._idle.pop()
         except IndexError:
-            inbox = SimpleQueue()
-            threading.Thread(
-                target=self._run, args=(inbox,), name="erlang_python spare", daemon=True
-            ).start()
+            try:
+                inbox = self._start()
+            except Exception as error:  # no descriptor, no thread
+                self._refuse(head, error)
+                return
         inbox.put((head, buffers))
 
-    def _run(self, inbox: "SimpleQueue[Message]") -> None:
-        line = self._bridge.thread_line()
+    def _start(self) -> "SimpleQueue[Message]":
+        line = self._bridge.open()
+        inbox: "SimpleQueue[Message]" = SimpleQueue()
+        try:
+            threading.Thread(
+                target=self._run, args=(inbox, line), name="erlang_python spare", daemon=True
+            ).start()
+        except RuntimeError:
+            line.close()
+            raise
+        return inbox
+
+    def _run(self, inbox: "SimpleQueue[Message]", line: ThreadLine) -> None:
+        self._bridge.adopt(line)
         while True:
             line.serve(*inbox.get())
             if len(self._idle) >= _KEPT:

@@ -57,6 +57,7 @@ class Encoder:
         self._find = find
         self._buffers: "list[Any]" = []
         self._lifting = False
+        self._busy = False
         self._renew()
 
     def _renew(self) -> None:
@@ -71,6 +72,15 @@ class Encoder:
         Raises:
             Exception: of any type; `locate` in ``_locate.py`` says what it means.
         """
+        if self._busy:  # a user's encoder, called from here, has called into the BEAM
+            return Encoder(self._find, self.plain).encode(value)
+        try:
+            self._busy = True
+            return self._encode(value)
+        finally:
+            self._busy = False
+
+    def _encode(self, value: Any) -> "tuple[bytes, list[Any]]":
         self._buffers = []
         search = _SEARCHES.get(type(value))
         if search is None:

@@ -84,10 +84,12 @@ class Executor:
             return eval(expression, namespace.extended(bindings))
         if _awaits(statements) or (expression is not None and _awaits(expression)):
             return self._run_async(namespace, statements, expression, bindings)
-        with namespace.bound(bindings):
-            exec(statements, namespace.globals)
+        with namespace.bound(bindings) as names:
+            exec(statements, names)
             if expression is None:
                 return None
+            if names is not namespace.globals:
+                return eval(expression, names)
             # Names that the statements assigned hide bindings of the same name.
             left = {k: v for k, v in (bindings or {}).items() if _is(namespace, k, v)}
             return eval(expression, namespace.extended(left))
@@ -99,22 +101,14 @@ class Executor:
         expression: "CodeType | None",
         bindings: Any,
     ) -> Any:
-        # Many of these run at once: bindings must not meet in one namespace.
-        names = namespace.globals
-        own = namespace.extended(bindings)
-        before = dict(own) if bindings else own
-        value = None
-        try:
-            running = eval(statements, own)
+        with namespace.copied(bindings) as names:
+            running = eval(statements, names)
             if running is not None:
                 await running
-            if expression is not None:
-                value = eval(expression, own)
-                if type(value) is CoroutineType:
-                    value = await value
-        finally:
-            names.update({k: v for k, v in own.items() if k not in before or before[k] is not v})
-        return value
+            if expression is None:
+                return None
+            value = eval(expression, names)
+            return await value if type(value) is CoroutineType else value
 
     def call(self, body: Any) -> Any:
         if type(body) is not list or len(body) != 5:

@@ -30,11 +30,21 @@ Message = Tuple[bytes, "list[Any]"]
 _FRAMES_PER_LEVEL = 32
 _MOST_FRAMES = 6_000
 
+_ANSWERS = frozenset(
+    bytes((kind | flag,))
+    for kind in (wire.ANSWER, wire.ANSWER_ERROR)
+    for flag in (0, wire.BUFFERS_FOLLOW)
+)
+
 _ids = itertools.count(1)
 
 # What destructors have to send: they run in the middle of anything, so it waits for the end of a
 # request.
 left_behind: "deque[tuple[erlang.Pid, Any]]" = deque()
+
+
+def is_answer(head: bytes) -> bool:
+    return head[:1] in _ANSWERS
 
 
 class Line:
@@ -112,7 +122,7 @@ class BlockingLine(Line):
             if head and head[0] & wire.BUFFERS_FOLLOW:
                 return head, self._channel.receive_buffers()
         except Closed:
-            raise erlang.Interrupted("the BEAM has gone") from None
+            raise erlang.Interrupted("the worker is leaving") from None
         return head, []
 
     def _serve_deeper(self, head: bytes, buffers: "list[Any]") -> None:
@@ -143,10 +153,14 @@ class MainLine(BlockingLine):
         """The next message, when the main thread is free."""
         if self._held:
             return self._held.popleft()
-        head = self._channel.receive_head()
-        if head and head[0] & wire.BUFFERS_FOLLOW:
-            return head, self._channel.receive_buffers()
-        return head, []
+        while True:
+            head = self._channel.receive_head()
+            buffers = []
+            if head and head[0] & wire.BUFFERS_FOLLOW:
+                buffers = self._channel.receive_buffers()
+            # Its id is no request's.
+            if not is_answer(head):
+                return head, buffers
 
     def call(self, kind: int, body: "list[Any]") -> Any:
         requests = self._requests
@@ -173,8 +187,7 @@ class MainLine(BlockingLine):
         while True:
             self._wait()
             head, buffers = self._receive()
-            kind = head[0] & wire.TYPE if head else 0
-            if kind == wire.ANSWER or kind == wire.ANSWER_ERROR:
+            if is_answer(head):
                 if head[1:HEAD_SIZE] == key:
                     return head, buffers
                 # Of a callback that an interrupt ended.
@@ -208,21 +221,30 @@ class ThreadLine(BlockingLine):
         self, channel: Channel, limits: Limits, requests: Requests, server: Server
     ) -> None:
         super().__init__(channel, limits, requests, server)
-        self._used = threading.RLock()  # by its thread; by the main thread at the worker's end
+        # Held by its thread while that calls or serves; by whoever closes it.
+        self._used = threading.Lock()
+        self._levels = 0
+        self._leaving = False
         self._closed = False
 
     def call(self, kind: int, body: "list[Any]") -> Any:
         key = self.next_key()
-        with self._used:
+        self._enter()
+        try:
             self._check_open()
             self.send(kind, key, body)
             answer = self._await(key)
+        finally:
+            self._leave()
         return self.read(*answer)
 
     def tell(self, kind: int, body: "list[Any]") -> None:
-        with self._used:
+        self._enter()
+        try:
             self._check_open()
             super().tell(kind, body)
+        finally:
+            self._leave()
 
     def serve(self, head: bytes, buffers: "list[Any]") -> None:
         """Run a request beside the main thread, and send its end."""
@@ -231,21 +253,21 @@ class ThreadLine(BlockingLine):
             return
         before = self._requests.enter(run)
         try:
-            with self._used:
-                self._serve_deeper(head, buffers)
-                if left_behind:
-                    self.catch_up()
+            self._enter()
+            self._serve_deeper(head, buffers)
+            if left_behind:
+                self.catch_up()
         except Closed:  # the worker is leaving
             pass
         finally:
+            self._leave()
             self._requests.leave(before)
             self._requests.end_beside(run)
 
     def _await(self, key: bytes) -> Message:
         while True:
             head, buffers = self._receive()
-            kind = head[0] & wire.TYPE if head else 0
-            if kind != wire.ANSWER and kind != wire.ANSWER_ERROR:
+            if not is_answer(head):
                 self.serve(head, buffers)
             elif head[1:HEAD_SIZE] == key:
                 return head, buffers
@@ -254,22 +276,29 @@ class ThreadLine(BlockingLine):
         if self._closed:
             raise erlang.Interrupted("the worker is leaving")
 
-    def close(self) -> None:
-        with self._used:
-            self._close()
+    def _enter(self) -> None:
+        if self._levels == 0:
+            self._used.acquire()
+        self._levels += 1
 
-    def close_if_idle(self) -> None:
-        # One that waits is told by its channel (`Connector.end`), and closed by its thread.
+    def _leave(self) -> None:
+        self._levels -= 1
+        if self._levels == 0:
+            self._used.release()
+            if self._leaving:
+                self.close()
+
+    def close(self) -> None:
+        """Close it now, or as soon as its thread has done with it; from any thread."""
+        self._leaving = True
+        # Never waits: the thread may have gone with the lock (a daemon's, at the end of Python).
         if self._used.acquire(blocking=False):
             try:
-                self._close()
+                if not self._closed:
+                    self._closed = True
+                    self._channel.close()
             finally:
                 self._used.release()
-
-    def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._channel.close()
 
 
 def _where(encoder: Encoder, kind: int, body: "list[Any]", error: Exception) -> str:

@@ -1,4 +1,5 @@
 import sys
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,11 +38,19 @@ class Namespace:
         return {**self.globals, **bindings} if bindings else self.globals
 
     @contextmanager
-    def bound(self, bindings: "Mapping[str, Any] | None") -> "Iterator[None]":
-        """Bindings as globals for a while; a name that the code assigns anew stays."""
+    def bound(self, bindings: "Mapping[str, Any] | None") -> "Iterator[dict[str, Any]]":
+        """Globals for statements, with bindings for a while; a name that the code assigns stays."""
         if not bindings:
-            yield
-            return
+            yield self.globals
+        elif threading.get_ident() == threading.main_thread().ident:
+            with self._lent(bindings):
+                yield self.globals
+        else:
+            with self.copied(bindings) as names:
+                yield names
+
+    @contextmanager
+    def _lent(self, bindings: "Mapping[str, Any]") -> "Iterator[None]":
         names = self.globals
         before = {name: names.get(name, _MISSING) for name in bindings}
         names.update(bindings)
@@ -55,3 +64,20 @@ class Namespace:
                     del names[name]
                 else:
                     names[name] = before[name]
+
+    @contextmanager
+    def copied(self, bindings: "Mapping[str, Any] | None") -> "Iterator[dict[str, Any]]":
+        """As `bound`, while others run statements with other values for the same names."""
+        if not bindings:
+            yield self.globals
+            return
+        names = self.extended(bindings)
+        before = dict(names)
+        try:
+            yield names
+        finally:
+            for name, value in names.items():
+                if before.get(name, _MISSING) is not value:
+                    self.globals[name] = value
+            for name in before.keys() - names.keys() - bindings.keys():
+                self.globals.pop(name, None)

@@ -201,10 +201,11 @@ class Requests:
         run = _beside.get()
         if run is not None:
             return run
-        thread = threading.current_thread()
-        if thread is threading.main_thread():
+        ident = threading.get_ident()
+        if ident == self._main:
             return self._top
-        return getattr(thread, INHERITED, None)
+        # `current_thread` would make an entry for a thread of C code's, and keep it.
+        return getattr(threading._active.get(ident), INHERITED, None)  # type: ignore[attr-defined]
 
     @property
     def running(self) -> int:

@@ -25,7 +25,7 @@ def main() -> None:
     import erlang._request
     from erlang_python_worker import _parent
     from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
-    from erlang_python_worker._channel import connector
+    from erlang_python_worker._channel import Channel, connector
     from erlang_python_worker._control import Control
     from erlang_python_worker._event_loops import EventLoops
     from erlang_python_worker._execute import Executor
@@ -47,11 +47,14 @@ def main() -> None:
     executor, limits = Executor(Namespace(), requests.current), Limits()
     numbers = itertools.count(1)
 
-    def new_runner() -> Runner:
-        return Runner(executor, forks, limits, NoArms(), loops)
+    def serve_on(own: Channel) -> Server:
+        return Server(own, Runner(executor, forks, limits, NoArms(), loops), forks)
 
     loops = EventLoops(
-        lambda: beam.connect(f"{token}/a{next(numbers)}"), new_runner, limits, requests
+        lambda: beam.connect(f"{token}/a{next(numbers)}"),
+        lambda: Runner(executor, forks, limits, NoArms(), loops),
+        limits,
+        requests,
     )
     runner = Runner(executor, forks, limits, requests, loops)
     server = Server(channel, runner, forks, detaches=True)
@@ -59,13 +62,14 @@ def main() -> None:
 
     def open_line() -> ThreadLine:
         own = beam.connect(f"{token}/t{next(numbers)}")
-        return ThreadLine(own, limits, requests, Server(own, new_runner(), forks))
+        return ThreadLine(own, limits, requests, serve_on(own))
 
     bridge = Bridge(line, open_line, loops, requests, forks)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
-    spare = SpareThreads(bridge)
-    Control(beam.connect(f"{token}/control"), requests, executor.streams, spare.serve).start()
+    control = beam.connect(f"{token}/control")
+    spare = SpareThreads(bridge, serve_on(control).refuse)
+    Control(control, requests, executor.streams, spare.serve).start()
     status = _run(Worker(line, server, runner, requests, executor, limits), channel)
 
     loops.end()
