@@ -21,6 +21,7 @@ from peer import (
     OPENED,
     PULL,
     RESULT,
+    SHUTDOWN,
     STREAM_CALL,
     STREAM_EVAL,
     Failure,
@@ -271,3 +272,20 @@ def test_a_worker_that_is_killed_in_a_pull_had_begun_it(worker: Peer) -> None:
     number = worker.begin(PULL, [stream, 1])
     assert worker.exit_status() == -signal.SIGKILL
     assert int.from_bytes(worker.running.read_bytes()[:8], "big") == number
+
+
+def test_a_worker_that_shuts_down_closes_what_is_open(worker: Peer) -> None:
+    define(
+        worker,
+        "def some(name):\n    try:\n        yield 1\n    finally:\n"
+        "        print('closed', name, flush=True)\n        1 // (name == 'a')",
+    )
+    opened(worker, "some('a')")
+    opened(worker, "some('b')")
+    opened(worker, "some('a')")
+    worker.control(SHUTDOWN, 0)
+    assert worker.exit_status() == 0
+    assert worker.process.stdout is not None
+    output = worker.process.stdout.read().decode()
+    assert output.count("closed") == 3
+    assert "ZeroDivisionError" in output

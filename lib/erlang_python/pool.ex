@@ -165,7 +165,7 @@ defmodule ErlangPython.Pool do
   end
 
   defp slot_state(handle, slot) do
-    in_flight = Slots.in_flight(handle, slot)
+    in_flight = Slots.in_flight(handle, slot) + Slots.beside(handle, slot)
 
     state =
       cond do
@@ -207,7 +207,7 @@ defmodule ErlangPython.Pool do
   end
 
   defp worker_state(handle, %{phase: :ready, slot: slot}),
-    do: if(Slots.in_flight(handle, slot) > 0, do: :busy, else: :idle)
+    do: if(Slots.in_flight(handle, slot) + Slots.beside(handle, slot) > 0, do: :busy, else: :idle)
 
   defp worker_state(_handle, %{phase: phase}) when phase in [:draining, :closing], do: :draining
   defp worker_state(_handle, _not_ready), do: :starting

@@ -517,15 +517,12 @@ defmodule ErlangPython.Worker do
         Pending.discard(handle, id)
         Queue.dispatch(handle)
 
-      # A part of a stream: no other worker has it, but a thread beside the main one can serve it.
-      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, {:pinned, wire}} ->
-        with {:ok, _sent_at} <- Pending.detach(handle, id, slot, generation) do
-          Slots.release(handle, slot)
-          send(state.writers.control, {:tx, wire})
-        end
-
       {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
         if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
+
+      # Outside the window: nobody else could run it.
+      {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire} when place == -slot ->
+        Pending.discard(handle, id)
 
       _ended ->
         :ok
@@ -574,8 +571,7 @@ defmodule ErlangPython.Worker do
   # --- ends
 
   defp drained(%{phase: :draining} = state) do
-    if Slots.in_flight(state.handle, state.slot) == 0 and
-         Slots.beside(state.handle, state.slot) <= 0 and not streams?(state) do
+    if idle?(state) and not streams?(state) do
       tell(state, :control, Protocol.type(:shutdown), 0)
       Process.send_after(self(), :stop_timeout, state.handle.options.grace)
       {:noreply, %{state | phase: :stopping}}
@@ -586,6 +582,9 @@ defmodule ErlangPython.Worker do
   end
 
   defp drained(state), do: {:noreply, state}
+
+  defp idle?(%{handle: handle, slot: slot}),
+    do: Slots.in_flight(handle, slot) == 0 and Slots.beside(handle, slot) <= 0
 
   defp streams?(state) do
     Streams.count(state.handle, state.slot, state.generation) > 0 and

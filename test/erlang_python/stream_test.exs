@@ -322,8 +322,8 @@ defmodule ErlangPython.StreamTest do
 
         caller = if gone == :dead, do: spawn(fn -> :ok end), else: test
         dest = if gone == :dead, do: test
-        row = {id, dest, :tag, caller, 1, Slots.generation(handle, 1), 0, :pinned}
-        Slots.force_claim(handle, 1)
+        row = {id, dest, :tag, caller, -1, Slots.generation(handle, 1), 0, :pinned}
+        Slots.add_beside(handle, 1, 1)
         Pending.insert(handle, row)
         {_generation, _worker, writer} = ErlangPython.Pool.Directory.worker(handle, 1)
         send(writer, {:tx, wire})
@@ -434,6 +434,70 @@ defmodule ErlangPython.StreamTest do
     refute match?([%{os_pid: ^before}], Pool.workers(pool))
   end
 
+  test "many readers do not shut calls out, and are served in turn" do
+    pool = start(workers: 1, window: 1)
+    test = self()
+
+    readers =
+      for _ <- 1..50 do
+        spawn_link(fn ->
+          pool
+          |> stream(:numbers)
+          |> Enum.each(fn n -> if n == 300, do: send(test, {:far, self()}) end)
+        end)
+      end
+
+    for _ <- 1..20, do: assert(ErlangPython.call!(:math, :sqrt, [4], pool: pool) == 2.0)
+    for reader <- readers, do: assert_receive({:far, ^reader}, 30_000)
+
+    for reader <- readers do
+      Process.unlink(reader)
+      Process.exit(reader, :kill)
+    end
+
+    eventually(fn -> assert open_streams(pool) == 0 end)
+    await_whole(pool, 1)
+  end
+
+  test "workers that are killed under their readers leave nothing" do
+    pool = start(workers: 2)
+
+    readers =
+      for _ <- 1..40 do
+        Task.async(fn ->
+          assert_raise Error, fn -> pool |> stream(:numbers) |> Enum.each(fn _ -> :ok end) end
+        end)
+      end
+
+    eventually(fn -> assert open_streams(pool) == 40 end)
+    for %{os_pid: pid} <- Pool.workers(pool), do: System.cmd("kill", ["-9", "#{pid}"])
+    for error <- Task.await_many(readers, 30_000), do: assert(error.kind == :worker_exit)
+    assert open_streams(pool) == 0
+    await_whole(pool, 2)
+  end
+
+  test "a pull that waits behind another request is taken back at its deadline", %{tmp_dir: dir} do
+    pool = start(workers: 1)
+    stream = stream(pool, :numbers, [], timeout: 500)
+    {0, continue} = first(stream)
+    call = Task.async(fn -> ErlangPython.exec(gated(), gate(dir), pool: pool) end)
+    await_file(gate(dir).started)
+    assert %{kind: :timeout} = assert_raise(Error, fn -> continue.({:cont, nil}) end)
+    File.touch!(gate(dir).go)
+    assert Task.await(call) == :ok
+    eventually(fn -> assert log(pool) == ["closed"] end)
+    await_whole(pool, 1)
+  end
+
+  test "a worker that ends in order closes its streams", %{tmp_dir: dir} do
+    pool = start(workers: 1)
+    %{started: started, go: go} = gate(dir)
+    closed = Path.join(dir, "closed")
+    {0, _continue} = first(stream(pool, :gated, [started, go, 5, closed]))
+    stop_supervised!(pool)
+    assert File.exists?(closed)
+  end
+
   test "pulls go on under a full :max_concurrent, and a full window" do
     pool = start(workers: 1, max_concurrent: 1, window: 1)
     assert pool |> stream(:numbers) |> Enum.take(100) == Enum.to_list(0..99)
@@ -445,7 +509,7 @@ defmodule ErlangPython.StreamTest do
     pool = start(workers: 1)
 
     {_, most} =
-      ErlangPython.stream_eval("('x' * 1_000 for n in range(100_000))", %{}, pool: pool)
+      ErlangPython.stream_eval("('x' * 5_000 for n in range(20_000))", %{}, pool: pool)
       |> Enum.reduce({0, 0}, fn _item, {count, most} ->
         if rem(count, 1_000) == 0, do: :erlang.garbage_collect()
         {:memory, memory} = Process.info(self(), :memory)

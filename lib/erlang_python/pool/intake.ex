@@ -90,27 +90,19 @@ defmodule ErlangPython.Pool.Intake do
     }
   end
 
-  @doc """
-  Hands a request to the worker that holds its context, also over its window: behind what that has. It never goes to another.
-  """
+  @doc "Hands a request to the worker that holds its context, behind what that has. It never goes to another."
   @spec submit_pinned(Handle.t(), request(), Contexts.place()) ::
           {:ok, place()} | {:error, Error.t()}
-  def submit_pinned(handle, request, {slot, generation}) do
+  def submit_pinned(handle, request, {slot, generation} = place) do
     with :ok <- check_open(handle),
          :ok <- admit(handle, nil) do
       Callers.watch(handle, request.caller, request.watch)
 
       case Directory.worker(handle, slot) do
         {^generation, _worker, writer} ->
-          Slots.force_claim(handle, slot)
-          now = System.monotonic_time(:microsecond)
-          pinned = %{request | wire: {:pinned, request.wire}}
-          Pending.insert(handle, row(pinned, slot, generation, now))
+          insert_beside(handle, %{request | wire: :pinned}, %{slot: slot, generation: generation})
           send(writer, {:tx, request.wire})
-
-          if Slots.generation(handle, slot) != generation and Pending.discard(handle, request.id),
-            do: {:error, Contexts.lost()},
-            else: {:ok, :queued}
+          confirm_pinned(handle, request.id, place)
 
         _another_or_none ->
           unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, -1)
@@ -124,37 +116,30 @@ defmodule ErlangPython.Pool.Intake do
         else: reraise(error, __STACKTRACE__)
   end
 
+  defp confirm_pinned(handle, id, {slot, generation}) do
+    if Slots.generation(handle, slot) != generation and Pending.discard(handle, id),
+      do: {:error, Contexts.lost()},
+      else: {:ok, :beside}
+  end
+
   @doc """
-  Hands a part of a stream to the one worker that can serve it, also over its window. After `:ok` its `dest` gets its
+  Hands a part of a stream, or the end of a context, to the one worker that can serve it. After `:ok` its `dest` gets its
   end as by `submit/3`; it is never given to another worker. With `caller: nil` nobody's death cancels it.
+
+  It does not count into the worker's window, or many streams would shut other requests out. In the worker all
+  take turns.
   """
   @spec pin(Handle.t(), part :: map(), Slots.slot(), pos_integer()) :: :ok | {:error, Error.t()}
   def pin(handle, %{id: id} = part, slot, generation) do
-    with {^generation, worker, writer} <- Directory.worker(handle, slot) do
+    with {^generation, _worker, writer} <- Directory.worker(handle, slot) do
       watch(handle, part.caller)
       # It goes on with what was admitted.
       unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, 1)
-      way = way(handle, slot, generation)
-      wire = Message.control(part.message, id, way == :nested)
-      request = part |> Map.delete(:message) |> Map.put(:wire, {:pinned, wire})
-      now = System.monotonic_time(:microsecond)
-
-      case way do
-        :main ->
-          Slots.force_claim(handle, slot)
-          Pending.insert(handle, row(request, slot, generation, now))
-          send(writer, {:tx, wire})
-
-        :nested ->
-          Slots.add_beside(handle, slot, 1)
-          Pending.insert(handle, row(request, -slot, generation, now))
-          send(Origin.own(handle).writer, {:tx, wire})
-
-        :beside ->
-          Slots.add_beside(handle, slot, 1)
-          Pending.insert(handle, row(request, -slot, generation, now))
-          send(worker, {:beside, wire})
-      end
+      origin = nesting_origin(handle, slot, generation)
+      wire = Message.control(part.message, id, origin != nil)
+      request = part |> Map.delete(:message) |> Map.put(:wire, :pinned)
+      insert_beside(handle, request, %{slot: slot, generation: generation})
+      send(if(origin, do: origin.writer, else: writer), {:tx, wire})
 
       # As in `confirm`: its worker may have died, and its rows been collected, before this one came.
       if Slots.generation(handle, slot) != generation and Pending.discard(handle, id),
@@ -170,15 +155,13 @@ defmodule ErlangPython.Pool.Intake do
         else: reraise(error, __STACKTRACE__)
   end
 
-  # The main thread may wait for the very process that reads this stream, or for one that waits for it.
-  defp way(handle, slot, generation) do
-    case Origin.own(handle) do
-      %{slot: ^slot, generation: ^generation, channel: channel}
-      when channel == :main or elem(channel, 0) == :thread ->
-        :nested
-
-      _other ->
-        if Slots.callbacks(handle, slot) > 0, do: :beside, else: :main
+  # The main thread, or another, may wait for the very process that reads this stream.
+  defp nesting_origin(handle, slot, generation) do
+    with %{slot: ^slot, generation: ^generation, channel: channel} = origin
+         when channel == :main or elem(channel, 0) == :thread <- Origin.own(handle) do
+      origin
+    else
+      _other -> nil
     end
   end
 
@@ -240,20 +223,9 @@ defmodule ErlangPython.Pool.Intake do
   @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
   def reconsider(handle, id) do
     case Pending.lookup(handle, id) do
-      {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} ->
-        release_stuck(handle, id)
-
-      {_, _, _, _, slot, _, _, wire} = row when slot > 0 and not is_tuple(wire) ->
-        rebalance(handle, row)
-
-      # One that only this worker can serve, whose main thread waits: maybe for this very request.
-      {_, _, _, _, slot, generation, _, {:pinned, _wire}} when slot > 0 ->
-        with true <- stuck?(handle, slot, System.monotonic_time(:microsecond)),
-             {^generation, worker, _writer} <- Directory.worker(handle, slot),
-             do: send(worker, {:rebalance, id})
-
-      _beside_or_ended ->
-        :ok
+      {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> release_stuck(handle, id)
+      {_id, _, _, _, slot, _, _, _} = row when slot > 0 -> rebalance(handle, row)
+      _outside_the_window_or_ended -> :ok
     end
   rescue
     error in ArgumentError ->
@@ -265,7 +237,7 @@ defmodule ErlangPython.Pool.Intake do
   end
 
   defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire}) do
-    with true <- Slots.in_flight(handle, slot) > 1,
+    with false <- alone?(handle, slot),
          since = max(sent_at, Slots.last_end(handle, slot)),
          true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
          {^generation, worker, _writer} <- Directory.worker(handle, slot) do
@@ -387,7 +359,7 @@ defmodule ErlangPython.Pool.Intake do
     case Directory.worker(handle, slot) do
       {generation, _worker, writer} ->
         now = System.monotonic_time(:microsecond)
-        alone? = Slots.in_flight(handle, slot) <= 1
+        alone? = alone?(handle, slot)
         Pending.insert(handle, row(request, slot, generation, now))
         send(writer, {:tx, request.wire})
         confirm(handle, request.id, slot, generation, if(alone?, do: :alone, else: :behind))
@@ -414,6 +386,9 @@ defmodule ErlangPython.Pool.Intake do
         {:error, overloaded(handle, "requests in its queue", current - 1, max)}
     end
   end
+
+  defp alone?(handle, slot),
+    do: Slots.in_flight(handle, slot) + Slots.beside(handle, slot) <= 1
 
   defp row(request, slot, generation, sent_at) do
     {request.id, request.dest, request.tag, request.caller, slot, generation, sent_at,

@@ -10,9 +10,9 @@ defmodule ErlangPython.Pool.Pending do
   # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
   # nobody waits any more). `caller` is the process whose death cancels the request (nil: nobody's does). `place` is
   # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
-  # not occupy the worker's main thread: it is nested in a callback, runs in another thread or on the
-  # event loop. `wire` is kept so that a request which never ran can be given to another worker; it
-  # is `{:pinned, wire}` where only this worker will do.
+  # not count into the worker's window: it is nested in a callback, runs in another thread or on the
+  # event loop, or is a pull of a stream. `wire` is kept so that a request which never ran can be given to another worker; it
+  # is `:pinned` where only this worker will do.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}

@@ -3,8 +3,8 @@ defmodule ErlangPython.Pool.Slots do
   # The counters of a pool and the claim of a worker, without any process in between.
   #
   # Each worker has a slot. `in_flight` counts the requests given to its main thread and not yet ended,
-  # `window` how many it may have (0: none, it is starting, draining or gone), `beside` those that run
-  # there without occupying the main thread, `callbacks` the callbacks that its threads wait for, `generation`
+  # `window` how many it may have (0: none, it is starting, draining or gone), `beside` those that do not count
+  # into the window: they run without occupying the main thread, or are pinned to the worker, `callbacks` the callbacks that its threads wait for, `generation`
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
 
@@ -174,11 +174,6 @@ defmodule ErlangPython.Pool.Slots do
         if claim_slot(handle, slot), do: {:ok, slot}, else: claim(handle)
     end
   end
-
-  @doc "Takes a place in this slot, whether it has one or not."
-  @spec force_claim(Handle.t(), slot()) :: integer()
-  def force_claim(%{counters: counters}, slot),
-    do: :atomics.add_get(counters, at(slot, @in_flight), 1)
 
   @doc "Has any worker room?"
   @spec free?(Handle.t()) :: boolean()

@@ -75,18 +75,11 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(state.handle, id) do
-      # A part of a request that was counted when it began.
-      {_id, dest, tag, _caller, ^occupied, _generation, _sent, {:pinned, _wire}} ->
-        Pending.answer(dest, tag, message)
-        Slots.put_last_end(state.handle, occupied, System.monotonic_time(:microsecond))
-        free(state, 1)
-        answer(rest, state, count, sent_at)
-
       {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
         Pending.answer(dest, tag, message)
         answer(rest, state, count + 1, sent_at || sent)
 
-      # It was beside the main thread, or had been taken from this worker, which answers all the same.
+      # It was outside the window, or had been taken from this worker, which answers all the same.
       {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)

@@ -5,7 +5,7 @@ defmodule ErlangPython.Worker.Running do
   #
   # The ring, because a result that Python has handed to libzmq may die with the process: a request
   # that had ended when the next one killed the worker must not be given to another. No more
-  # than a window of requests can be open in one worker, so no more can be lost.
+  # than a window of requests that another worker could run can be open in one worker, so no more of them can be lost.
 
   alias ErlangPython.Pool.Options
 

@@ -178,6 +178,17 @@ class Streams:
     def remove(self, number: int) -> Any:
         return self._open.pop(number, None)
 
+    def close_all(self) -> None:
+        """Close what is still open when the process ends; what that raises is printed."""
+        for number in list(self._open):
+            stream = self._open.pop(number)
+            try:
+                stream.close()
+            except Exception:
+                import traceback
+
+                traceback.print_exc()
+
     def begin(self, chunk: Chunk) -> None:
         self._pulls[chunk.key] = chunk
 

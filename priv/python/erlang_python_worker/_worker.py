@@ -59,6 +59,7 @@ class Worker:
             requests.stopped = True
         except (Stop, Closed):
             pass
+        self._executor.streams.close_all()
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if len(head) < HEAD_SIZE:
