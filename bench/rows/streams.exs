@@ -18,8 +18,9 @@ defmodule Bench.Rows.Streams do
     push_pull = Baseline.start("push_pull")
     {items, times} = {@items[length], @times[length]}
 
+    # One worker, so that both wake the same one: open streams would be spread over several.
     {rounds, memory} =
-      Pool.with_pool(:streams, [workers: 2], fn ->
+      Pool.with_pool(:streams, [workers: 1], fn ->
         rounds =
           Rounds.run(@rounds[length],
             stream: fn -> items_per_second(items) end,
