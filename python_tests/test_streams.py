@@ -30,7 +30,13 @@ from peer import (
 )
 
 
+def collect_for(peer: Peer, seconds: float) -> None:
+    peer.value(f"import erlang_python_worker._streams as s; s._COLLECT_S = {seconds}; None")
+
+
 def opened(peer: Peer, text: str, face: int = 0, **bindings: Any) -> tuple[int, Message]:
+    # On a busy machine a pull would end before it has its items.
+    collect_for(peer, 60)
     number = peer.begin(STREAM_EVAL, [text, bindings or None, None, 1, face])
     return number, peer.end(number)
 
@@ -68,6 +74,7 @@ class TestOpening:
 
     def test_takes_a_function_as_a_call_does(self, shared: Peer) -> None:
         body = ["itertools", "count", [10], {"step": 5}, 0]
+        collect_for(shared, 60)
         number = shared.begin(STREAM_CALL, body)
         assert shared.end(number).body == [[10], None]
         assert pull(shared, number, 2) == [[15, 20], None]
@@ -92,6 +99,7 @@ class TestOpening:
     def test_an_iterator_that_a_call_returns_is_kept_under_the_erlang_face(
         self, shared: Peer
     ) -> None:
+        collect_for(shared, 60)
         number = shared.begin(EVAL, ["(n for n in 'ab')", None, None, 1, 1])
         end = shared.end(number)
         assert (end.type, end.body) == (OPENED, None)
@@ -234,6 +242,12 @@ class TestEnds:
     @pytest.mark.parametrize("body", [[1], [1, 2, 3], ["a", 1], None])
     def test_a_pull_that_makes_no_sense_is_an_error(self, shared: Peer, body: Any) -> None:
         assert shared.request(PULL, body).error[0] in ("protocol", "decode")
+
+
+def test_a_pull_ends_when_it_has_collected_for_its_time(worker: Peer) -> None:
+    stream, _ = opened(worker, "iter(range(1_000))")
+    collect_for(worker, 0)
+    assert pull(worker, stream, 100) == [[1], None]
 
 
 class TestFlushing:
