@@ -510,9 +510,6 @@ defmodule ErlangPython.Worker do
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id) do
     case Pending.lookup(handle, id) do
-      {_id, nil, _tag, _caller, place, _generation, _sent_at, _wire} when place == -slot ->
-        Pending.discard(handle, id)
-
       {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)

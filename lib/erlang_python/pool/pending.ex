@@ -27,8 +27,7 @@ defmodule ErlangPython.Pool.Pending do
   @type id :: pos_integer()
   @type row ::
           {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid() | nil, place(),
-           generation :: non_neg_integer(), sent_at :: integer(),
-           wire :: iodata() | {:pinned, iodata()}}
+           generation :: non_neg_integer(), sent_at :: integer(), wire :: iodata() | :pinned}
 
   @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
   @type place :: integer()
@@ -205,15 +204,14 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc """
   The requests that a slot's incarnation holds, each with what it is to it: `:window`, could be given to another
-  worker; `:pinned`, could not; `:beside`, not in the main thread.
+  worker; `:beside`, could not.
   """
   @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [
-          {id(), :window | :pinned | :beside}
+          {id(), :window | :beside}
         ]
   def in_slot(%{pending: table}, slot, generation) do
     :ets.select(table, [
       {{:"$1", :_, :_, :_, -slot, generation, :_, :_}, [], [{{:"$1", :beside}}]},
-      {{:"$1", :_, :_, :_, slot, generation, :_, {:pinned, :_}}, [], [{{:"$1", :pinned}}]},
       {{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [{{:"$1", :window}}]}
     ])
   end

@@ -139,7 +139,10 @@ class SpareThreads:
         self._idle: "deque[SimpleQueue[Message]]" = deque()
 
     def serve(self, head: bytes, channel: Channel) -> None:
-        buffers = channel.receive_buffers() if head[0] & wire.BUFFERS_FOLLOW else []
+        self.take(head, channel.receive_buffers() if head[0] & wire.BUFFERS_FOLLOW else [])
+
+    def take(self, head: bytes, buffers: "list[Any]") -> None:
+        """Serve it in a thread that has nothing else to do; from any thread."""
         try:
             inbox = self._idle.pop()
         except IndexError:

@@ -9,7 +9,7 @@ import itertools
 import sys
 import threading
 from collections import deque
-from typing import Any, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 import erlang
 from erlang_python_worker import _protocol as wire
@@ -35,6 +35,13 @@ _ANSWERS = frozenset(
     for kind in (wire.ANSWER, wire.ANSWER_ERROR)
     for flag in (0, wire.BUFFERS_FOLLOW)
 )
+
+# How long the main thread waits in a callback before others serve what only this worker can.
+_PATIENCE_MS = 20
+# Parts of streams: their readers wait for each of many, and the iterator does not mind the thread.
+_PARTS = (wire.PULL, wire.CLOSE)
+# Requests that may belong to a context.
+_PLACED = (wire.CALL, wire.EVAL, wire.EXEC, wire.RUN, wire.STREAM_CALL, wire.STREAM_EVAL)
 
 _ids = itertools.count(1)
 
@@ -148,6 +155,8 @@ class MainLine(BlockingLine):
         super().__init__(channel, limits, requests, server)
         # Messages for the main thread that came while it waited in a callback.
         self._held: "deque[Message]" = deque()
+        # Where those go that no other worker can take, if the wait is long.
+        self.hand_over: "Optional[Callable[[bytes, list[Any]], None]]" = None
 
     def next(self) -> Message:
         """The next message, when the main thread is free."""
@@ -193,17 +202,37 @@ class MainLine(BlockingLine):
                 # Of a callback that an interrupt ended.
             elif head and head[0] & wire.NESTED:
                 self._serve(head, buffers)
+            elif self.hand_over is not None and head and head[0] & wire.TYPE in _PARTS:
+                self.hand_over(head, buffers)
             else:
                 self._held.append((head, buffers))
 
     def _wait(self) -> None:
         requests = self._requests
-        requests.armed = True
+        while True:
+            # The answer may need what is held here, and no other worker has it.
+            pinned = [message for message in self._held if self._is_pinned(*message)]
+            requests.armed = True
+            try:
+                requests.check()
+                if self._channel.wait(_PATIENCE_MS if pinned else None):
+                    return
+            finally:
+                requests.armed = False
+            for message in pinned:
+                self._held.remove(message)
+                assert self.hand_over is not None
+                self.hand_over(*message)
+
+    def _is_pinned(self, head: bytes, buffers: "list[Any]") -> bool:
+        """Does it belong to a context?"""
+        if not head or head[0] & wire.TYPE not in _PLACED:
+            return False
         try:
-            requests.check()
-            self._channel.wait(None)
-        finally:
-            requests.armed = False
+            body = self._decoder.decode(head[HEAD_SIZE:], list(buffers))
+        except DecodeError:
+            return False
+        return type(body) is list and len(body) == 6
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if not self._requests.begin_nested(head[1:HEAD_SIZE]):
