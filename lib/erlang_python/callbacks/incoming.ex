@@ -5,7 +5,7 @@ defmodule ErlangPython.Callbacks.Incoming do
 
   alias ErlangPython.Callbacks.{Invocation, Origin, Running}
   alias ErlangPython.{MessagePack, Protocol}
-  alias ErlangPython.Pool.{Handle, Pending, Slots}
+  alias ErlangPython.Pool.{Handle, Intake, Pending, Slots}
 
   require Logger
   require Protocol
@@ -49,9 +49,15 @@ defmodule ErlangPython.Callbacks.Incoming do
     :erlang.spawn_opt(Invocation, :run, [message, origin], options)
   end
 
-  @doc "A process that worked on a callback has ended. If it gave no answer, Python must be told."
-  @spec ended(pid(), term()) :: term()
-  def ended(pid, reason) do
+  @doc """
+  A process that worked on a callback has ended. If it gave no answer, Python must be told; if it was killed, what it
+  has called is to stop.
+  """
+  @spec ended(Handle.t(), pid(), term()) :: term()
+  def ended(handle, pid, reason) do
+    if reason != :normal,
+      do: handle |> Pending.of_caller(pid) |> Enum.each(&Intake.cancel(handle, &1))
+
     with %Origin{} = origin <- Running.take(pid),
          do: Invocation.answer(origin, {:error, Invocation.failure(:exit, reason, [])})
   end

@@ -33,7 +33,10 @@ defmodule ErlangPython.Pool.Intake do
   def submit(handle, request, origin) do
     with :ok <- check_open(handle),
          :ok <- admit(handle, origin) do
-      Callers.watch(handle, request.caller, request.watch)
+      # A callback's process is watched already, by its reader.
+      if origin == nil or request.watch == :always,
+        do: Callers.watch(handle, request.caller, request.watch)
+
       if origin, do: nest(handle, request, origin), else: submit_free(handle, request)
     end
   rescue

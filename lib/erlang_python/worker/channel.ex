@@ -182,7 +182,7 @@ defmodule ErlangPython.Worker.Channel do
     do: {:close, :worker_down}
 
   def handle_info({:DOWN, _ref, :process, callback, reason}, state) do
-    Incoming.ended(callback, reason)
+    Incoming.ended(state.handle, callback, reason)
     {:ok, state}
   end
 
