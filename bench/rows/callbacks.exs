@@ -1,103 +1,91 @@
 defmodule Bench.Rows.Callbacks do
   @moduledoc false
-  # What does a call from Python to Elixir cost, from where it may come, and one within the other?
+  # How long does Python wait for a function in Elixir, beside a call the other way? And what do levels of
+  # calls within each other cost?
 
   @behaviour Bench.Row
 
   alias Bench.{Clock, Pool, Result, Rounds, Stats}
 
-  @rounds %{full: 15, quick: 2}
-  @times %{full: 1_000, quick: 200}
+  @rounds %{full: 25, quick: 3}
+  @calls %{full: 1_000, quick: 200}
   @levels 10
 
-  # Each gives the seconds of every call.
-  @python """
-  import asyncio, threading, time
+  @code """
+  import erlang
+  from threading import Thread
+  from time import perf_counter_ns
 
-  def timed(times):
-      double, taken = erlang.bench_double, []
-      for n in range(times):
-          start = time.perf_counter()
-          double(n)
-          taken.append(time.perf_counter() - start)
-      return taken
 
-  def in_a_thread(times):
-      result = []
-      thread = threading.Thread(target=lambda: result.extend(timed(times)))
+  def times(count):
+      times = []
+      for _ in range(count):
+          began = perf_counter_ns()
+          erlang.call("bench_identity", 16)
+          times.append(perf_counter_ns() - began)
+      return times
+
+
+  def times_in_thread(count):
+      out = []
+      thread = Thread(target=lambda: out.extend(times(count)))
       thread.start()
       thread.join()
-      return result
+      return out
 
-  async def in_a_coroutine(times):
-      taken = []
-      for n in range(times):
-          start = time.perf_counter()
-          await erlang.acall("bench_double", n)
-          taken.append(time.perf_counter() - start)
-      return taken
 
-  def down(level):
-      return erlang.bench_down(level) if level else 0
+  def walk(level):
+      return erlang.call("bench_walk", level - 1)
   """
 
   @impl true
   def run(length) do
-    ErlangPython.register(:bench_double, fn n -> 2 * n end)
+    calls = @calls[length]
+    :ok = ErlangPython.register(:bench_identity, & &1)
 
-    ErlangPython.register(:bench_down, fn level ->
-      Pool.call!(:callbacks, :__main__, :down, [level - 1])
-    end)
-
-    times = @times[length]
+    :ok =
+      ErlangPython.register(:bench_walk, fn level ->
+        if level == 0, do: 0, else: Pool.call!(:callbacks, :__main__, :walk, [level])
+      end)
 
     rounds =
-      Pool.with_pool(:callbacks, [workers: 1, preload: [{:code, @python}]], fn ->
+      Pool.with_pool(:callbacks, [workers: 2, preload: [{:code, @code}]], fn ->
         Rounds.run(@rounds[length],
-          call: fn ->
-            Clock.times(times, fn -> Pool.call!(:callbacks, :operator, :index, [1]) end)
-          end,
-          main: fn -> callbacks(:timed, times) end,
-          thread: fn -> callbacks(:in_a_thread, times) end,
-          coroutine: fn -> callbacks(:in_a_coroutine, times) end,
-          nested: fn ->
-            Clock.times(div(times, 10), fn ->
-              Pool.call!(:callbacks, :__main__, :down, [@levels])
-            end)
+          call: fn -> Clock.times(calls, fn -> call(:math, :sqrt, [16]) end) end,
+          callback: fn -> call(:__main__, :times, [calls]) end,
+          thread: fn -> call(:__main__, :times_in_thread, [calls]) end,
+          walk: fn ->
+            Clock.times(div(calls, @levels), fn -> call(:__main__, :walk, [@levels]) end)
           end
         )
       end)
 
-    for name <- [:bench_double, :bench_down], do: ErlangPython.unregister(name)
+    Enum.each([:bench_identity, :bench_walk], &ErlangPython.unregister/1)
     results(rounds)
   end
 
-  # In nanoseconds, as `Clock.times/2` gives them.
-  defp callbacks(function, times),
-    do: for(s <- Pool.call!(:callbacks, :__main__, function, [times]), do: s * 1.0e9)
+  defp call(module, function, args), do: Pool.call!(:callbacks, module, function, args)
 
   defp results(rounds) do
-    [call, main, thread, coroutine, nested] =
-      for name <- [:call, :main, :thread, :coroutine, :nested],
+    [call, callback, thread, walk] =
+      for name <- [:call, :callback, :thread, :walk],
           do: Enum.map(rounds[name], &Stats.median/1)
 
-    apart = for {call, main} <- Enum.zip(call, main), do: @levels * (call + main)
+    sum = Enum.zip_with(call, callback, &(@levels * (&1 + &2)))
+    against = {"call p50, one caller", call}
 
     [
-      Result.compare("callback p50 from the main thread", :time, main, {"a call", call},
+      Result.compare("callback p50, from the main thread", :time, callback, against,
         target: {:at_most, 1.3}
       ),
-      Result.compare("callback p50 from another thread", :time, thread, {"a call", call},
+      Result.compare("callback p50, from another thread", :time, thread, against,
         target: {:at_most, 1.5}
       ),
-      Result.compare("callback p50 from a coroutine", :time, coroutine, {"a call", call},
-        target: {:at_most, 2.0}
-      ),
       Result.compare(
-        "#{@levels} levels of nesting",
+        "#{@levels} levels of nesting p50",
         :time,
-        nested,
-        {"#{@levels} calls and #{@levels} callbacks", apart},
+        walk,
+        {"#{@levels} calls and #{@levels} callbacks", sum},
         target: {:at_most, 1.2}
       )
     ]
