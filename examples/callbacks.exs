@@ -1,84 +1,114 @@
-# Python that calls back: `mix run examples/callbacks.exs`.
+# What calls in both directions are good for: mix run examples/callbacks.exs
+#
+# A step that does not do what it says ends this with a MatchError.
 
-Logger.configure(level: :warning)
-{:ok, _pool} = ErlangPython.Pool.start_link(name: :callers, workers: 2)
-run = fn code, bindings -> ErlangPython.run!(code, bindings, pool: :callers) end
+defmodule Walk do
+  # A tree of folders and files, walked by Python and Elixir in turn.
+  @tree %{
+    "lib" => %{"a.ex" => 10, "b" => %{"c.ex" => 20, "d" => %{"e.ex" => 30}}},
+    "mix.exs" => 5
+  }
 
-# 1. Fan-out from Python to BEAM processes: ten callbacks of 100 ms, from ten threads, in about 100 ms.
-ErlangPython.register(:fetch, fn url ->
-  Process.sleep(100)
-  "contents of #{url}"
-end)
+  def tree, do: @tree
 
-fan_out = """
-import time
-from concurrent.futures import ThreadPoolExecutor
-
-start = time.perf_counter()
-with ThreadPoolExecutor(10) as threads:
-    pages = list(threads.map(erlang.fetch, [f"/page/{n}" for n in range(10)]))
-(pages[-1], round((time.perf_counter() - start) * 1000))
-"""
-
-{page, ms} = run.(fan_out, %{})
-IO.puts("ten callbacks of 100 ms took #{ms} ms; the last one: #{page}")
-
-# The same from coroutines, in one thread.
-coroutines = """
-import asyncio
-pages = await asyncio.gather(*(erlang.acall("fetch", f"/page/{n}") for n in range(10)))
-len(pages)
-"""
-
-IO.puts("from coroutines: #{run.(coroutines, %{})} pages")
-
-# 2. A walk that both languages take turns at: Elixir knows the folders, Python sizes them up.
-folders = %{
-  "" => ["lib", "test"],
-  "lib" => ["lib/a", "lib/b"],
-  "lib/a" => [],
-  "lib/b" => ["lib/b/c"],
-  "lib/b/c" => [],
-  "test" => []
-}
-
-walk = """
-def walk(folder, depth=0):
-    inside = erlang.children(folder)                  # Python asks Elixir ...
-    return [(folder, depth)] + [entry for child in inside for entry in erlang.descend(child, depth + 1)]
-"""
-
-for _ <- 1..2, do: run.(walk, %{})
-{:ok, context} = ErlangPython.Context.open(pool: :callers)
-ErlangPython.exec!(walk, %{}, context: context)
-ErlangPython.register(:children, fn folder -> Map.fetch!(folders, folder) end)
-
-# ... and Elixir asks Python, in the thread that waits for it.
-ErlangPython.register(:descend, fn folder, depth ->
-  ErlangPython.call!(:__main__, :walk, [folder, depth], context: context)
-end)
-
-for {folder, depth} <- ErlangPython.call!(:__main__, :walk, [""], context: context),
-    do: IO.puts(String.duplicate("  ", depth) <> "#{folder}/")
-
-ErlangPython.Context.close(context)
-
-# 3. A long job that says how far it is.
-reader = self()
-
-job = """
-total = 5
-for done in range(1, total + 1):
-    sum(range(200_000))                               # the work
-    erlang.send(reader, ("progress", done, total))
-"done"
-"""
-
-task = Task.async(fn -> run.(job, %{reader: reader}) end)
-
-for _ <- 1..5 do
-  receive do: ({"progress", done, total} -> IO.puts("#{done} of #{total}"))
+  def size(%{} = folder), do: folder |> Map.values() |> Enum.map(&size/1) |> Enum.sum()
+  def size(lines), do: lines
 end
 
-IO.puts("the job is #{Task.await(task)}")
-ErlangPython.Pool.stop(:callers)
+{:ok, _pool} =
+  ErlangPython.Pool.start_link(
+    name: :example,
+    workers: 1,
+    python: System.get_env("ERLANG_PYTHON_EXAMPLE", "python3")
+  )
+
+run = fn code, bindings ->
+  {microseconds, value} = :timer.tc(fn -> ErlangPython.run!(code, bindings, pool: :example) end)
+
+  {value, div(microseconds, 1_000)}
+end
+
+IO.puts("Fan-out: Python asks ten processes at once, each of which takes 100 ms.")
+
+:ok =
+  ErlangPython.register(:ask, fn names ->
+    names
+    |> Task.async_stream(
+      fn name ->
+        Process.sleep(100)
+        "#{name}: #{inspect(self())}"
+      end,
+      max_concurrency: length(names)
+    )
+    |> Enum.map(fn {:ok, answer} -> answer end)
+  end)
+
+names = Enum.map(1..10, &"process #{&1}")
+{answers, ms} = run.("erlang.ask(names)", %{names: names})
+10 = length(answers)
+IO.puts("  one callback that starts ten tasks: #{ms} ms")
+
+:ok =
+  ErlangPython.register(:ask_one, fn name ->
+    Process.sleep(100)
+    name
+  end)
+
+{^names, ms} =
+  run.(
+    """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(erlang.ask_one, names))
+    answers
+    """,
+    %{names: names}
+  )
+
+IO.puts("  ten callbacks from ten threads: #{ms} ms")
+
+IO.puts("\nRecursion: Elixir opens a folder, Python adds up what is in it, in one worker.")
+
+:ok =
+  ErlangPython.register(:open_folder, fn
+    %{} = folder -> ErlangPython.call!(:__main__, :lines, [folder], pool: :example)
+    lines -> lines
+  end)
+
+:ok =
+  ErlangPython.exec(
+    """
+    def lines(folder):
+        return sum(erlang.open_folder(entry) for entry in folder.values())
+    """,
+    %{},
+    pool: :example
+  )
+
+{65, ms} = run.("lines(tree)", %{tree: Walk.tree()})
+65 = Walk.size(Walk.tree())
+IO.puts("  65 lines in 4 folders: #{ms} ms")
+
+IO.puts("\nProgress: a long job tells of each step.")
+
+{total, _ms} =
+  run.(
+    """
+    total = 0
+    for step in range(1, 6):
+        total += sum(range(step * 100_000))
+        erlang.send(listener, ("progress", step * 20))
+    total
+    """,
+    %{listener: self()}
+  )
+
+for percent <- [20, 40, 60, 80, 100] do
+  receive do
+    {"progress", ^percent} -> IO.puts("  #{percent} %")
+  end
+end
+
+true = is_integer(total)
+:ok = ErlangPython.Pool.stop(:example)
+IO.puts("\nDone.")
