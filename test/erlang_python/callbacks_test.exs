@@ -11,6 +11,8 @@ defmodule ErlangPython.CallbacksTest do
   @moduletag timeout: 60_000
 
   setup do
+    # Examples elsewhere leave theirs.
+    Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1)
     on_exit(fn -> Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1) end)
     {:ok, pool: start_pool(workers: 1, grace: 10_000)}
   end

@@ -18,7 +18,16 @@ defmodule ErlangPython.DocBlocks do
   alias ErlangPython.Pool
 
   # What the library reads of its application's environment.
-  @settings [:pools, :python, :venv, :runtime_dir, :wheels, :num_workers, :max_concurrent]
+  @settings [
+    :pools,
+    :python,
+    :venv,
+    :runtime_dir,
+    :wheels,
+    :num_workers,
+    :max_concurrent,
+    :send_to
+  ]
 
   @type block :: %{
           language: String.t(),

@@ -3,6 +3,8 @@ defmodule ErlangPython.ErlangFace.FunctionsTest do
   use ExUnit.Case, async: false
 
   setup do
+    # Examples elsewhere leave theirs.
+    Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1)
     on_exit(fn -> Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1) end)
   end
 
