@@ -11,7 +11,7 @@ end
 
 # In the order of the table.
 rows =
-  ~w(latency callbacks throughput router cores binaries collections start memory recovery interrupt idle)
+  ~w(latency throughput streams callbacks coroutines router cores binaries collections start memory recovery interrupt idle)
 
 modules =
   for row <- rows do
