@@ -7,15 +7,15 @@ defmodule PyContextTest do
     assert :py.bind() == :ok
     assert :py.bind() == :ok
     assert :py.is_bound()
-    assert :py.exec("x = 1") == :ok
-    assert :py.eval("x") == {:ok, 1}
-    assert :py.call(:__main__, "x.__add__", [1]) == {:ok, 2}
+    assert :py.exec("only_here = 1") == :ok
+    assert :py.eval("only_here") == {:ok, 1}
+    assert :py.call(:__main__, "only_here.__add__", [1]) == {:ok, 2}
     assert :py.await(:py.call_async(:builtins, :eval, ["1 + 1"])) == {:ok, 2}
-    assert :py.stream_eval("iter([x])") == {:ok, [1]}
+    assert :py.stream_eval("iter([only_here])") == {:ok, [1]}
     assert :py.unbind() == :ok
     assert :py.unbind() == :ok
     assert :py.is_bound() == false
-    assert {:error, {:NameError, _message}} = :py.eval("x")
+    assert {:error, {:NameError, _message}} = :py.eval("only_here")
   end
 
   test "contexts" do

@@ -39,12 +39,17 @@ defmodule ErlangPython.Callbacks.Invocation do
       # An iterator in the answer outlives this process.
       Iterator.put_owner(origin.worker)
 
-      result =
-        if stopped?(origin), do: {:error, stopped()}, else: perform(type, rest, raw, origin)
+      try do
+        result =
+          if stopped?(origin), do: {:error, stopped()}, else: perform(type, rest, raw, origin)
 
-      # A result is encoded by code of the user's: while the callback still counts as running.
-      message = pack(result, origin)
-      if Running.take(self()), do: transmit(origin, message)
+        # A result is encoded by code of the user's: while the callback still counts as running.
+        message = pack(result, origin)
+        if Running.take(self()), do: transmit(origin, message)
+      after
+        # A process that its reader could not find any more takes its row along.
+        Running.take(self())
+      end
     end
   end
 
@@ -59,8 +64,10 @@ defmodule ErlangPython.Callbacks.Invocation do
   end
 
   # Its request was told to stop before this process could be found.
-  defp stopped?(%{parent: 0}), do: false
-  defp stopped?(origin), do: Pending.abandoned?(origin.handle, origin.parent)
+  defp stopped?(origin) do
+    not Process.alive?(origin.writer) or
+      (origin.parent != 0 and Pending.abandoned?(origin.handle, origin.parent))
+  end
 
   defp cast(rest, raw) do
     case perform(Protocol.type(:callback), rest, raw, nil) do

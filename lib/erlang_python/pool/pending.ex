@@ -58,18 +58,17 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc "Who made a request; nil if it had its end."
   @spec caller(Handle.t(), id()) :: pid() | nil
-  def caller(%{pending: table}, id), do: element(table, id, @caller)
+  def caller(%{pending: table}, id), do: element(table, id, @caller, nil)
 
   @doc "Is it still open, although nobody waits for it any more?"
   @spec abandoned?(Handle.t(), id()) :: boolean()
-  def abandoned?(%{pending: table}, id),
-    do: element(table, id, @dest) == nil and :ets.member(table, id)
+  def abandoned?(%{pending: table}, id), do: element(table, id, @dest, :none) == nil
 
   # Without a copy of the rest, which may be large.
-  defp element(table, id, position) do
+  defp element(table, id, position, default) do
     :ets.lookup_element(table, id, position)
   rescue
-    ArgumentError -> nil
+    ArgumentError -> default
   end
 
   @spec size(Handle.t()) :: non_neg_integer()

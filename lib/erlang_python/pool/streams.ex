@@ -33,9 +33,9 @@ defmodule ErlangPython.Pool.Streams do
   owner has died. Who died or gave up before `opened/4` could not find it; who did so later does.
   """
   @spec confirm(Handle.t(), t(), dest :: reference() | pid() | nil) :: term()
-  def confirm(%{callers: callers} = handle, stream, dest) do
-    unless dest && :ets.member(callers, stream.owner), do: drop(handle, stream.owner, stream.id)
-  end
+  def confirm(handle, stream, nil), do: drop(handle, stream.owner, stream.id)
+  # An owner that is dead already is seen to be.
+  def confirm(handle, stream, _dest), do: Intake.watch(handle, stream.owner)
 
   @spec fetch(Handle.t(), pid(), Pending.id()) :: {:ok, t()} | :error
   def fetch(%{streams: table}, owner, id) do

@@ -83,6 +83,8 @@ defmodule ErlangPython.Worker.Channel do
       {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)
+        # The main thread is free: this end has overtaken its DETACHED.
+        if place > 0 and Slots.queued(state.handle) > 0, do: Queue.dispatch(state.handle)
         answer(rest, state, count, sent_at)
 
       # Its end came before.
