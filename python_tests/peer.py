@@ -124,7 +124,7 @@ class Peer:
         self.hello = self.receive()
         assert self.hello.type == HELLO
         body = {"paths": [], "preload": [], "max_message_size": 1 << 30, "worker": "test"}
-        self.send(SETUP, 0, {**body, **setup})
+        self.send(SETUP, 0, {**body, "replay": [], **setup})
         return self.receive()
 
     # Messages

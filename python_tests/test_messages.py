@@ -252,3 +252,24 @@ while not erlang._request._current.__self__.stopping:
     pass
 "x" * 100_000
 """
+
+
+def test_setup_replays_requests_in_order(start: "Callable[..., Peer]") -> None:
+    steps = [
+        (EXEC, ["seen = []\nasync def late(n): seen.append(n)", None, None, 1, 0], []),
+        (CALL, ["__main__", "late", [1], None, 0], []),
+        (EVAL, ["seen.append(x)", {"x": msgpack.ExtType(6, bytes(5))}, None, 1, 0], [b"data"]),
+    ]
+    replay = [[kind, msgpack.packb(body), buffers] for kind, body, buffers in steps]
+    peer = start()
+    assert peer.set_up(replay=replay).type == READY
+    assert peer.value("[1, 'data'] == seen") is True
+
+
+def test_a_replayed_request_that_raises_fails_the_setup(start: "Callable[..., Peer]") -> None:
+    body = msgpack.packb(["1 / 0", None, None, 1, 0])
+    peer = start()
+    failed = peer.set_up(replay=[[EVAL, body, []]])
+    assert failed.type == FAILED
+    assert Failure(failed.body).type == "ZeroDivisionError"
+    assert peer.exit_status() == 1

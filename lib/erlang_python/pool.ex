@@ -95,7 +95,8 @@ defmodule ErlangPython.Pool do
   """
 
   alias ErlangPython.{Error, Worker}
-  alias ErlangPython.Pool.{Configured, Handle, Manager, Options, Slots}
+  alias ErlangPython.Pool.{Broadcast, Configured, Handle, Manager, Options, Slots}
+  alias ErlangPython.Request
 
   @type option :: {atom(), term()}
 
@@ -211,6 +212,68 @@ defmodule ErlangPython.Pool do
 
   defp worker_state(_handle, %{phase: phase}) when phase in [:draining, :closing], do: :draining
   defp worker_state(_handle, _not_ready), do: :starting
+
+  @typedoc "What `broadcast/3` runs in each worker."
+  @type request ::
+          {:call, module :: atom() | String.t(), function :: atom() | String.t(), args :: list()}
+          | {:exec, code :: String.t()}
+          | {:eval, code :: String.t()}
+
+  @doc """
+  Runs a request in every worker: `{:ok, results}`, a map from each worker's `:id` to `{:ok, value}` or `{:error,
+  error}`. The value of `:exec` is `nil`.
+
+      ErlangPython.Pool.broadcast(:ml, {:exec, "import torch; torch.set_num_threads(1)"}, replay: true)
+      #=> {:ok, %{1 => {:ok, nil}, 2 => {:ok, nil}}}
+
+  Each worker runs it between two requests of its main thread, so one that is busy does when it has finished, also one
+  that waits in a callback. (A broadcast out of a callback runs within the request that waits for this callback, in
+  that one worker.) Workers that are starting are waited for.
+
+  `{:error, error}` says that no worker was asked: the request can't be encoded, or no worker can start.
+
+  ## Options
+
+    * `:timeout` (`t:timeout/0`) - for each worker. One that is busy for longer has the error `:timeout`, and never runs
+      the request. The default is `30_000`.
+    * `:kwargs` - of a `:call`, as in `ErlangPython.call/4`.
+    * `:replay` (`true`, or a name: any term) - whether workers that start later run it too, before they are ready and in the order of
+      the broadcasts. It is kept if it raised in no worker, until the pool ends. A later broadcast of the same name takes its
+      place; with `true` each is kept. As with `:preload`, a worker in which it raises does not start. The default is
+      `false`.
+  """
+  @spec broadcast(atom(), request(), keyword()) ::
+          {:ok, %{pos_integer() => {:ok, term()} | {:error, Error.t()}}} | {:error, Error.t()}
+  def broadcast(pool, request, opts \\ []) do
+    message = message(request)
+    {replay, options} = split_replay(opts)
+    options = Request.Options.new!(options, [:timeout, :kwargs])
+    Broadcast.run(fetch!(pool), message, options, later(replay))
+  end
+
+  defp split_replay(opts) do
+    if Keyword.keyword?(opts),
+      do: Keyword.pop(opts, :replay, false),
+      else: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(opts)}")
+  end
+
+  defp later(no) when no in [false, nil], do: :none
+  defp later(true), do: {:replay, make_ref()}
+  defp later(name), do: {:replay, name}
+
+  defp message({:call, module, function, args})
+       when (is_atom(module) or is_binary(module)) and (is_atom(function) or is_binary(function)) and
+              is_list(args),
+       do: {:call, to_string(module), to_string(function), args}
+
+  defp message({kind, code}) when kind in [:exec, :eval] and is_binary(code),
+    do: {kind, code, nil}
+
+  defp message(other) do
+    raise ArgumentError,
+          "expected {:call, module, function, args}, {:exec, code} or {:eval, code}, got: " <>
+            inspect(other)
+  end
 
   @doc """
   Changes the number of workers. Returns when new ones are ready; superfluous ones end after the

@@ -139,8 +139,9 @@ defmodule ErlangPython.Request do
     end
   end
 
+  @doc "What its caller is told when the time has passed."
   @spec timeout(Handle.t(), :no | :maybe, timeout()) :: Error.t()
-  defp timeout(handle, executed, timeout) do
+  def timeout(handle, executed, timeout) do
     what =
       case executed do
         :no -> "still waited for a worker of the pool #{inspect(handle.name)}"
@@ -157,9 +158,13 @@ defmodule ErlangPython.Request do
     }
   end
 
-  defp deadline(:infinity), do: :infinity
-  defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
+  @type deadline :: integer() | :infinity
 
-  defp remaining(:infinity), do: :infinity
-  defp remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
+  @spec deadline(timeout()) :: deadline()
+  def deadline(:infinity), do: :infinity
+  def deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
+
+  @spec remaining(deadline()) :: timeout()
+  def remaining(:infinity), do: :infinity
+  def remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
 end

@@ -13,7 +13,7 @@ defmodule ErlangPython.Worker do
 
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Replay, Slots, Streams}
   alias ErlangPython.Request.Reply
   alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Printer, Running}
   alias ErlangPython.ZMTP.Frame
@@ -89,6 +89,7 @@ defmodule ErlangPython.Worker do
       writers: %{},
       readers: %{},
       hello: nil,
+      replay: nil,
       output: Output.new(),
       printer: nil,
       printing: 0,
@@ -122,8 +123,9 @@ defmodule ErlangPython.Worker do
 
   def handle_continue(:setup, %{phase: :launching, hello: %{}} = state) do
     if both?(state.writers) do
-      tell(state, :main, Protocol.type(:setup), 0, setup(state))
-      {:noreply, %{state | phase: :setup}}
+      replay = Directory.replay(state.handle)
+      tell(state, :main, Protocol.type(:setup), 0, setup(state, replay))
+      {:noreply, %{state | phase: :setup, replay: replay}}
     else
       {:noreply, state}
     end
@@ -170,12 +172,13 @@ defmodule ErlangPython.Worker do
   defp runtime(%{provisioned?: false}), do: Env.Runtime.first_root()
   defp runtime(%{provisioned?: true}), do: Env.Runtime.root()
 
-  defp setup(%{handle: %{options: options}} = state) do
+  defp setup(%{handle: %{options: options}} = state, replay) do
     %{
       "paths" => options.paths,
       "preload" => Enum.map(options.preload, fn {kind, text} -> [Atom.to_string(kind), text] end),
       "max_message_size" => options.max_message_size,
-      "worker" => state.name
+      "worker" => state.name,
+      "replay" => Replay.encode(replay)
     }
   end
 
@@ -222,15 +225,16 @@ defmodule ErlangPython.Worker do
   defp both?(writers), do: is_map_key(writers, :main) and is_map_key(writers, :control)
 
   defp tell(state, channel, type, id, body \\ :none) do
-    head = [Protocol.head(type, id) | pack(body)]
-    send(state.writers[channel], {:tx, Frame.encode_message([head])})
+    {bytes, buffers} = pack(body)
+    head = Protocol.mark_buffers([Protocol.head(type, id) | bytes], buffers)
+    send(state.writers[channel], {:tx, Frame.encode_message([head | buffers])})
   end
 
-  defp pack(:none), do: []
+  defp pack(:none), do: {[], []}
 
   defp pack(body) do
-    {:ok, bytes, []} = MessagePack.encode(body)
-    bytes
+    {:ok, bytes, buffers} = MessagePack.encode(body)
+    {bytes, buffers}
   end
 
   @impl true
@@ -373,7 +377,8 @@ defmodule ErlangPython.Worker do
       worker: self(),
       writer: state.writers.main,
       os_pid: state.os_pid,
-      hello: state.hello
+      hello: state.hello,
+      replay: state.replay
     }
 
     Directory.notify(state.handle, :manager, {:ready, ready})

@@ -5,7 +5,7 @@ defmodule ErlangPython.Pool.Directory do
   # the error of an open circuit.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Handle, Replay, Slots}
 
   @type worker :: %{
           slot: Slots.slot(),
@@ -13,7 +13,8 @@ defmodule ErlangPython.Pool.Directory do
           worker: pid(),
           writer: pid(),
           os_pid: pos_integer() | nil,
-          hello: %{String.t() => term()}
+          hello: %{String.t() => term()},
+          replay: Replay.t()
         }
 
   @spec new() :: :ets.table()
@@ -88,6 +89,18 @@ defmodule ErlangPython.Pool.Directory do
     case :ets.lookup(table, :hello) do
       [{:hello, hello}] -> hello
       [] -> nil
+    end
+  end
+
+  @doc "Written by the manager alone."
+  @spec put_replay(Handle.t(), Replay.t()) :: true
+  def put_replay(%{directory: table}, replay), do: :ets.insert(table, {:replay, replay})
+
+  @spec replay(Handle.t()) :: Replay.t()
+  def replay(%{directory: table}) do
+    case :ets.lookup(table, :replay) do
+      [{:replay, replay}] -> replay
+      [] -> Replay.new()
     end
   end
 

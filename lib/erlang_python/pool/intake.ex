@@ -126,11 +126,12 @@ defmodule ErlangPython.Pool.Intake do
   end
 
   @doc """
-  Hands a part of a stream, or the end of a context, to the one worker that can serve it. After `:ok` its `dest` gets its
-  end as by `submit/3`; it is never given to another worker. With `caller: nil` nobody's death cancels it.
+  Hands a part of a stream, or the end of a context, to the one worker that can serve it, or a request to the one that it is
+  meant for. After `:ok` its `dest` gets its end as by `submit/3`; it is never given to another worker. With `caller: nil` nobody's
+  death cancels it.
 
   It does not count into the worker's window, or many streams would shut other requests out. In the worker all
-  take turns.
+  take turns: a request waits for the end of what the main thread runs, also where that waits in a callback.
   """
   @spec pin(Handle.t(), part :: map(), Slots.slot(), pos_integer()) :: :ok | {:error, Error.t()}
   def pin(handle, %{id: id} = part, slot, generation) do
@@ -138,18 +139,23 @@ defmodule ErlangPython.Pool.Intake do
       watch(handle, part.caller)
       # It goes on with what was admitted.
       unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, 1)
-      origin = nesting_origin(handle, slot, generation)
-      wire = Message.control(part.message, id, origin != nil)
+      way = way(part.message, handle, slot, generation)
+      wire = Message.control(part.message, id, way == :nested)
       request = part |> Map.delete(:message) |> Map.put(:wire, :pinned)
       insert_beside(handle, request, %{slot: slot, generation: generation})
-      send(if(origin, do: origin.writer, else: writer), {:tx, wire})
+
+      case way do
+        :main -> send(writer, {:tx, wire})
+        :nested -> send(Origin.own(handle).writer, {:tx, wire})
+        :beside -> send(worker, {:beside, wire})
+      end
 
       # As in `confirm`: its worker may have died, and its rows been collected, before this one came.
       if Slots.generation(handle, slot) != generation and Pending.discard(handle, id),
-        do: {:error, Exit.lost_stream()},
+        do: {:error, lost(part.message)},
         else: :ok
     else
-      _another_or_none -> {:error, Exit.lost_stream()}
+      _another_or_none -> {:error, lost(part.message)}
     end
   rescue
     error in ArgumentError ->
@@ -158,13 +164,21 @@ defmodule ErlangPython.Pool.Intake do
         else: reraise(error, __STACKTRACE__)
   end
 
-  # The main thread, or another, may wait for the very process that reads this stream.
-  defp nesting_origin(handle, slot, generation) do
-    with %{slot: ^slot, generation: ^generation, channel: channel} = origin
-         when channel == :main or elem(channel, 0) == :thread <- Origin.own(handle) do
-      origin
-    else
-      _other -> nil
+  defp lost({:request, _packed}), do: Exit.lost_before()
+  defp lost(_of_stream), do: Exit.lost_stream()
+
+  # For whose end the main thread waits can't wait for that of the main thread.
+  defp way(message, handle, slot, generation) do
+    case Origin.own(handle) || Origin.ancestor(handle) do
+      %{slot: ^slot, generation: ^generation} = origin ->
+        cond do
+          origin == Origin.own(handle) and not match?({:loop, _number}, origin.channel) -> :nested
+          match?({:request, _packed}, message) -> :beside
+          true -> :main
+        end
+
+      _other ->
+        :main
     end
   end
 

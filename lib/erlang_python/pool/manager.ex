@@ -14,12 +14,14 @@ defmodule ErlangPython.Pool.Manager do
     Queue,
     Handle,
     Pending,
+    Replay,
     Slots,
     Streams,
     Supervisor,
     Window
   }
 
+  alias ErlangPython.Request.Message
   alias ErlangPython.Worker.{Exit, OSProcess, Running}
 
   # Start failures in a row before callers get the error instead of waiting. A pool that
@@ -74,6 +76,28 @@ defmodule ErlangPython.Pool.Manager do
     {:error, %Error{kind: :no_workers, message: message, executed: :no}}
   end
 
+  @typedoc "A worker that takes requests."
+  @type running :: {Slots.slot(), generation :: pos_integer()}
+
+  @doc """
+  The workers that are ready, once none is starting any more. If there are none, why; `:timeout` if that takes
+  longer.
+  """
+  @spec running(Handle.t(), timeout()) :: {:ok, [running()]} | {:error, Error.t() | :timeout}
+  def running(handle, timeout) do
+    call(handle, :running, timeout)
+  catch
+    :exit, {:timeout, _call} -> {:error, :timeout}
+  end
+
+  @doc "Replays a request into each worker that starts from now on. Gives the workers that are ready."
+  @spec replay(Handle.t(), Replay.name(), Message.packed()) :: [running()]
+  def replay(handle, name, packed), do: call(handle, {:replay, name, packed})
+
+  @doc "No longer replays this request. Gives the workers that are ready."
+  @spec forget(Handle.t(), Replay.name()) :: [running()]
+  def forget(handle, name), do: call(handle, {:forget, name})
+
   @doc "Every slot with what is known of its worker."
   @spec slots(Handle.t()) :: [map()]
   def slots(handle), do: call(handle, :slots)
@@ -96,7 +120,7 @@ defmodule ErlangPython.Pool.Manager do
       had_worker: false,
       recycling: :queue.new(),
       current: nil,
-      waiting: %{ready: [], empty: [], restart: []},
+      waiting: %{ready: [], empty: [], restart: [], running: []},
       look: Audit.look(handle)
     }
 
@@ -164,7 +188,25 @@ defmodule ErlangPython.Pool.Manager do
     end
   end
 
+  def handle_call(:running, from, state),
+    do: {:noreply, state |> wait(:running, from) |> tell_running()}
+
+  def handle_call({:replay, name, packed}, _from, state),
+    do: put_replay(state, &Replay.put(&1, name, packed))
+
+  def handle_call({:forget, name}, _from, state), do: put_replay(state, &Replay.delete(&1, name))
+
   def handle_call(:slots, _from, state), do: {:reply, Map.values(state.slots), state}
+
+  defp put_replay(%{handle: handle} = state, change) do
+    Directory.put_replay(handle, change.(Directory.replay(handle)))
+    {:reply, running_workers(state), state}
+  end
+
+  defp running_workers(state) do
+    for {slot, %{phase: :ready, generation: generation}} <- Enum.sort(state.slots),
+        do: {slot, generation}
+  end
 
   defp wait(state, what, from), do: update_in(state.waiting[what], &[from | &1])
 
@@ -309,8 +351,17 @@ defmodule ErlangPython.Pool.Manager do
 
     Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
     Slots.put_contexts(handle, slot, 0)
-    open_slot(handle, slot)
-    state |> recycled(slot, :ok) |> tell_ready()
+    state |> open(slot, ready) |> recycled(slot, :ok) |> tell_ready() |> tell_running()
+  end
+
+  # What is replayed has changed since this worker was set up: it makes room for one that knows it.
+  defp open(%{handle: handle} = state, slot, ready) do
+    if Directory.replay(handle) == ready.replay do
+      open_slot(handle, slot)
+      state
+    else
+      close_slot(state, slot, :draining)
+    end
   end
 
   defp open_slot(handle, slot) do
@@ -368,6 +419,7 @@ defmodule ErlangPython.Pool.Manager do
     |> open_circuit()
     |> recycled(slot, {:error, error})
     |> fail_ready(error)
+    |> tell_running()
   end
 
   defp start_later(state, slot) do
@@ -434,8 +486,13 @@ defmodule ErlangPython.Pool.Manager do
 
   defp lost_state(:beside, _id, _running), do: :running
 
-  defp lost_state(_in_main_thread, id, running),
-    do: if(Running.last?(running, id), do: :running, else: :ended)
+  defp lost_state(_in_main_thread, id, running) do
+    cond do
+      Running.last?(running, id) -> :running
+      Running.begun?(running, id) -> :ended
+      true -> :waiting
+    end
+  end
 
   defp waited_for?(handle, id),
     do: Pending.member?(handle, id) and not Pending.abandoned?(handle, id)
@@ -486,6 +543,20 @@ defmodule ErlangPython.Pool.Manager do
       )
 
     if ready?, do: tell(state, :ready, :ok), else: state
+  end
+
+  defp tell_running(%{waiting: %{running: []}} = state), do: state
+
+  defp tell_running(state) do
+    starting? = Enum.any?(state.slots, fn {_slot, entry} -> entry.phase == :starting end)
+
+    case running_workers(state) do
+      _workers when starting? -> state
+      [] when state.last_error != nil -> tell(state, :running, {:error, state.last_error})
+      # Replaced at this moment.
+      [] -> state
+      workers -> tell(state, :running, {:ok, workers})
+    end
   end
 
   defp fail_ready(state, error), do: tell(state, :ready, {:error, error})

@@ -22,23 +22,39 @@ defmodule ErlangPython.Request.Message do
   @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer(), nested? :: boolean()) ::
           {:ok, iodata()} | {:error, Error.t()}
   def encode(request, id, options, max_size, nested? \\ false) do
-    {type, body} = layout(request, options)
-    type = if nested?, do: Protocol.nested(type), else: type
-
-    with {:ok, packed, buffers} <- pack(request, body, options.face),
-         :ok <- check_size(packed, buffers, max_size) do
-      head = Protocol.mark_buffers([Protocol.head(type, id) | packed], buffers)
-      {:ok, Frame.encode_message([head | buffers])}
-    end
+    with {:ok, packed} <- pack(request, options, max_size),
+         do: {:ok, frame(packed, id, nested?)}
   end
 
-  @doc "A message about a stream, which is always small."
+  @typedoc "A request without its id."
+  @type packed :: {type :: byte(), body :: iodata(), buffers :: [binary()]}
+
+  @doc "For a request that goes to more than one worker."
+  @spec pack(t(), Options.t(), max_size :: pos_integer()) :: {:ok, packed()} | {:error, Error.t()}
+  def pack(request, options, max_size) do
+    {type, body} = layout(request, options)
+
+    with {:ok, packed, buffers} <- pack_body(request, body, options.face),
+         :ok <- check_size(packed, buffers, max_size),
+         do: {:ok, {type, packed, buffers}}
+  end
+
+  defp frame({type, body, buffers}, id, nested?) do
+    type = if nested?, do: Protocol.nested(type), else: type
+    head = Protocol.mark_buffers([Protocol.head(type, id) | body], buffers)
+    Frame.encode_message([head | buffers])
+  end
+
+  @doc "A message for one worker and no other."
   @type part ::
           {:pull, stream :: pos_integer(), most :: pos_integer()}
           | {:close, stream :: pos_integer()}
           | {:drop_context, pos_integer()}
+          | {:request, packed()}
 
   @spec control(part(), pos_integer(), nested? :: boolean()) :: iodata()
+  def control({:request, packed}, id, nested?), do: frame(packed, id, nested?)
+
   def control({:pull, stream, most}, id, nested?),
     do: small(Protocol.type(:pull), id, [stream, most], nested?)
 
@@ -77,7 +93,7 @@ defmodule ErlangPython.Request.Message do
   defp face(:elixir), do: 0
   defp face(:erlang), do: 1
 
-  defp pack(request, body, face) do
+  defp pack_body(request, body, face) do
     with {:error, error} <- MessagePack.encode(body, face) do
       path = path(request, error.path)
 

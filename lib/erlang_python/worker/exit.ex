@@ -36,15 +36,15 @@ defmodule ErlangPython.Worker.Exit do
   }
 
   @doc """
-  The end of a request that the worker had begun: it was running, or it had ended and its result died
-  with the worker.
+  The end of a request that died with the worker: it was running, or had ended and its result had not left, or waited
+  for its turn and is not for another worker.
   """
-  @spec lost(t(), :running | :ended) :: Error.t()
+  @spec lost(t(), :running | :ended | :waiting) :: Error.t()
   def lost(exit, state) do
     %Error{
       kind: kind(exit),
       message: "the Python worker #{who(exit)}#{how(exit)} #{before(state)}",
-      executed: :maybe,
+      executed: if(state == :waiting, do: :no, else: :maybe),
       details: details(exit)
     }
   end
@@ -60,7 +60,19 @@ defmodule ErlangPython.Worker.Exit do
     }
   end
 
+  @doc "The worker ended before it was given this request, which was meant for no other."
+  @spec lost_before() :: Error.t()
+  def lost_before do
+    %Error{
+      kind: :worker_exit,
+      message: "the Python worker has ended before it got this request",
+      executed: :no,
+      details: %{output: []}
+    }
+  end
+
   defp before(:running), do: "while it ran this request"
+  defp before(:waiting), do: "before it began this request"
   defp before(:ended), do: "after it ran this request, whose result had not left it"
 
   @doc "The worker ended, or was stopped, before it was ready."
@@ -95,7 +107,7 @@ defmodule ErlangPython.Worker.Exit do
     %Error{
       kind: :no_workers,
       message:
-        "a Python worker could not be set up (:paths, :preload): " <>
+        "a Python worker could not be set up (:paths, :preload, replayed requests): " <>
           "#{exception.type}: #{exception.message}",
       cause: exception,
       executed: :no,

@@ -133,6 +133,14 @@ class Executor:
         else:
             raise ProtocolError(f"preload of unknown kind {kind!r}")
 
+    def replay(self, kind: int, body: Any) -> None:
+        """Run a request of which only the effects count."""
+        value = self.by_type[kind](body)
+        if type(value) is CoroutineType:
+            import asyncio
+
+            asyncio.run(value)
+
 
 # inspect.CO_COROUTINE, without inspect.
 _CO_COROUTINE = 0x80

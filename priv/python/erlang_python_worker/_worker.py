@@ -43,6 +43,8 @@ class Worker:
             sys.path[:0] = setup["paths"]
             for kind, text in setup["preload"]:
                 self._executor.preload(kind, text)
+            for kind, body, out_of_band in setup["replay"]:
+                self._executor.replay(kind, self._runner.decode(body, out_of_band))
         except BaseException as error:  # SystemExit too: a module that exits did not load
             from erlang_python_worker._errors import describe
 

@@ -1,0 +1,148 @@
+defmodule ErlangPython.Pool.Broadcast do
+  @moduledoc false
+  # One request in every worker of a pool, each between two others of its main thread.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.{Handle, Intake, Manager, Replay, Slots, Streams}
+  alias ErlangPython.Request
+  alias ErlangPython.Request.{Message, Options, Reply}
+  alias ErlangPython.Worker.Exit
+
+  @typedoc """
+  What workers that start later get: `:none` of it; `{:replay, name}` the request too, in place of an earlier one
+  of this name, if it raised in no worker; `{:forget, name}` no longer the one of this name.
+  """
+  @type later :: :none | {:replay | :forget, Replay.name()}
+
+  @typedoc "`:opened` under the Erlang face: the value is an iterator that stays in its worker."
+  @type result ::
+          {:ok, term()} | {:opened, Handle.t(), Streams.t(), term()} | {:error, Error.t()}
+
+  # How long to wait before looking whether the pool is still there.
+  @patience_ms 1_000
+
+  @spec run(Handle.t(), Message.t(), Options.t(), later()) ::
+          {:ok, %{Slots.slot() => result()}} | {:error, Error.t()}
+  def run(handle, message, options, later \\ :none) do
+    deadline = Request.deadline(options.timeout)
+
+    with {:ok, packed} <- Message.pack(message, options, handle.options.max_message_size),
+         {:ok, workers} <- running(handle, later, options, deadline) do
+      state = %{handle: handle, packed: packed, options: options, deadline: deadline}
+      {:ok, state |> ask(workers) |> keep(state, workers, later)}
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: {:error, Intake.stopped(handle, :maybe)},
+        else: reraise(error, __STACKTRACE__)
+  catch
+    :exit, {reason, {GenServer, :call, _call}} when reason in [:noproc, :normal, :shutdown] ->
+      {:error, Intake.stopped(handle, :maybe)}
+  end
+
+  defp running(handle, later, options, deadline) do
+    with {:ok, workers} <- Manager.running(handle, Request.remaining(deadline)) do
+      case later do
+        {:forget, name} -> {:ok, Manager.forget(handle, name)}
+        _other -> {:ok, workers}
+      end
+    else
+      {:error, :timeout} -> {:error, Request.timeout(handle, :no, options.timeout)}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  # A worker that has become ready since the others were asked has been set up without it.
+  defp keep(results, %{handle: handle} = state, workers, {:replay, name}) do
+    if Enum.any?(results, &raised?/1) do
+      results
+    else
+      new = Manager.replay(handle, name, state.packed) -- workers
+      Map.merge(results, ask(state, new))
+    end
+  end
+
+  defp keep(results, _state, _workers, _later), do: results
+
+  defp raised?({_slot, {:error, %Error{kind: kind}}}), do: kind in [:python, :elixir, :decode]
+  defp raised?(_ended), do: false
+
+  # All answers come by one alias, which lives until the last: a late one never reaches the mailbox.
+  defp ask(%{handle: handle} = state, workers) do
+    ref = :erlang.alias([:explicit_unalias])
+
+    {sent, results} =
+      Enum.reduce(workers, {%{}, %{}}, fn {slot, generation}, {sent, results} ->
+        id = Slots.next_id(handle)
+        tag = {ref, slot}
+        part = %{id: id, message: {:request, state.packed}, dest: ref, tag: tag, caller: self()}
+
+        case Intake.pin(handle, part, slot, generation) do
+          :ok -> {Map.put(sent, slot, id), results}
+          {:error, error} -> {sent, Map.put(results, slot, {:error, error})}
+        end
+      end)
+
+    await(state, ref, sent, results)
+  end
+
+  defp await(_state, ref, sent, results) when sent == %{} do
+    :erlang.unalias(ref)
+    results
+  end
+
+  defp await(state, ref, sent, results) do
+    left = Request.remaining(state.deadline)
+
+    receive do
+      {{^ref, slot}, reply} ->
+        {id, sent} = Map.pop!(sent, slot)
+        await(state, ref, sent, Map.put(results, slot, read(state, id, reply)))
+    after
+      min(left, @patience_ms) ->
+        cond do
+          left <= @patience_ms ->
+            give_up(state, ref, sent, results, &timeout(state, &1))
+
+          Handle.gone?(state.handle) ->
+            give_up(state, ref, sent, results, fn _id -> stopped(state) end)
+
+          true ->
+            await(state, ref, sent, results)
+        end
+    end
+  end
+
+  defp read(%{handle: handle} = state, id, reply) do
+    with {:opened, value} <- Reply.read(reply, state.options.face) do
+      case Streams.fetch(handle, self(), id) do
+        {:ok, stream} -> {:opened, handle, stream, value}
+        :error -> {:error, Exit.lost_stream()}
+      end
+    end
+  end
+
+  # An answer that came meanwhile is better than none.
+  defp give_up(state, ref, sent, results, error) do
+    errors = Map.new(sent, fn {slot, id} -> {slot, error.(id)} end)
+    :erlang.unalias(ref)
+
+    Enum.reduce(sent, results, fn {slot, id}, results ->
+      receive do
+        {{^ref, ^slot}, reply} -> Map.put(results, slot, read(state, id, reply))
+      after
+        0 ->
+          Streams.drop(state.handle, self(), id)
+          Map.put(results, slot, {:error, errors[slot]})
+      end
+    end)
+  end
+
+  defp timeout(%{handle: handle} = state, id) do
+    executed = Intake.cancel(handle, id)
+    Request.timeout(handle, executed, state.options.timeout)
+  end
+
+  defp stopped(state), do: Intake.stopped(state.handle, :maybe)
+end
