@@ -58,7 +58,7 @@ defmodule ErlangPython do
   alias ErlangPython.{Bytes, Context, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Context.Binding
-  alias ErlangPython.Pool.{Configured, Manager}
+  alias ErlangPython.Pool.{Broadcast, Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options}
 
   @type name :: atom() | String.t()
@@ -271,6 +271,47 @@ defmodule ErlangPython do
   @doc "The names that Python may call, sorted, as strings."
   @spec registered() :: [String.t()]
   def registered, do: Functions.names()
+
+  @doc """
+  Loads the changed code of a Python module into every worker of a pool, between two requests: `{:ok, results}`, a map
+  from each worker's id to `:ok` or `{:error, error}`.
+
+      ErlangPython.reload("shop", deep: true)
+      #=> {:ok, %{1 => :ok, 2 => :ok}}
+
+  A worker that has not imported the module has nothing to do: its first import takes the new code. One in which the
+  module can't be loaded, for a syntax error or because it raises, keeps the old one whole.
+
+  As with Python's `importlib.reload`, what other modules took out of this one by `from module import name` stays theirs, and
+  objects keep their old classes. `ErlangPython.Pool.restart/1` starts from nothing instead.
+
+  `{:error, error}` says that no worker was asked (`ErlangPython.Pool.broadcast/3`).
+
+  ## Options
+
+    * `:deep` (`t:boolean/0`) - whether to reload the module's submodules too, each after those that it imports; all of
+      them or, if one fails, none. The default is `false`.
+    * `:pool`, `:timeout` - as in `call/4`; the timeout is for each worker.
+  """
+  @spec reload(name(), keyword()) ::
+          {:ok, %{pos_integer() => :ok | {:error, Error.t()}}} | {:error, Error.t()}
+  def reload(module, opts \\ []) do
+    module = text(:module, module)
+
+    {deep?, opts} =
+      if Keyword.keyword?(opts), do: Keyword.pop(opts, :deep, false), else: {false, opts}
+
+    unless is_boolean(deep?),
+      do: raise(ArgumentError, "expected :deep to be a boolean, got: #{inspect(deep?)}")
+
+    options = Options.new!(opts, [:pool, :timeout])
+
+    with {:ok, handle} <- Configured.fetch(options.pool),
+         message = {:call, "erlang_python_worker._reload", "reload", [module, deep?]},
+         {:ok, results} <- Broadcast.run(handle, message, options) do
+      {:ok, Map.new(results, fn {id, result} -> {id, with({:ok, nil} <- result, do: :ok)} end)}
+    end
+  end
 
   @doc """
   What a pool's Python is, as a map: `:python` (version), `:implementation`, `:executable`,

@@ -18,7 +18,17 @@ defmodule :py do
   for a Python error. See `t:reason/0`.
   """
 
-  alias ErlangPython.ErlangFace.{Answers, Calls, Contexts, Functions, Gather, States, Streams}
+  alias ErlangPython.ErlangFace.{
+    Answers,
+    Calls,
+    Contexts,
+    Functions,
+    Gather,
+    Reload,
+    States,
+    Streams
+  }
+
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.State
@@ -334,6 +344,14 @@ defmodule :py do
   @doc "Takes a function away again."
   @spec unregister_function(name()) :: :ok | {:error, :invalid_args}
   def unregister_function(name), do: Functions.unregister(name)
+
+  @doc """
+  Loads a module's changed code into every worker in which it is loaded, between two requests, also of busy workers. `{error,
+  [{Worker, Reason}]}` names those in which it can't be loaded, for a syntax error or because it raises: they keep the old
+  code. A bare reason says that no worker was asked.
+  """
+  @spec reload(name()) :: :ok | {:error, [{pos_integer(), reason()}] | reason()}
+  def reload(module), do: Reload.run(module)
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

@@ -135,7 +135,7 @@ defmodule ErlangPython.Pool.Intake do
   """
   @spec pin(Handle.t(), part :: map(), Slots.slot(), pos_integer()) :: :ok | {:error, Error.t()}
   def pin(handle, %{id: id} = part, slot, generation) do
-    with {^generation, _worker, writer} <- Directory.worker(handle, slot) do
+    with {^generation, worker, writer} <- Directory.worker(handle, slot) do
       watch(handle, part.caller)
       # It goes on with what was admitted.
       unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, 1)

@@ -1,0 +1,116 @@
+"""Loads changed code of modules anew: `ErlangPython.reload/2`."""
+
+import ast
+import importlib
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import cache_from_source, find_spec, resolve_name
+from types import ModuleType
+from typing import Any, Dict
+
+
+def reload(name: str, deep: bool) -> None:
+    """Load a module anew, if it is loaded at all; with ``deep`` its submodules before it.
+
+    All or nothing: if one can't be loaded, all are what they were.
+
+    Raises:
+        ModuleNotFoundError: there is no module of this name.
+    """
+    if name not in sys.modules:
+        _check_exists(name)
+        return
+    prefix = name + "."
+    names = [n for n in sys.modules if deep and n.startswith(prefix)] + [name]
+    loaded = {n: module for n in names if isinstance(module := sys.modules[n], ModuleType)}
+    importlib.invalidate_caches()
+    # Compiles each, so that a syntax error in any leaves all of them alone.
+    imports = {n: set(_imports(module, loaded)) for n, module in loaded.items()}
+    before = [(module, dict(vars(module))) for module in loaded.values()]
+    try:
+        for one in _in_order(imports):
+            _load(loaded[one])
+    except BaseException:
+        for module, names_before in before:
+            _restore(module, names_before)
+        raise
+
+
+def _check_exists(name: str) -> None:
+    parent = name.rpartition(".")[0]
+    # A parent that is not loaded would be imported by the search.
+    if (not parent or parent in sys.modules) and find_spec(name) is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _load(module: ModuleType) -> None:
+    source = _source_file(module)
+    if source is not None:
+        # Python takes compiled code for current if a source of the same size was saved in the same
+        # second.
+        with suppress(OSError, NotImplementedError):
+            os.remove(cache_from_source(source))
+        linecache.checkcache(source)
+    importlib.reload(module)
+
+
+def _restore(module: ModuleType, names: "Dict[str, Any]") -> None:
+    # Never empty in between: other threads may run its functions.
+    vars(module).update(names)
+    for name in set(vars(module)) - set(names):
+        del vars(module)[name]
+
+
+def _source_file(module: ModuleType) -> "str | None":
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) and file.endswith(".py") and os.path.exists(file) else None
+
+
+def _imports(module: ModuleType, loaded: "Dict[str, ModuleType]") -> "Iterator[str]":
+    """Which of the loaded modules a module's source names in its import statements."""
+    file = _source_file(module)
+    if file is None:
+        return
+    with open(file, "rb") as source:
+        tree = compile(source.read(), file, "exec", ast.PyCF_ONLY_AST)
+    for node in ast.walk(tree):
+        for name in _named(node, module):
+            if name in loaded and name != module.__name__:
+                yield name
+
+
+def _named(node: ast.AST, module: ModuleType) -> "Iterator[str]":
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = "." * node.level + (node.module or "")
+        if node.level:
+            base = resolve_name(base, module.__package__ or module.__name__)
+        parts = [f"{base}.{alias.name}" for alias in node.names]
+        # `from . import part` needs the part, not the package that needs this module.
+        found = [part for part in parts if part in sys.modules]
+        yield from found
+        if len(found) < len(parts):
+            yield base
+
+
+def _in_order(imports: "Dict[str, set[str]]") -> "list[str]":
+    """Each after those that it imports; where they import each other, in the order of loading."""
+    ordered: "list[str]" = []
+    seen: "set[str]" = set()
+
+    def visit(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for needed in imports:
+            if needed in imports[name]:
+                visit(needed)
+        ordered.append(name)
+
+    for name in imports:
+        visit(name)
+    return ordered

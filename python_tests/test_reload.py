@@ -1,0 +1,98 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from peer import ERROR, RESULT, Failure, Peer
+
+
+@pytest.fixture
+def package(worker: Peer, tmp_path: Path) -> "Path":
+    """A package whose parts need each other, imported by the worker."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .cart import total\n")
+    (folder / "cart.py").write_text(
+        "from . import prices\nfrom shop.tax import add\nSEEN = prices.P\ndef total(): return add(SEEN)\n"
+    )
+    (folder / "prices.py").write_text("P = 1\n")
+    (folder / "tax.py").write_text("def add(n): return n * 10\n")
+    worker.code(0x03, f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import shop")
+    return folder
+
+
+def reload(worker: Peer, name: str, deep: bool = False) -> "Failure | None":
+    end = worker.call("erlang_python_worker._reload", "reload", name, deep)
+    if end.type == RESULT:
+        assert end.body is None
+        return None
+    assert end.type == ERROR
+    return Failure(end.error[1])
+
+
+def test_the_same_size_in_the_same_second_counts(worker: Peer, tmp_path: Path) -> None:
+    file = tmp_path / "one.py"
+    file.write_text("x = 1\n")
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    worker.code(0x03, f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import one")
+    file.write_text("x = 2\n")
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert reload(worker, "one") is None
+    assert worker.value("one.x") == 2
+
+
+def test_deep_loads_what_is_needed_first(worker: Peer, package: Path) -> None:
+    assert worker.value("shop.total()") == 10
+    (package / "prices.py").write_text("P = 22\n")
+    (package / "tax.py").write_text("def add(n): return n * 100\n")
+    assert reload(worker, "shop") is None
+    assert worker.value("shop.total()") == 10
+    assert reload(worker, "shop", deep=True) is None
+    assert worker.value("shop.total()") == 2200
+
+
+def test_a_syntax_error_leaves_all_as_it_was(worker: Peer, package: Path) -> None:
+    (package / "prices.py").write_text("P = 22\n")
+    (package / "tax.py").write_text("def add(n: return\n")
+    failure = reload(worker, "shop", deep=True)
+    assert failure is not None
+    assert failure.type == "SyntaxError"
+    assert worker.value("(shop.total(), shop.prices.P)") == [_tuple(), 10, 1]
+
+
+def test_an_exception_leaves_all_as_it_was(worker: Peer, package: Path) -> None:
+    (package / "prices.py").write_text("P = 22\nNEW = 1\n")
+    (package / "cart.py").write_text("from . import prices\ntotal = 1 / 0\n")
+    failure = reload(worker, "shop", deep=True)
+    assert failure is not None
+    assert failure.type == "ZeroDivisionError"
+    assert worker.value("(shop.total(), shop.prices.P)") == [_tuple(), 10, 1]
+    assert worker.value("hasattr(shop.prices, 'NEW')") is False
+
+
+def test_one_that_is_not_loaded(worker: Peer) -> None:
+    assert reload(worker, "wave") is None
+    assert worker.value("'wave' in __import__('sys').modules") is False
+    assert reload(worker, "no_such.part") is None
+    failure = reload(worker, "no_such")
+    assert failure is not None
+    assert failure.type == "ModuleNotFoundError"
+
+
+def test_modules_that_import_each_other(worker: Peer, tmp_path: Path) -> None:
+    folder = tmp_path / "ring"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    for name, other in (("a", "b"), ("b", "a")):
+        (folder / f"{name}.py").write_text(f"import ring.{other}\nx = 1\n")
+    worker.code(0x03, f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import ring.a")
+    for name in "ab":
+        (folder / f"{name}.py").write_text("x = 23\n")
+    assert reload(worker, "ring", deep=True) is None
+    assert worker.value("(ring.a.x, ring.b.x)") == [_tuple(), 23, 23]
+
+
+def _tuple() -> object:
+    import msgpack
+
+    return msgpack.ExtType(32, b"")
