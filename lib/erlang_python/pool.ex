@@ -95,8 +95,8 @@ defmodule ErlangPython.Pool do
   """
 
   alias ErlangPython.{Error, Worker}
-  alias ErlangPython.Pool.{Broadcast, Configured, Handle, Manager, Options, Slots}
-  alias ErlangPython.Request
+  alias ErlangPython.Pool.{Broadcast, Configured, Directory, Handle, Manager, Options, Slots}
+  alias ErlangPython.{MessagePack, Request}
 
   @type option :: {atom(), term()}
 
@@ -273,6 +273,85 @@ defmodule ErlangPython.Pool do
     raise ArgumentError,
           "expected {:call, module, function, args}, {:exec, code} or {:eval, code}, got: " <>
             inspect(other)
+  end
+
+  @typedoc "A thread of a worker; its frames as in `ErlangPython.Error`, the outermost first."
+  @type stack :: %{
+          id: pos_integer(),
+          name: String.t() | nil,
+          main: boolean(),
+          frames: [Error.frame()]
+        }
+
+  @doc """
+  What each Python thread of a worker does right now, also of one that is busy: the main thread, which runs the requests, first.
+
+      ErlangPython.Pool.stacks(:ml, 1)
+      #=> {:ok, [%{id: 139_955_203, name: "MainThread", main: true, frames: [%{file: "shop.py", line: 7, ...}]}]}
+
+  A thread that waits for a request, and runs no code of yours, has no frames. The worker `id` is that of `workers/1`.
+  `{:error, error}` is `:timeout` if the worker does not answer within `timeout` milliseconds, because C code holds Python's
+  global lock, and `:no_workers` if there is no such worker, or it is just starting.
+  """
+  @spec stacks(atom(), pos_integer(), timeout()) :: {:ok, [stack()]} | {:error, Error.t()}
+  def stacks(pool, worker, timeout \\ 5_000) do
+    with {:ok, pid} <- fetch_worker(pool, worker) do
+      case Worker.stacks(pid, timeout) do
+        nil -> {:error, silent(pool, worker, timeout)}
+        body -> {:ok, decode_stacks(body)}
+      end
+    end
+  end
+
+  defp decode_stacks(body) do
+    {:ok, threads} = MessagePack.decode(body)
+
+    for [id, name, main?, frames] <- threads,
+        do: %{id: id, name: name, main: main?, frames: Enum.map(frames, &frame/1)}
+  end
+
+  defp frame([file, line, function, code]),
+    do: %{file: file, line: line, function: function, code: code}
+
+  defp silent(pool, worker, timeout) do
+    %Error{
+      kind: :timeout,
+      message:
+        "worker #{worker} of the pool #{inspect(pool)} has not answered within #{timeout} ms",
+      executed: :no,
+      details: %{timeout: timeout}
+    }
+  end
+
+  @doc """
+  Interrupts what the main thread of a worker runs, whoever called it: that caller has an error of kind `:cancelled`. Code that does
+  not stop within the pool's `:grace` is ended with its worker, and its caller has `:worker_exit`.
+
+  `:idle` says that it runs nothing. Coroutines on the worker's event loop go on. `{:error, error}` as for `stacks/3`.
+  """
+  @spec interrupt(atom(), pos_integer()) :: :ok | :idle | {:error, Error.t()}
+  def interrupt(pool, worker) do
+    with {:ok, pid} <- fetch_worker(pool, worker),
+         do: Worker.interrupt(pid) || {:error, no_worker(pool, worker)}
+  end
+
+  defp fetch_worker(pool, worker) when is_integer(worker) and worker > 0 do
+    case Directory.worker(fetch!(pool), worker) do
+      {_generation, pid, _writer} -> {:ok, pid}
+      nil -> {:error, no_worker(pool, worker)}
+    end
+  end
+
+  defp fetch_worker(_pool, worker),
+    do: raise(ArgumentError, "expected the :id of a worker, got: #{inspect(worker)}")
+
+  defp no_worker(pool, worker) do
+    %Error{
+      kind: :no_workers,
+      message: "the pool #{inspect(pool)} has no worker #{worker} that is ready",
+      executed: :no,
+      details: %{worker: worker}
+    }
   end
 
   @doc """

@@ -37,9 +37,11 @@ defmodule ErlangPython.Protocol do
     ping: 0x22,
     shutdown: 0x23,
     flush: 0x24,
+    stacks: 0x25,
     cancel_ack: 0x31,
     pong: 0x32,
-    flushed: 0x33
+    flushed: 0x33,
+    stacked: 0x34
   ]
 
   @type type :: unquote(@types |> Keyword.keys() |> Enum.reduce(&{:|, [], [&1, &2]}))

@@ -65,8 +65,18 @@ defmodule ErlangPython.Worker do
 
   @doc "What the worker says of itself (`PONG`), nil if it can't answer in time."
   @spec ping(pid(), timeout()) :: %{String.t() => term()} | nil
-  def ping(worker, timeout) do
-    GenServer.call(worker, :ping, timeout)
+  def ping(worker, timeout), do: ask(worker, :ping, timeout)
+
+  @doc "The stacks of its threads (the body of `STACKED`), nil if it can't answer in time."
+  @spec stacks(pid(), timeout()) :: binary() | nil
+  def stacks(worker, timeout), do: ask(worker, :stacks, timeout)
+
+  @doc "Interrupts what its main thread runs; `:idle` if that is nothing, nil if the worker has ended."
+  @spec interrupt(pid()) :: :ok | :idle | nil
+  def interrupt(worker), do: ask(worker, :interrupt, :infinity)
+
+  defp ask(worker, what, timeout) do
+    GenServer.call(worker, what, timeout)
   catch
     :exit, _reason -> nil
   end
@@ -211,7 +221,20 @@ defmodule ErlangPython.Worker do
   def handle_call(:ping, from, %{phase: phase} = state) when phase in [:ready, :draining],
     do: {:noreply, send_ping(state, from)}
 
-  def handle_call(:ping, _from, state), do: {:reply, nil, state}
+  def handle_call(:stacks, from, %{phase: phase} = state) when phase in [:ready, :draining],
+    do: {:noreply, send_question(state, Protocol.type(:stacks), from)}
+
+  def handle_call(:interrupt, _from, %{phase: phase} = state) when phase in [:ready, :draining] do
+    # Also of a callback's nested request, which the one that the file names waits for.
+    with %{last: id} <- Running.read(state.running), true <- here?(state, id) do
+      {:reply, :ok, cancel(state, id)}
+    else
+      _idle_or_unknown -> {:reply, :idle, state}
+    end
+  end
+
+  def handle_call(what, _from, state) when what in [:ping, :stacks, :interrupt],
+    do: {:reply, nil, state}
 
   defp check_attach(state, channel, os_pid) do
     cond do
@@ -414,6 +437,12 @@ defmodule ErlangPython.Worker do
     end
   end
 
+  defp message({:control, Protocol.type(:stacked)}, id, body, state) do
+    {asker, pings} = Pings.take(state.pings, id)
+    if asker, do: GenServer.reply(asker, body)
+    {:noreply, %{state | pings: pings}}
+  end
+
   defp message(_unexpected, _id, _body, state), do: broke_protocol(state)
 
   defp broke_protocol(state), do: kill(state, "broke the wire protocol", :protocol)
@@ -537,9 +566,11 @@ defmodule ErlangPython.Worker do
 
   # --- health
 
-  defp send_ping(state, asker) do
+  defp send_ping(state, asker), do: send_question(state, Protocol.type(:ping), asker)
+
+  defp send_question(state, type, asker) do
     {id, pings} = Pings.add(state.pings, asker)
-    tell(state, :control, Protocol.type(:ping), id)
+    tell(state, :control, type, id)
     %{state | pings: pings}
   end
 

@@ -1,6 +1,6 @@
 defmodule ErlangPython.Worker.Pings do
   @moduledoc false
-  # Pings that wait for their pong, and who asked for each (pure).
+  # Questions on the control channel that wait for their answers, and who asked each (pure).
 
   defstruct next: 1, waiting: %{}
 

@@ -60,6 +60,11 @@ class Control(threading.Thread):
         elif kind == _FLUSH:
             items = self._streams.flush(request_id)
             self._send(wire.FLUSHED, request_id, packb(None) if items is None else items)
+        elif kind == _STACKS:
+            # Not before it is needed: it imports the traceback module.
+            from erlang_python_worker._stacks import stacks
+
+            self._answer(wire.STACKED, request_id, stacks())
         elif kind == _SHUTDOWN:
             self._requests.stop()
         elif len(head) >= wire.HEAD_SIZE:
@@ -77,6 +82,6 @@ class Control(threading.Thread):
 
 
 _TRUE = packb(True)
-_CANCEL, _PING, _SHUTDOWN, _FLUSH = (
-    bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN, wire.FLUSH)
+_CANCEL, _PING, _SHUTDOWN, _FLUSH, _STACKS = (
+    bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN, wire.FLUSH, wire.STACKS)
 )

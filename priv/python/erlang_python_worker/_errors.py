@@ -65,12 +65,12 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
         report = traceback.TracebackException(type(error), error, error.__traceback__)
         _hide_our_frames(report)
         formatted = "".join(report.format(chain=False))
-        frames = [_frame(frame) for frame in _middle_out(report.stack)]
+        frames = shown_frames(report.stack)
     except Exception:  # an exception whose own attributes raise
         formatted, frames = f"{name(type(error))}: {message}\n", []
     return [
         MARKS[EXCEPTION],
-        _clean(name(type(error))),
+        clean(name(type(error))),
         message,
         frames,
         cause,
@@ -80,11 +80,20 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
     ]
 
 
-def _hide_our_frames(report: traceback.TracebackException) -> None:
-    stack = report.stack
+def shown_frames(stack: traceback.StackSummary) -> "list[list[Any]]":
+    """The frames of users' code, as an error carries them."""
+    _hide_ours(stack)
+    return [_frame(frame) for frame in _middle_out(stack)]
+
+
+def _hide_ours(stack: traceback.StackSummary) -> None:
     frames = [frame for frame in stack if not frame.filename.startswith(_OURS)]
     # What we called for the user: Python's import statement hides its own frames too.
     stack[:] = dropwhile(lambda frame: frame.filename.startswith(_MACHINERY), frames)
+
+
+def _hide_our_frames(report: traceback.TracebackException) -> None:
+    _hide_ours(report.stack)
     for part in getattr(report, "exceptions", None) or ():  # of an exception group
         _hide_our_frames(part)
 
@@ -98,9 +107,9 @@ def _middle_out(stack: traceback.StackSummary) -> "list[traceback.FrameSummary]"
 def _frame(frame: traceback.FrameSummary) -> "list[Any]":
     code = frame.line or None
     return [
-        _clean(frame.filename),
+        clean(frame.filename),
         frame.lineno or 0,
-        _clean(frame.name),
+        clean(frame.name),
         code and _shorten(code, 1_000),
     ]
 
@@ -123,10 +132,10 @@ def _shorten(text: str, limit: int) -> str:
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]}\n[{len(text) - limit} characters left out]\n{text[-half:]}"
-    return _clean(text)
+    return clean(text)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text that UTF-8 can carry: a str of Python's may hold lone surrogates."""
     try:
         text.encode()
