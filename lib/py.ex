@@ -22,8 +22,10 @@ defmodule :py do
     Answers,
     Calls,
     Contexts,
+    Executors,
     Functions,
     Gather,
+    Memory,
     Reload,
     States,
     Streams
@@ -352,6 +354,64 @@ defmodule :py do
   """
   @spec reload(name()) :: :ok | {:error, [{pos_integer(), reason()}] | reason()}
   def reload(module), do: Reload.run(module)
+
+  @doc """
+  Runs calls side by side in the workers, `{Module, Function, Args}` or `{Module, Function, Args, Kwargs}`: `{ok, Results}`, with
+  `{ok, Value}` or `{error, Reason}` for each, in their order. No error stops the others.
+  """
+  @spec parallel([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
+          {:ok, [result()]} | {:error, reason()}
+  def parallel(calls), do: Executors.parallel(calls)
+
+  @doc "Whether `parallel/1` runs its calls at the same time: always, as each worker is a process."
+  @spec subinterp_supported() :: boolean()
+  def subinterp_supported, do: true
+
+  @doc "How Python code runs at the same time: in processes, and with a Python without a global lock also in their threads."
+  @spec execution_mode() :: :free_threaded | :multi_executor
+  def execution_mode, do: Executors.mode()
+
+  @doc "How many workers the pool has."
+  @spec num_executors() :: non_neg_integer()
+  def num_executors, do: Executors.count()
+
+  @doc """
+  Interrupts what a worker runs: its caller has `{error, cancelled}`. `ok` too if it runs nothing. Workers are numbered from 1.
+  See `ErlangPython.Pool.interrupt/2`.
+  """
+  @spec interrupt(pos_integer()) :: :ok | {:error, reason()}
+  def interrupt(worker), do: Executors.interrupt(worker)
+
+  @doc """
+  Numbers of Python's garbage collector, summed over all workers: `gc_stats` (for each generation a map with `<<"collections">>`,
+  `<<"collected">>` and `<<"uncollectable">>`), `gc_count`, and `gc_threshold`, which is that of the first worker. While
+  `tracemalloc` runs also `traced_memory_current` and `traced_memory_peak`, in bytes; the second sums what may have been
+  at different times.
+
+  This and the functions below wait for busy workers, 30 seconds at most.
+  """
+  @spec memory_stats() :: {:ok, Memory.stats()} | {:error, reason()}
+  def memory_stats, do: Memory.stats()
+
+  @doc "Collects garbage in every worker and gives the number of objects that could not be reached."
+  @spec gc() :: {:ok, non_neg_integer()} | {:error, reason()}
+  def gc, do: Memory.collect(2)
+
+  @doc "Up to a generation: 0, 1 or 2."
+  @spec gc(0..2) :: {:ok, non_neg_integer()} | {:error, reason()}
+  def gc(generation), do: Memory.collect(generation)
+
+  @doc "Lets every worker trace what Python allocates, also those that start later."
+  @spec tracemalloc_start() :: :ok | {:error, reason()}
+  def tracemalloc_start, do: Memory.start_tracing(1)
+
+  @doc "With so many frames of each allocation's stack, 1 to 65 535."
+  @spec tracemalloc_start(pos_integer()) :: :ok | {:error, reason()}
+  def tracemalloc_start(frames), do: Memory.start_tracing(frames)
+
+  @doc "Ends it, and forgets what was traced."
+  @spec tracemalloc_stop() :: :ok | {:error, reason()}
+  def tracemalloc_stop, do: Memory.stop_tracing()
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

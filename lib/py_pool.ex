@@ -7,7 +7,7 @@ defmodule :py_pool do
       receive {py_chunk, Ref, Value} -> Value end.
   """
 
-  alias ErlangPython.ErlangFace.{Calls, Streams}
+  alias ErlangPython.ErlangFace.{Calls, Executors, Streams}
 
   @type request ::
           {:stream, reference(), pid(), :py.name(), :py.name(), :py.args()}
@@ -42,6 +42,28 @@ defmodule :py_pool do
     do: push(ref, pid, Calls.stream_message(module, function, args, kwargs))
 
   def request(_other), do: {:error, :invalid_args}
+
+  @doc """
+  Numbers of the pool: `num_workers`, `available_workers` (those that are idle), `checked_out` (busy) and `pending_requests` (that
+  wait for their turn).
+  """
+  @spec get_stats() :: %{atom() => non_neg_integer()}
+  def get_stats, do: Executors.stats()
+
+  @doc """
+  Runs a request in every worker, between two others, and gives their results in the order of the workers: a list of `{ok,
+  Value}` and `{error, Reason}`. `{error, Reason}` instead of the list says that no worker was asked.
+
+  A request is `{call, Module, Function, Args}`, `{eval, Code}` or `{exec, Code}`, each also with `Kwargs` or `Locals`. Workers that
+  start later don't run it: for that see `ErlangPython.Pool.broadcast/3`.
+  """
+  @spec broadcast(
+          {:call, :py.name(), :py.name(), :py.args()}
+          | {:call, :py.name(), :py.name(), :py.args(), :py.names()}
+          | {:eval | :exec, :py.code()}
+          | {:eval | :exec, :py.code(), :py.names()}
+        ) :: [:py.result()] | {:error, :py.reason()}
+  def broadcast(request), do: Executors.broadcast(request)
 
   defp push(ref, pid, {:ok, message, options}) when is_reference(ref) and is_pid(pid),
     do: Streams.push(ref, pid, message, options, &message(ref, &1))

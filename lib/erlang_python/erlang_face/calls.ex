@@ -3,7 +3,8 @@ defmodule ErlangPython.ErlangFace.Calls do
   # The calls of `:py`: Erlang's ways to write names and code in, Erlang's shapes of results out.
 
   alias ErlangPython.ErlangFace.{Reason, Streams, Text}
-  alias ErlangPython.Request
+  alias ErlangPython.{Pool, Request}
+  alias ErlangPython.Pool.Handle
   alias ErlangPython.Request.{Fanout, Message, Options}
 
   @default_timeout 30_000
@@ -54,13 +55,40 @@ defmodule ErlangPython.ErlangFace.Calls do
   end
 
   # A value that is an iterator stays in its worker.
-  defp request(message, options) do
-    case Request.open(message, options) do
-      {:ok, value} -> {:ok, value}
-      {:opened, handle, stream, _nil} -> {:ok, Streams.handle(handle, stream)}
-      {:error, error} -> {:error, Reason.of(error)}
-    end
+  defp request(message, options), do: message |> Request.open(options) |> result()
+
+  @doc "The end of a request in Erlang's shape."
+  @spec result(
+          {:ok, term()}
+          | {:opened, Handle.t(), Pool.Streams.t(), term()}
+          | {:error, ErlangPython.Error.t()}
+        ) :: result()
+  def result({:ok, value}), do: {:ok, value}
+  def result({:opened, handle, stream, _nil}), do: {:ok, Streams.handle(handle, stream)}
+  def result({:error, error}), do: {:error, Reason.of(error)}
+
+  @doc "A request as a tuple."
+  @spec message(term()) :: {:ok, Message.t(), Options.t()} | {:error, :invalid_args}
+  def message({:call, module, function, args}), do: message({:call, module, function, args, %{}})
+
+  def message({:call, module, function, args, kwargs}) do
+    with {:ok, message} <- call_message(module, function, args),
+         {:ok, kwargs} <- names(kwargs),
+         {:ok, options} <- options(@default_timeout),
+         do: {:ok, message, %{options | kwargs: kwargs}}
   end
+
+  def message({:exec, code}), do: message({:exec, code, %{}})
+  def message({:eval, code}), do: message({:eval, code, %{}})
+
+  def message({kind, code, locals}) when kind in [:eval, :exec] do
+    with {:ok, code} <- Text.code(code),
+         {:ok, locals} <- names(locals),
+         {:ok, options} <- options(@default_timeout),
+         do: {:ok, {kind, code, locals}, options}
+  end
+
+  def message(_other), do: {:error, :invalid_args}
 
   @doc "What opens a stream; each of its items has the default timeout."
   @spec stream_message(term(), term(), term(), term()) ::

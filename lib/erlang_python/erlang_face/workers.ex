@@ -4,7 +4,7 @@ defmodule ErlangPython.ErlangFace.Workers do
 
   alias ErlangPython.ErlangFace.{Calls, Reason}
   alias ErlangPython.Pool.{Broadcast, Configured, Handle}
-  alias ErlangPython.Request.Message
+  alias ErlangPython.Request.{Message, Options}
 
   @default_timeout 30_000
 
@@ -14,8 +14,13 @@ defmodule ErlangPython.ErlangFace.Workers do
   @spec each(Message.t(), Broadcast.later()) ::
           {:ok, [{pos_integer(), Broadcast.result()}]} | {:error, Reason.t()}
   def each(message, later \\ :none) do
-    with {:ok, options} <- Calls.options(@default_timeout),
-         {:ok, handle} <- pool(options.pool) do
+    with {:ok, options} <- Calls.options(@default_timeout), do: each(message, options, later)
+  end
+
+  @spec each(Message.t(), Options.t(), Broadcast.later()) ::
+          {:ok, [{pos_integer(), Broadcast.result()}]} | {:error, Reason.t()}
+  def each(message, options, later) do
+    with {:ok, handle} <- pool(options.pool) do
       case Broadcast.run(handle, message, options, later) do
         {:ok, results} -> {:ok, Enum.sort_by(results, &elem(&1, 0))}
         {:error, error} -> {:error, Reason.of(error)}
@@ -26,8 +31,12 @@ defmodule ErlangPython.ErlangFace.Workers do
   @doc "The values of a function of ours in all workers, or the first error."
   @spec values(String.t(), String.t(), [term()], Broadcast.later()) ::
           {:ok, [term()]} | {:error, Reason.t()}
-  def values(module, function, args \\ [], later \\ :none) do
-    with {:ok, results} <- each(ours(module, function, args), later) do
+  def values(module, function, args \\ [], later \\ :none),
+    do: values_of(ours(module, function, args), later)
+
+  @spec values_of(Message.t(), Broadcast.later()) :: {:ok, [term()]} | {:error, Reason.t()}
+  def values_of(message, later) do
+    with {:ok, results} <- each(message, later) do
       case failures(results) do
         [] -> {:ok, for({_worker, {:ok, value}} <- results, do: value)}
         [{_worker, reason} | _others] -> {:error, reason}

@@ -1,0 +1,92 @@
+defmodule ErlangPython.ErlangFace.Executors do
+  @moduledoc false
+  # What `:py` says of its workers, and how it uses them side by side.
+
+  alias ErlangPython.ErlangFace.{Calls, Reason, Streams, Workers}
+  alias ErlangPython.Pool
+  alias ErlangPython.Pool.{Configured, Slots}
+  alias ErlangPython.Request.Info
+
+  @spec count() :: non_neg_integer()
+  def count do
+    case Workers.pool() do
+      {:ok, handle} -> max(Slots.count(handle), handle.options.workers)
+      {:error, _reason} -> 0
+    end
+  end
+
+  @spec mode() :: :free_threaded | :multi_executor
+  def mode do
+    with {:ok, handle} <- Workers.pool(),
+         :ok <- Pool.Manager.await_ready(handle),
+         %{free_threaded: true} <- Info.describe(handle) do
+      :free_threaded
+    else
+      _with_a_lock_or_none -> :multi_executor
+    end
+  end
+
+  @spec parallel(term()) :: {:ok, [Calls.result()]} | {:error, Reason.t()}
+  def parallel([]), do: {:ok, []}
+
+  def parallel(calls) when is_list(calls) do
+    if Enum.all?(calls, &call?/1), do: run_all(calls), else: {:error, :invalid_args}
+  end
+
+  def parallel(_other), do: {:error, :invalid_args}
+
+  defp call?({_module, _function, args}) when is_list(args), do: true
+  defp call?({_module, _function, args, _kwargs}) when is_list(args), do: true
+  defp call?(_other), do: false
+
+  # Two for each worker, so that none waits for its next.
+  defp run_all(calls) do
+    owner = self()
+    settings = [max_concurrency: 2 * max(count(), 1), timeout: :infinity]
+
+    results =
+      calls
+      # A stream is not to end with the process that made the call.
+      |> Task.async_stream(&Streams.give(perform(&1), owner), settings)
+      |> Enum.map(fn {:ok, result} -> result end)
+
+    {:ok, results}
+  end
+
+  defp perform({module, function, args}), do: perform({module, function, args, %{}})
+
+  defp perform({module, function, args, kwargs}),
+    do: Calls.call(module, function, args, kwargs, :infinity)
+
+  @spec interrupt(term()) :: :ok | {:error, Reason.t()}
+  def interrupt(worker) when is_integer(worker) and worker > 0 do
+    with {:ok, handle} <- Workers.pool() do
+      case Pool.interrupt(handle.name, worker) do
+        {:error, error} -> {:error, Reason.of(error)}
+        _stopped_or_idle -> :ok
+      end
+    end
+  end
+
+  def interrupt(_worker), do: {:error, :invalid_args}
+
+  @spec stats() :: %{atom() => non_neg_integer()}
+  def stats do
+    stats = Pool.stats(Configured.default())
+
+    %{
+      num_workers: stats.workers,
+      available_workers: stats.idle,
+      checked_out: stats.busy,
+      # In the queue, or behind another one in a worker.
+      pending_requests: stats.queued + max(stats.in_flight - stats.busy, 0)
+    }
+  end
+
+  @spec broadcast(term()) :: [Calls.result()] | {:error, Reason.t()}
+  def broadcast(request) do
+    with {:ok, message, options} <- Calls.message(request),
+         {:ok, results} <- Workers.each(message, options, :none),
+         do: Enum.map(results, fn {_worker, result} -> Calls.result(result) end)
+  end
+end
