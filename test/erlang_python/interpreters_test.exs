@@ -48,6 +48,41 @@ defmodule ErlangPython.InterpretersTest do
     end
   end
 
+  test "each calls Elixir and nests, also without end" do
+    :ok =
+      ErlangPython.register(:interpreters_down, fn pool, n ->
+        if n == 0,
+          do: 0,
+          else: 1 + ErlangPython.run!(down(), %{pool: pool, n: n - 1}, pool: pool)
+      end)
+
+    on_exit(fn -> ErlangPython.unregister(:interpreters_down) end)
+
+    thread = """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as threads:
+        out = threads.submit(erlang.interpreters_down, pool, n).result()
+    out
+    """
+
+    for {version, path} <- versions(), pool = start_pool(workers: 1, python: path) do
+      [%{os_pid: os_pid}] = Pool.workers(pool)
+
+      for code <- [down(), thread] do
+        assert {version, ErlangPython.run(code, %{pool: pool, n: 200}, pool: pool)} ==
+                 {version, {:ok, 200}}
+
+        # No level is ever the last.
+        assert {:error, error} = ErlangPython.run(code, %{pool: pool, n: -1}, pool: pool)
+        assert {version, Exception.message(error)} |> inspect() =~ "RecursionError"
+      end
+
+      assert [%{os_pid: ^os_pid}] = Pool.workers(pool)
+    end
+  end
+
+  defp down, do: "erlang.interpreters_down(pool, n)"
+
   defp dev_version do
     {version, 0} =
       System.cmd(TestPython.executable(), [

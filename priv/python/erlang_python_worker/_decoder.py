@@ -53,7 +53,7 @@ class Decoder:
             return self._again(self._decode_hooked, body)
         except UnicodeDecodeError:
             return self._again(self._decode_raw, body)
-        except DecodeError:
+        except (DecodeError, RecursionError):  # the body's own depth is bounded
             raise
         except Exception as error:  # msgpack has a class for each way to be wrong
             raise _refusal(error) from None
@@ -61,7 +61,7 @@ class Decoder:
     def _again(self, decode: "Callable[[Any], Any]", body: Any) -> Any:
         try:
             return decode(body)
-        except DecodeError:
+        except (DecodeError, RecursionError):
             raise
         except Exception as error:
             raise _refusal(error) from None

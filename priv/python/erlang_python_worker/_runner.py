@@ -84,11 +84,12 @@ class Runner:
     def run(self, head: bytes, buffers: "list[Any]") -> End:
         try:
             end = self._attempt(head, buffers)
-        except BaseException:
+        except BaseException as error:
             # Only an interrupt between two lines of `_attempt` comes here, see _requests.py,
-            # or one that stopped the text of an error from being made.
+            # or one that stopped the text of an error from being made;
             self._arms.armed = False
-            end = CANCELLED
+            # and one that left no room for it.
+            end = _too_deep if isinstance(error, RecursionError) else CANCELLED
         if end is CANCELLED:
             self._streams.forget(head[1:HEAD_SIZE])
         return end
@@ -168,6 +169,16 @@ class Runner:
         if HEAD_SIZE + len(end[1]) > self._limits.max_message_size:
             end = _error(*_describe(error, short=True))
         return end
+
+
+# The end of a request that ran out of frames, where there are none left to describe it.
+_too_deep: End = CANCELLED
+
+
+def prepare() -> None:
+    """Make ready for errors that leave no room to import or to compute anything."""
+    global _too_deep
+    _too_deep = _error("python", _describe(RecursionError("maximum recursion depth exceeded"))[1])
 
 
 # The functions in which an interrupt may still be raised when the code has ended.

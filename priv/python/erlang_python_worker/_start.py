@@ -84,6 +84,7 @@ def _run(worker: Any, channel: Any) -> int:
     from msgpack import packb
 
     from erlang_python_worker._protocol import FAILED, HELLO, READY, head
+    from erlang_python_worker._runner import prepare
 
     channel.send_head(head(HELLO) + packb(_hello()))
     failed = worker.set_up()
@@ -93,9 +94,9 @@ def _run(worker: Any, channel: Any) -> int:
     # What is loaded by now stays: no collection needs to look at it again.
     gc.freeze()
     channel.send_head(head(READY))
-    # Needed by the first error, and then it may be too late: one that has run out of
+    # The first error needs modules, and then it may be too late: one that has run out of
     # descriptors imports nothing. After READY, because it takes milliseconds.
-    import erlang_python_worker._errors  # noqa: F401
+    prepare()
 
     worker.serve()
     return 0
