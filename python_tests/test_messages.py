@@ -67,7 +67,8 @@ def test_the_golden_setup_is_taken(start: "type[Peer]") -> None:
 
 def test_the_golden_ping_is_answered(shared: Peer) -> None:
     assert 1 << 20 < shared.ping()["rss"] < 1 << 30
-    assert shared.ping(2**64 - 1)["running"] == 0
+    # The end of the request before may be here before the worker has noted it.
+    assert shared.settles(lambda: shared.ping(2**64 - 1)["running"] == 0)
 
 
 @pytest.mark.parametrize(
