@@ -28,7 +28,8 @@ defmodule :py do
     Memory,
     Reload,
     States,
-    Streams
+    Streams,
+    Venv
   }
 
   alias ErlangPython.Context
@@ -50,6 +51,7 @@ defmodule :py do
     * `no_workers_available`: no Python could be started;
     * `{worker_down, Why}`: the Python process ended under the request;
     * `context_lost`;
+    * `{invalid_venv, Path}`: there is no virtual environment of this version of Python;
     * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too
       large;
     * `invalid_args`: the call itself makes no sense.
@@ -62,6 +64,7 @@ defmodule :py do
           | :no_workers_available
           | {:worker_down, binary()}
           | :context_lost
+          | {:invalid_venv, name()}
           | {:encode | :decode, binary()}
           | :invalid_args
 
@@ -412,6 +415,39 @@ defmodule :py do
   @doc "Ends it, and forgets what was traced."
   @spec tracemalloc_stop() :: :ok | {:error, reason()}
   def tracemalloc_stop, do: Memory.stop_tracing()
+
+  @doc """
+  Makes the packages of a virtual environment importable in every worker, between two requests, and in those that
+  start later. It takes the place of one that was activated before. Its `.pth` files are followed, so editable
+  installs count. `VIRTUAL_ENV` and `PATH` name it too.
+
+  It must be one of the version of Python that the pool runs. What a worker has imported from elsewhere stays as it
+  is. A pool whose packages are known when it starts takes them by its option `:venv` or `:python` instead, with an
+  interpreter of that environment.
+  """
+  @spec activate_venv(name()) :: :ok | {:error, reason()}
+  def activate_venv(path), do: Venv.activate(path)
+
+  @doc """
+  Takes the environment of `activate_venv/1` away again: its folders, its hooks, its variables, and the modules that
+  were imported from it. `ok` too if there is none.
+  """
+  @spec deactivate_venv() :: :ok | {:error, reason()}
+  def deactivate_venv, do: Venv.deactivate()
+
+  @doc """
+  What is active, as a map: `<<"active">>` (a boolean), `<<"venv_path">>` and `<<"site_packages">>` (a folder, `none`
+  if none is active) and `<<"sys_path">>`, the folders in which Python looks for modules.
+  """
+  @spec venv_info() :: {:ok, %{binary() => term()}} | {:error, reason()}
+  def venv_info, do: Venv.info()
+
+  @doc """
+  Puts a folder at the front of `sys.path`, with what its `.pth` files name, in every worker and in those that start
+  later. A folder that is there already stays where it is.
+  """
+  @spec add_path(name()) :: :ok | {:error, reason()}
+  def add_path(path), do: Venv.add_path(path)
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()
