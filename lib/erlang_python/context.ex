@@ -27,7 +27,7 @@ defmodule ErlangPython.Context do
   @enforce_keys [:id, :pool, :mode]
   defstruct @enforce_keys
 
-  @opaque t :: %__MODULE__{id: pos_integer(), pool: atom(), mode: mode()}
+  @type t :: %__MODULE__{id: pos_integer(), pool: atom(), mode: mode()}
   @type mode :: :dedicated | :shared
 
   @doc """
