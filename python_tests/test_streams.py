@@ -31,7 +31,7 @@ from peer import (
 
 
 def collect_for(peer: Peer, seconds: float) -> None:
-    peer.value(f"import erlang_python_worker._streams as s; s._COLLECT_S = {seconds}; None")
+    peer.value(f"import erlang_python_worker._streams as s; s.COLLECT_S = {seconds}; None")
 
 
 def opened(peer: Peer, text: str, face: int = 0, **bindings: Any) -> tuple[int, Message]:
