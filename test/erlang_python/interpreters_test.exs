@@ -17,7 +17,7 @@ defmodule ErlangPython.InterpretersTest do
         do: {"3.#{minor}", path}
   end
 
-  test "each version found here serves, all at once" do
+  test "each version found here serves, all at once", %{tmp_dir: dir} do
     pools =
       for {version, path} <- [{dev_version(), TestPython.executable()} | versions()] do
         {version, start_pool(workers: 1, python: path)}
@@ -45,6 +45,21 @@ defmodule ErlangPython.InterpretersTest do
                ErlangPython.run("import ctypes; ctypes.string_at(0)", %{}, pool: pool)
 
       await_whole(pool, 1)
+      assert {:ok, %{1 => {:ok, _}}} = Pool.broadcast(pool, {:exec, "import email.mime.text"})
+      assert ErlangPython.reload(:email, pool: pool, deep: true) == {:ok, %{1 => :ok}}
+      assert {:ok, [%{main: true, frames: []} | _]} = Pool.stacks(pool, 1)
+      environment = &{:call, "erlang_python_worker._venv", &1, &2}
+      {:ok, before} = Pool.broadcast(pool, environment.("info", []))
+      venv = Path.join(dir, version)
+      python = ErlangPython.info(pool: pool).executable
+      {_output, 0} = System.cmd(python, ["-m", "venv", "--without-pip", venv])
+      assert {:ok, %{1 => {:ok, nil}}} = Pool.broadcast(pool, environment.("activate", [venv]))
+
+      assert {:ok, %{1 => {:ok, %{"active" => true}}}} =
+               Pool.broadcast(pool, environment.("info", []))
+
+      assert {:ok, %{1 => {:ok, nil}}} = Pool.broadcast(pool, environment.("deactivate", []))
+      assert Pool.broadcast(pool, environment.("info", [])) == {:ok, before}
     end
   end
 
