@@ -4,6 +4,8 @@ defmodule PyVenvTest do
   @moduletag :tmp_dir
 
   setup %{tmp_dir: dir} do
+    # Other tests may have changed the path of one of its workers.
+    :ok = Pool.restart(:default)
     on_exit(fn -> :ok = :py.deactivate_venv() end)
     path = Path.join(dir, "env")
 

@@ -68,7 +68,7 @@ defmodule ErlangPython.BroadcastTest do
     File.touch!(gate.go)
     assert Task.await(task) == :ok
     assert ErlangPython.eval("'seen' in globals()", %{}, pool: pool) == {:ok, false}
-    assert Pool.stats(pool).in_flight == 0
+    await_whole(pool, 1)
     refute_received _any
   end
 
