@@ -153,6 +153,29 @@ defmodule ErlangPython.ContextTest do
     end
   end
 
+  test "a restart loses contexts, and says so" do
+    pool = start_pool(workers: 2)
+    contexts = [open!(pool), open!(pool, :shared)]
+    Enum.each(contexts, &exec!("x = 1", &1))
+    assert Pool.restart(pool) == :ok
+
+    for context <- contexts,
+        do: assert({:error, %Error{kind: :context_lost}} = eval("x", context))
+
+    await_whole(pool, 2)
+  end
+
+  test "owners that are killed while they open leave no worker set aside" do
+    pool = start_pool(workers: 2)
+
+    for _ <- 1..100 do
+      {:ok, pid} = Task.start(fn -> Context.open(pool: pool) end)
+      Process.exit(pid, :kill)
+    end
+
+    await_whole(pool, 2)
+  end
+
   test "ten thousand shared contexts in two workers" do
     pool = start_pool(workers: 2)
     contexts = for n <- 1..10_000, do: {n, open!(pool, :shared)}

@@ -18,14 +18,18 @@ defmodule ErlangPython.Pool.Contexts do
 
   @spec open(Handle.t(), :dedicated | :shared, pid()) :: {:ok, id()} | {:error, Error.t()}
   def open(handle, mode, owner) do
-    with {:ok, {slot, generation}} <- Manager.place_context(handle, mode, owner) do
-      id = Slots.next_id(handle)
-      :ets.insert(handle.contexts, {id, owner, slot, generation, mode})
-      Intake.watch(handle, owner)
-      {:ok, id}
-    end
+    Manager.open_context(handle, mode, owner)
   catch
     :exit, _the_pool_has_ended -> {:error, Intake.stopped(handle, :no)}
+  end
+
+  @doc "Writes the row of a new context. The death of its owner closes it, also if that has died already."
+  @spec put(Handle.t(), pid(), place(), :dedicated | :shared) :: id()
+  def put(handle, owner, {slot, generation}, mode) do
+    id = Slots.next_id(handle)
+    :ets.insert(handle.contexts, {id, owner, slot, generation, mode})
+    Intake.watch(handle, owner)
+    id
   end
 
   @spec fetch(Handle.t(), id()) :: {:ok, place()} | {:error, Error.t()}

@@ -10,6 +10,7 @@ defmodule ErlangPython.Pool.Manager do
   alias ErlangPython.Pool.{
     Audit,
     Backoff,
+    Contexts,
     Directory,
     Queue,
     Handle,
@@ -53,23 +54,23 @@ defmodule ErlangPython.Pool.Manager do
   def restart(handle), do: call(handle, :restart)
 
   @doc """
-  A worker for a new context: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest contexts for
-  `:shared`. Waits for workers that start. `owner` dies: see `Pool.Callers`.
+  Opens a context in a worker: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest
+  contexts for `:shared`. Waits for workers that start.
   """
-  @spec place_context(Handle.t(), :dedicated | :shared, pid()) ::
-          {:ok, {Slots.slot(), pos_integer()}} | {:error, Error.t()}
-  def place_context(handle, mode, owner) do
-    case call(handle, {:place_context, mode, owner}) do
+  @spec open_context(Handle.t(), :dedicated | :shared, pid()) ::
+          {:ok, Contexts.id()} | {:error, Error.t()}
+  def open_context(handle, mode, owner) do
+    case call(handle, {:open_context, mode, owner}) do
       :starting ->
         with :ok <- await_ready(handle),
-             do: call(handle, {:place_context, mode, owner}) |> placed()
+             do: call(handle, {:open_context, mode, owner}) |> placed()
 
       answer ->
         placed(answer)
     end
   end
 
-  defp placed({:ok, place}), do: {:ok, place}
+  defp placed({:ok, id}), do: {:ok, id}
 
   defp placed(_starting_or_none) do
     message = "all workers are set aside for contexts, or none is ready"
@@ -171,7 +172,7 @@ defmodule ErlangPython.Pool.Manager do
     {:noreply, state |> wait(:restart, from) |> recycle_next()}
   end
 
-  def handle_call({:place_context, mode, _owner}, _from, state) do
+  def handle_call({:open_context, mode, owner}, _from, state) do
     ready = for {_slot, %{phase: :ready, set_aside: false} = entry} <- state.slots, do: entry
 
     case Enum.min_by(ready, &weight(state.handle, &1.slot, mode), fn -> nil end) do
@@ -184,7 +185,10 @@ defmodule ErlangPython.Pool.Manager do
         Slots.put_contexts(state.handle, entry.slot, contexts + 1)
         if mode == :dedicated, do: Slots.put_window(state.handle, entry.slot, 0)
         state = put_in(state.slots[entry.slot].set_aside, mode == :dedicated)
-        {:reply, {:ok, {entry.slot, entry.generation}}, state}
+
+        # Here, not by the owner, who may be killed at any point and would leave a worker set aside.
+        id = Contexts.put(state.handle, owner, {entry.slot, entry.generation}, mode)
+        {:reply, {:ok, id}, state}
     end
   end
 
