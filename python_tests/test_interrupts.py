@@ -156,6 +156,7 @@ def test_cancel_after_the_end_does_nothing(shared: Peer) -> None:
     shared.end(number)
     shared.value("1")  # its end is noted before this begins
     assert shared.cancel(number) == "done"
+    # Code that a late signal would break off.
     assert shared.value("import time; time.sleep(0.01); 5") == 5
 
 
@@ -189,6 +190,7 @@ def test_a_storm_of_cancels_never_kills_the_worker(worker: Peer) -> None:
 
 
 def test_a_signal_from_elsewhere_is_ignored(worker: Peer) -> None:
+    # In a call that the signal comes into; if it came after it, the second one below is tested.
     number = worker.begin_code(RUN, "import time; print('in'); time.sleep(0.05); 4")
     worker.wait_line(b"in")
     os.kill(worker.process.pid, signal.SIGINT)

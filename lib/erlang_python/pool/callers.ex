@@ -66,7 +66,7 @@ defmodule ErlangPython.Pool.Callers do
     {:ok, %{handle: handle, heir: adopt(handle)}}
   end
 
-  # An heir that is gone comes back at once, under its supervisor.
+  # An heir that is gone comes back at once, under its supervisor, and tells nobody.
   @heir_poll_ms 10
   defp adopt(handle) do
     case Heir.adopt(handle) do

@@ -11,7 +11,7 @@ import erlang
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
-from erlang_python_worker._lines import BlockingLine, Message, ThreadLine, left_behind
+from erlang_python_worker._lines import MainLine, Message, ThreadLine, left_behind
 from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import INHERITED, Requests
 
@@ -30,7 +30,7 @@ class Bridge:
 
     def __init__(
         self,
-        main: BlockingLine,
+        main: MainLine,
         open_line: "Callable[[], ThreadLine]",
         loops: EventLoops,
         requests: Requests,
@@ -81,7 +81,7 @@ class Bridge:
         if self._forks.is_child:
             raise RuntimeError("a forked process has no Elixir to call: call it from its parent")
 
-    def line(self) -> BlockingLine:
+    def line(self) -> "MainLine | ThreadLine":
         self._check_process()
         if threading.get_ident() == self._main_thread:
             return self._main

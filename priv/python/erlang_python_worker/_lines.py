@@ -112,9 +112,6 @@ class BlockingLine(Line):
         self._server = server
         self._depth = 0
 
-    def call(self, kind: int, body: "list[Any]") -> Any:
-        raise NotImplementedError
-
     def tell(self, kind: int, body: "list[Any]") -> None:
         """Send a message that has no answer."""
         self.send(kind, bytes(8), body)

@@ -22,7 +22,8 @@ Task = asyncio.Task  # its parameter is not there in Python 3.9's class
 
 
 class Loop:
-    """
+    """Made with the first coroutine; see `EventLoops`.
+
     Args:
         runner: encodes results; the loop's alone.
     """

@@ -51,6 +51,7 @@ def _load(module: ModuleType) -> None:
     if source is not None:
         # Python takes compiled code for current if a source of the same size was saved in the same
         # second.
+        # There may be none (OSError), or an interpreter that keeps none.
         with suppress(OSError, NotImplementedError):
             os.remove(cache_from_source(source))
         linecache.checkcache(source)
