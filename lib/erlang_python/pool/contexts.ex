@@ -88,7 +88,8 @@ defmodule ErlangPython.Pool.Contexts do
     }
   end
 
-  defp closed do
+  @spec closed() :: Error.t()
+  def closed do
     %Error{kind: :context_closed, message: "this context was closed", executed: :no}
   end
 end

@@ -5,6 +5,7 @@ defmodule ErlangPython.Request.Reply do
 
   alias ErlangPython.{Error, MessagePack, Protocol}
   alias ErlangPython.MessagePack.RemoteException
+  alias ErlangPython.Pool.Contexts
 
   require Protocol
 
@@ -88,6 +89,8 @@ defmodule ErlangPython.Request.Reply do
     }
   end
 
+  # It was under way when the context was closed.
+  defp error({:ok, ["context", []]}), do: Contexts.closed()
   defp error({:ok, ["protocol", [message]]}), do: protocol(message)
   defp error(_undecodable), do: protocol("an ERROR that can't be decoded")
 

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections import deque
 from importlib import import_module
 from types import CodeType, CoroutineType
 from typing import Any, Callable, Optional
@@ -11,6 +12,13 @@ from erlang_python_worker._namespace import Namespace
 from erlang_python_worker._protocol import CALL, DROP_CONTEXT, EVAL, EXEC, RUN, ProtocolError
 from erlang_python_worker._sources import Sources
 from erlang_python_worker._streams import Streams
+
+# Contexts that are remembered as closed, for requests that were under way then.
+_DROPPED_KEPT = 1_024
+
+
+class ContextDropped(Exception):
+    """A request of a context that has been closed."""
 
 
 class Executor:
@@ -29,6 +37,7 @@ class Executor:
         self._process = namespace
         self._current = current
         self._contexts: "dict[int, Namespace]" = {}
+        self._dropped: "deque[int]" = deque(maxlen=_DROPPED_KEPT)
         self._sources = Sources()
         self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
@@ -52,6 +61,9 @@ class Executor:
             raise ProtocolError("a context is an integer")
         namespace = self._contexts.get(context)
         if namespace is None:
+            # A request may overtake the news of the end, and must not find an empty namespace.
+            if context in self._dropped:
+                raise ContextDropped
             namespace = self._contexts[context] = Namespace(of_process=False)
         running = self._current()
         if running is not None:
@@ -74,6 +86,7 @@ class Executor:
         if type(body) is not list or len(body) != 1:
             raise ProtocolError("DROP_CONTEXT has one element")
         self._contexts.pop(body[0], None)
+        self._dropped.append(body[0])
 
     def run(self, kind: str, body: Any) -> Any:
         code, bindings, file, line = _check_code(body)

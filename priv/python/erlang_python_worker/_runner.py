@@ -12,7 +12,7 @@ from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import EncodeError, Encoder
-from erlang_python_worker._execute import Executor
+from erlang_python_worker._execute import ContextDropped, Executor
 from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
 from erlang_python_worker._process import Forks
@@ -163,6 +163,8 @@ class Runner:
             return _error("encode", [str(error), error.path])
         if isinstance(error, DecodeError):
             return _error("decode", [str(error)])
+        if isinstance(error, ContextDropped):
+            return _error("context", [])
         if isinstance(error, ProtocolError):
             return _error("protocol", [str(error)])
         end = _error(*_describe(error))
