@@ -64,7 +64,7 @@ def __getattr__(name: str) -> _calls.Function:
         if not _calls.bridge().service("registered", name):
             raise UnknownFunction(
                 f"module 'erlang' has no attribute {name!r}, "
-                "and no function of this name is registered"
+                "and no function of this name is registered (ErlangPython.register)"
             )
         _calls.known.add(name)
     return _calls.Function(name)

@@ -69,6 +69,11 @@ def _search(kind: type) -> Converter:
         converter = _BY_NAME.get(candidate)
         if converter is not None:
             return converter
+    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+        raise EncodeError(
+            f"cannot send a value of type '{name(kind)}' to Elixir: read it as a stream "
+            "(ErlangPython.stream), or return a list"
+        )
     raise EncodeError(
         f"cannot send a value of type '{name(kind)}' to Elixir: return plain data, "
         "or register an encoder for the type (erlang.register_encoder)"
