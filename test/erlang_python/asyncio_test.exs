@@ -137,18 +137,22 @@ defmodule ErlangPython.AsyncioTest do
       eventually(fn -> assert beside(pool) == [0] end)
     end
 
-    test "a task that swallows it gives its result; one that blocks the loop is killed" do
+    test "code that blocks the loop is killed with its worker" do
       pool = start_pool(workers: 1, grace: 200)
       [%{os_pid: before}] = Pool.workers(pool)
+      test = self()
 
-      assert {:error, %Error{kind: :timeout}} =
-               run(
-                 "import asyncio, time\nasync def f():\n    while True: time.sleep(0.01)\nawait f()",
-                 %{},
-                 pool: pool,
-                 timeout: 200
-               )
+      code = """
+      import time
+      async def f():
+          erlang.send(test, "in")
+          while True: time.sleep(0.01)
+      await f()
+      """
 
+      {:ok, pid} = Task.start(fn -> run(code, %{test: test}, pool: pool) end)
+      assert_receive "in", 10_000
+      Process.exit(pid, :kill)
       eventually(fn -> refute os_process?(before) end)
       await_whole(pool, 1)
       assert run("1", %{}, pool: pool) == {:ok, 1}
