@@ -26,6 +26,7 @@ DEADLINE_MS = 30_000  # only reached on deadlock
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
 STREAM_CALL, STREAM_EVAL, PULL, CLOSE, OPENED = 0x06, 0x07, 0x08, 0x09, 0x1C
+OUTPUT, LOG = 0x1D, 0x1E
 FLUSH, FLUSHED, STACKS, STACKED = 0x24, 0x33, 0x25, 0x34
 CALLBACK, CAST, SEND, SERVICE, ANSWER, ANSWER_ERROR = 0x18, 0x19, 0x1A, 0x1B, 0x0A, 0x0B
 NESTED = 0x40
@@ -123,8 +124,15 @@ class Peer:
         """Answer HELLO; gives READY or FAILED."""
         self.hello = self.receive()
         assert self.hello.type == HELLO
-        body = {"paths": [], "preload": [], "max_message_size": 1 << 30, "worker": "test"}
-        self.send(SETUP, 0, {**body, "replay": [], **setup})
+        body = {
+            "paths": [],
+            "preload": [],
+            "max_message_size": 1 << 30,
+            "worker": "test",
+            "replay": [],
+            "stdout": "logger",
+        }
+        self.send(SETUP, 0, {**body, **setup})
         return self.receive()
 
     # Messages

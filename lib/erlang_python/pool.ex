@@ -72,8 +72,9 @@ defmodule ErlangPython.Pool do
       replaced between two requests. The default is `:infinity`.
     * `:max_memory` (`t:pos_integer/0` or `:infinity`) - the same for its resident memory in
       bytes, which is looked at once a second. The default is `:infinity`.
-    * `:stdout` (`:logger` or `:ignore`) - where what Python prints goes. The default is
-      `:logger`, with the metadata `:pool`, `:worker` and `:os_pid`.
+    * `:stdout` (`:caller`, `:logger` or `:ignore`) - where what Python prints goes. `:caller` (default): to the
+      group leader of the process that made the request, before the reply. `:logger`: to the Logger, with the
+      metadata `:pool`, `:worker` and `:os_pid`; so does, under `:caller`, what belongs to no request.
     * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
       127.0.0.1. The default is `:ipc`.
     * `:channel` (`:direct` or `:pyzmq`) - how Python speaks ZeroMQ: the worker's own ZMTP on its socket, or

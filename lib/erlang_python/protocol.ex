@@ -33,6 +33,8 @@ defmodule ErlangPython.Protocol do
     send: 0x1A,
     service: 0x1B,
     opened: 0x1C,
+    output: 0x1D,
+    log: 0x1E,
     cancel: 0x21,
     ping: 0x22,
     shutdown: 0x23,

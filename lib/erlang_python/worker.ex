@@ -15,7 +15,7 @@ defmodule ErlangPython.Worker do
   alias ErlangPython.{Env, Error, MessagePack, Protocol}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Replay, Slots, Streams}
   alias ErlangPython.Request.Reply
-  alias ErlangPython.Worker.{Exit, OSProcess, Output, Pings, Printer, Running}
+  alias ErlangPython.Worker.{Exit, LogRecord, OSProcess, Output, Pings, Printer, Running}
   alias ErlangPython.ZMTP.Frame
 
   require Protocol
@@ -103,6 +103,8 @@ defmodule ErlangPython.Worker do
       output: Output.new(),
       printer: nil,
       printing: 0,
+      # Records of Python's logging that were left out.
+      unlogged: 0,
       provisioned?: false,
       start_timer: nil,
       cancels: %{},
@@ -188,7 +190,8 @@ defmodule ErlangPython.Worker do
       "preload" => Enum.map(options.preload, fn {kind, text} -> [Atom.to_string(kind), text] end),
       "max_message_size" => options.max_message_size,
       "worker" => state.name,
-      "replay" => Replay.encode(replay)
+      "replay" => Replay.encode(replay),
+      "stdout" => Atom.to_string(options.stdout)
     }
   end
 
@@ -280,9 +283,17 @@ defmodule ErlangPython.Worker do
     end
   end
 
-  def handle_info({port, {:data, bytes}}, %{port: port} = state) do
-    {lines, output} = Output.add(state.output, bytes, behind?(state))
-    {:noreply, print(%{state | output: output}, lines)}
+  def handle_info({port, {:data, bytes}}, %{port: port} = state),
+    do: {:noreply, log(state, bytes)}
+
+  # Printed by a request whose caller is gone, or that has ended.
+  def handle_info({:unclaimed, text}, state), do: {:noreply, log(state, text)}
+
+  def handle_info({:log, caller, body}, state) do
+    case LogRecord.decode(body) do
+      {:ok, record} -> {:noreply, log_record(state, record, caller, byte_size(body))}
+      :error -> broke_protocol(state)
+    end
   end
 
   def handle_info({:printed, size}, state),
@@ -446,6 +457,23 @@ defmodule ErlangPython.Worker do
   defp message(_unexpected, _id, _body, state), do: broke_protocol(state)
 
   defp broke_protocol(state), do: kill(state, "broke the wire protocol", :protocol)
+
+  defp log(state, bytes) do
+    {lines, output} = Output.add(state.output, bytes, behind?(state))
+    print(%{state | output: output}, lines)
+  end
+
+  defp log_record(%{printer: nil} = state, _record, _caller, _size), do: state
+
+  defp log_record(state, record, caller, size) do
+    if behind?(state) do
+      %{state | unlogged: state.unlogged + 1}
+    else
+      state = print(state, LogRecord.unlogged(state.unlogged))
+      Printer.log(state.printer, record, caller, size)
+      %{state | printing: state.printing + size, unlogged: 0}
+    end
+  end
 
   # Lines that nobody reads are not worth taking apart.
   defp behind?(%{printer: nil}), do: true

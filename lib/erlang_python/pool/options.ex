@@ -22,7 +22,7 @@ defmodule ErlangPython.Pool.Options do
             max_requests: :infinity,
             max_memory: :infinity,
             max_message_size: 256 * @mebibyte,
-            stdout: :logger,
+            stdout: :caller,
             window: :auto,
             endpoint: :ipc,
             channel: :direct,
@@ -45,7 +45,7 @@ defmodule ErlangPython.Pool.Options do
           max_requests: pos_integer() | :infinity,
           max_memory: pos_integer() | :infinity,
           max_message_size: pos_integer(),
-          stdout: :logger | :ignore,
+          stdout: :caller | :logger | :ignore,
           window: :auto | pos_integer(),
           endpoint: :ipc | :tcp,
           channel: :direct | :pyzmq,
@@ -163,8 +163,8 @@ defmodule ErlangPython.Pool.Options do
   defp check(:window, value),
     do: bad(:window, ":auto or an integer from 1 to #{@max_window}", value)
 
-  defp check(:stdout, value) when value in [:logger, :ignore], do: value
-  defp check(:stdout, value), do: bad(:stdout, ":logger or :ignore", value)
+  defp check(:stdout, value) when value in [:caller, :logger, :ignore], do: value
+  defp check(:stdout, value), do: bad(:stdout, ":caller, :logger or :ignore", value)
 
   defp check(:channel, value) when value in [:direct, :pyzmq], do: value
   defp check(:channel, value), do: bad(:channel, ":direct or :pyzmq", value)

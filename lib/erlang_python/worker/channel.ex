@@ -9,7 +9,8 @@ defmodule ErlangPython.Worker.Channel do
 
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams, Window}
-  alias ErlangPython.{Protocol, Worker}
+  alias ErlangPython.{MessagePack, Protocol, Worker}
+  alias ErlangPython.Worker.CallerOutput
 
   require Protocol
 
@@ -33,7 +34,8 @@ defmodule ErlangPython.Worker.Channel do
          # The place of the requests whose end frees the main thread.
          occupied: if(channel == :main, do: slot, else: :none),
          generation: generation,
-         window: Window.new(handle.options.window)
+         window: Window.new(handle.options.window),
+         output: CallerOutput.new()
        }}
     else
       nil -> {:reject, "no worker was started with this token"}
@@ -143,6 +145,33 @@ defmodule ErlangPython.Worker.Channel do
     answer(rest, state, count, sent_at)
   end
 
+  defp answer(
+         [[<<_buffers::1, Protocol.type(:output)::7, id::64, body::binary>>] = message | rest],
+         state,
+         count,
+         sent_at
+       ) do
+    case MessagePack.decode(body) do
+      {:ok, [_stream, text]} when is_binary(text) ->
+        answer(rest, write(state, id, text), count, sent_at)
+
+      _other ->
+        send(state.worker, {:message, state.channel, message})
+        answer(rest, state, count, sent_at)
+    end
+  end
+
+  defp answer(
+         [[<<_buffers::1, Protocol.type(:log)::7, id::64, body::binary>>] | rest],
+         state,
+         count,
+         sent_at
+       ) do
+    # Asked here: the request's end may be the next message.
+    send(state.worker, {:log, Pending.caller(state.handle, id), body})
+    answer(rest, state, count, sent_at)
+  end
+
   defp answer([message | rest], state, count, sent_at) do
     state = ended(state, count, sent_at)
     send(state.worker, {:message, state.channel, message})
@@ -150,6 +179,12 @@ defmodule ErlangPython.Worker.Channel do
   end
 
   defp answer([], state, count, sent_at), do: {:ok, ended(state, count, sent_at)}
+
+  defp write(state, id, text) do
+    {written, output} = CallerOutput.write(state.output, state.handle, id, text)
+    if written == :unclaimed, do: send(state.worker, {:unclaimed, text})
+    %{state | output: output}
+  end
 
   defp ended(state, 0, _sent_at), do: state
 
@@ -183,15 +218,29 @@ defmodule ErlangPython.Worker.Channel do
   def handle_info({:DOWN, _ref, :process, worker, _reason}, %{worker: worker}),
     do: {:close, :worker_down}
 
-  def handle_info({:DOWN, _ref, :process, callback, reason}, state) do
+  def handle_info(message, state) do
+    case CallerOutput.settle(state.output, message) do
+      {:ok, output} ->
+        {:ok, %{state | output: output}}
+
+      {{:unclaimed, text}, output} ->
+        send(state.worker, {:unclaimed, text})
+        {:ok, %{state | output: output}}
+
+      :other ->
+        other(message, state)
+    end
+  end
+
+  defp other({:DOWN, _ref, :process, callback, reason}, state) do
     Incoming.ended(state.handle, callback, reason)
     {:ok, state}
   end
 
   # The OS process has ended.
-  def handle_info(:finish, state), do: {:finish, state}
+  defp other(:finish, state), do: {:finish, state}
 
-  def handle_info(_message, state), do: {:ok, state}
+  defp other(_message, state), do: {:ok, state}
 
   @impl true
   def handle_close(_reason, state), do: Incoming.abandon(state)

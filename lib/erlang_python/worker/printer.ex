@@ -7,6 +7,8 @@ defmodule ErlangPython.Worker.Printer do
   # ports know no back pressure, and the mailbox of either would fill the memory. It ends after its
   # worker, when everything is logged.
 
+  alias ErlangPython.Worker.LogRecord
+
   require Logger
 
   @doc "Starts the printer of the calling process."
@@ -16,6 +18,10 @@ defmodule ErlangPython.Worker.Printer do
   @doc "`size` comes back as `{:printed, size}`."
   @spec print(pid(), [String.t()], size :: non_neg_integer()) :: term()
   def print(printer, lines, size), do: send(printer, {:print, lines, size})
+
+  @doc "Logs a record of Python's logging, for the caller whose request logged it. `size` comes back."
+  @spec log(pid(), LogRecord.t(), caller :: pid() | nil, size :: non_neg_integer()) :: term()
+  def log(printer, record, caller, size), do: send(printer, {:log, record, caller, size})
 
   @doc false
   def init(worker, metadata) do
@@ -27,6 +33,11 @@ defmodule ErlangPython.Worker.Printer do
     receive do
       {:print, lines, size} ->
         Enum.each(lines, &Logger.info(&1, metadata))
+        send(worker, {:printed, size})
+        loop(worker, metadata)
+
+      {:log, record, caller, size} ->
+        LogRecord.log(record, caller, metadata)
         send(worker, {:printed, size})
         loop(worker, metadata)
 

@@ -1,8 +1,11 @@
 """What Python code in a worker may use of Elixir and Erlang.
 
 Besides the names below, each function that Elixir has registered is an attribute:
-``erlang.NAME(...)`` and ``from erlang import NAME``.
+``erlang.NAME(...)`` and ``from erlang import NAME``. ``erlang.log`` is a handler
+of `logging` that sends records to Elixir's Logger; in workers the root logger has it.
 """
+
+import typing as _typing
 
 from erlang import _calls
 from erlang._atom import Atom
@@ -23,6 +26,9 @@ from erlang._state import (
     state_set,
 )
 from erlang._tensor import Tensor
+
+if _typing.TYPE_CHECKING:
+    from erlang._log import LogHandler
 
 __all__ = [
     "Atom",
@@ -56,7 +62,11 @@ for _name in __all__:
     globals()[_name].__module__ = __name__
 
 
-def __getattr__(name: str) -> _calls.Function:
+def __getattr__(name: str) -> "_calls.Function | LogHandler":
+    if name == "log":  # logging takes long to import
+        from erlang._log import log
+
+        return log
     # Python itself looks for many names of the first form, in modules of any kind.
     if name.startswith("__") or not _calls.connected():
         raise AttributeError(f"module 'erlang' has no attribute {name!r}")

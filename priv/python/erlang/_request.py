@@ -4,16 +4,18 @@ from typing import Any, Callable, Optional
 class Running:
     """What the worker knows of a request while it runs."""
 
-    __slots__ = ("cancelled", "detached", "interrupted", "key", "namespace", "stop", "wanted")
+    # On the class, so that the many requests to which nothing of it happens cost no time for it.
+    cancelled = False
+    namespace: Any = None  # of its context, if it has one
+    detached = False  # it goes on elsewhere than where it began
+    wanted = False
+    interrupted = False
+    ended = False  # nobody takes its output any more
+    output: Any = None  # what it has printed (_output.py); made when it prints
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
         self.key = key  # its id as it is on the wire
         self.stop = stop
-        self.cancelled = False
-        self.namespace: Any = None  # of its context, if it has one
-        self.detached = False  # it goes on elsewhere than where it began
-        self.wanted = False
-        self.interrupted = False
 
     @property
     def id(self) -> int:

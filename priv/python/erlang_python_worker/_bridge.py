@@ -7,16 +7,23 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from msgpack import packb
+
 import erlang
+from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
 from erlang_python_worker._lines import MainLine, Message, ThreadLine, left_behind
 from erlang_python_worker._process import Forks
+from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import INHERITED, Requests
 
 if TYPE_CHECKING:
     from erlang_python_worker._loop_lines import LoopLine
+
+
+_LOG = bytes((wire.LOG,))
 
 
 class Bridge:
@@ -24,6 +31,7 @@ class Bridge:
 
     Args:
         main: the main thread's line.
+        channel: its channel.
         open_line: makes one for the calling thread.
         loops: those of event loops.
     """
@@ -31,12 +39,14 @@ class Bridge:
     def __init__(
         self,
         main: MainLine,
+        channel: Channel,
         open_line: "Callable[[], ThreadLine]",
         loops: EventLoops,
         requests: Requests,
         forks: Forks,
     ) -> None:
         self._main = main
+        self._channel = channel
         self._main_thread = threading.get_ident()
         self._open_line = open_line
         self._loops = loops
@@ -68,6 +78,22 @@ class Bridge:
 
     def send_later(self, pid: erlang.Pid, message: Any) -> None:
         left_behind.append((pid, message))
+
+    def log(self, body: "list[Any]") -> bool:
+        """False if it can't be sent."""
+        if self._forks.is_child:
+            return False
+        run = self._requests.current()
+        key = bytes(8) if run is None else run.key
+        message = _LOG + key + packb(body, unicode_errors="backslashreplace")
+        armed = self._requests.shield()
+        try:
+            self._channel.post(message)
+        except OSError:
+            return False
+        finally:
+            self._requests.expose(armed)
+        return True
 
     def _parent(self) -> int:
         run = self._requests.current()
@@ -133,7 +159,7 @@ class SpareThreads:
         refuse: sends the end of a request for which there is no thread.
     """
 
-    def __init__(self, bridge: Bridge, refuse: "Callable[[bytes, Exception], None]") -> None:
+    def __init__(self, bridge: Bridge, refuse: "Callable[[Running, Exception], None]") -> None:
         self._bridge = bridge
         self._refuse = refuse
         self._idle: "deque[SimpleQueue[Message]]" = deque()
@@ -149,7 +175,7 @@ class SpareThreads:
             try:
                 inbox = self._start()
             except Exception as error:  # no descriptor, no thread
-                self._refuse(head, error)
+                self._refuse(Running(head[1:HEAD_SIZE]), error)
                 return
         inbox.put((head, buffers))
 

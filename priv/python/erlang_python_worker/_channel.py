@@ -16,7 +16,7 @@ class Closed(Exception):
 
 
 class Channel(Protocol):
-    """A DEALER connected to the BEAM's ROUTER. Not thread-safe: one owner."""
+    """A DEALER connected to the BEAM's ROUTER. Not thread-safe but for `post`: one owner."""
 
     def receive_head(self) -> bytes:
         """Wait for a message; gives its first frame. Raises `Closed`."""
@@ -34,6 +34,13 @@ class Channel(Protocol):
         """Send a message of any size.
 
         A buffer may be changed as soon as this has returned: the BEAM gets what it was.
+        """
+
+    def post(self, head: bytes) -> None:
+        """Send a message of one small frame from any thread, in the middle of anything.
+
+        It leaves before whatever is sent after it. Never waits for the thread that owns the
+        channel. Raises `OSError` if it can't be taken.
         """
 
     def wait(self, timeout_ms: "int | None") -> bool:

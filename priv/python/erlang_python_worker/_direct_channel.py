@@ -8,7 +8,9 @@ import io
 import select
 import socket
 import struct
+import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +31,9 @@ _READ_SIZE = 65_536
 _DIRECT_FROM = 65_536
 # Joining a small head with its frame's header saves a system call.
 _JOIN_BELOW = 65_536
+# More frames than these let their thread wait a little, so that a flood takes no memory.
+_POSTED_FREELY = 1_000
+_POST_WAIT_S = 0.1
 # As on the other side (connection.ex); a tcp socket's buffer is the kernel's to size.
 _SEND_BUFFER = 262_144
 
@@ -70,6 +75,9 @@ class DirectChannel:
         self._read = b""
         self._at = 0
         self._more = False
+        # Held for each message, so that what others post comes between two.
+        self._sending = threading.Lock()
+        self._posted: "deque[bytes]" = deque()
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._handshake(routing_id)
@@ -160,17 +168,47 @@ class DirectChannel:
     def _obey(self, command: bytes) -> None:
         # RFC 37, "Heartbeating": the answer carries the context that follows a 16-bit TTL.
         if command[:5] == b"\x04PING":
-            self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + command[7:]))
+            with self._sending:
+                self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + command[7:]))
+            self._send_posted()
 
     # Sending
 
     def send_head(self, head: bytes) -> None:
-        self._socket.sendall(_frame(0, head))
+        frame = _frame(0, head)
+        with self._sending:
+            if self._posted:
+                self._send_all_posted()
+            self._socket.sendall(frame)
+        if self._posted:
+            self._send_posted()
 
     def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
-        self._send_frame(_MORE if buffers else 0, head)
-        for left, data in enumerate(buffers, 1 - len(buffers)):
-            self._send_frame(_MORE if left else 0, data)
+        with self._sending:
+            self._send_all_posted()
+            self._send_frame(_MORE if buffers else 0, head)
+            for left, data in enumerate(buffers, 1 - len(buffers)):
+                self._send_frame(_MORE if left else 0, data)
+        self._send_posted()
+
+    def post(self, head: bytes) -> None:
+        self._posted.append(_frame(0, head))
+        if len(self._posted) > _POSTED_FREELY and self._sending.acquire(timeout=_POST_WAIT_S):
+            self._sending.release()
+        self._send_posted()
+
+    def _send_posted(self) -> None:
+        # It never waits for the lock: its holder, who may be this very thread when a destructor
+        # or a signal handler posts, looks here again when it has let go.
+        while self._posted and self._sending.acquire(blocking=False):
+            try:
+                self._send_all_posted()
+            finally:
+                self._sending.release()
+
+    def _send_all_posted(self) -> None:
+        while self._posted:
+            self._socket.sendall(self._posted.popleft())
 
     def _send_frame(self, flags: int, data: Any) -> None:
         with memoryview(data) as view:

@@ -12,12 +12,14 @@ from collections import deque
 from typing import Any, Callable, Optional, Tuple
 
 import erlang
+from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
+from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits, Server
@@ -129,16 +131,16 @@ class BlockingLine(Line):
             raise erlang.Interrupted("the worker is leaving") from None
         return head, []
 
-    def _serve_deeper(self, head: bytes, buffers: "list[Any]") -> None:
+    def _serve_deeper(self, run: Running, head: bytes, buffers: "list[Any]") -> None:
         # Each level of nesting has frames of its own, as a new thread would.
         self._depth += 1
         needed = min(self._depth * _FRAMES_PER_LEVEL + 1_000, _MOST_FRAMES)
         if needed > sys.getrecursionlimit():
             sys.setrecursionlimit(needed)
         try:
-            self._server.serve(head, buffers)
+            self._server.serve(run, head, buffers)
         except RecursionError as error:  # before the request's own code could catch it
-            self._server.refuse(head, error)
+            self._server.refuse(run, error)
         finally:
             self._depth -= 1
 
@@ -232,10 +234,11 @@ class MainLine(BlockingLine):
         return type(body) is list and len(body) == 6
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
-        if not self._requests.begin_nested(head[1:HEAD_SIZE]):
+        run = self._requests.begin_nested(head[1:HEAD_SIZE])
+        if run is None:
             return
         try:
-            self._serve_deeper(head, buffers)
+            self._serve_deeper(run, head, buffers)
         finally:
             self._requests.end_nested()
 
@@ -277,10 +280,11 @@ class ThreadLine(BlockingLine):
         run = self._requests.begin_beside(head[1:HEAD_SIZE])
         if run is None:
             return
+        run.output = Printed(self._channel)
         before = self._requests.enter(run)
         try:
             self._enter()
-            self._serve_deeper(head, buffers)
+            self._serve_deeper(run, head, buffers)
             if left_behind:
                 self.catch_up()
         except Closed:  # the worker is leaving

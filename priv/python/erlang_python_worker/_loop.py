@@ -12,6 +12,7 @@ from typing import Any, Optional
 from erlang._request import Running
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._loop_lines import LoopLines
+from erlang_python_worker._output import end_output
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import CANCELLED, Runner, message
 
@@ -76,6 +77,7 @@ class Loop:
 
     async def _serve(self, run: Running, coroutine: "CoroutineType[Any, Any, Any]") -> Any:
         self._requests.enter(run)
+        self._lines.line().adopt(run)
         try:
             return await coroutine
         except (SystemExit, KeyboardInterrupt) as error:
@@ -105,6 +107,7 @@ class Loop:
             # A part of a stream has made its end itself.
             end = task.result() if face is None else runner.result(run.key, task.result(), face)
         self._requests.finish(run)
+        end_output(run)
         try:
             self._lines.line().reply(*message(run.key, end))
         except Closed:  # the worker is leaving

@@ -8,9 +8,11 @@ import asyncio
 import weakref
 from typing import Any, Callable
 
+from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._lines import Line, Message
+from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._runner import Limits
 
@@ -40,6 +42,13 @@ class LoopLine(Line):
         finally:
             self._waiting.pop(key, None)
         return self.read(*answer)
+
+    def adopt(self, run: Running) -> None:
+        """From here on what the request prints goes where its end will go."""
+        if run.output is None:
+            run.output = Printed(self._channel)
+        else:
+            run.output.channel = self._channel
 
     def reply(self, head: bytes, buffers: "list[Any]") -> None:
         """Send the end of a request that ran on the loop."""

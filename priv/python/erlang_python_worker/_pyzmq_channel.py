@@ -1,5 +1,7 @@
 """A DEALER of libzmq, by pyzmq."""
 
+import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Callable, cast
 
@@ -11,6 +13,8 @@ from erlang_python_worker._protocol import OUT_OF_BAND
 
 # For messages that must still leave when the process ends: FAILED, the last RESULT.
 _LINGER_AT_END_MS = 2_000
+# Messages of other threads that may wait for the owner to send something.
+_MOST_POSTED = 10_000
 
 
 class PyzmqConnector:
@@ -41,6 +45,10 @@ class PyzmqChannel:
         socket.set(zmq.RECONNECT_IVL, -1)
         socket.connect(endpoint)
         self._socket = socket
+        self._owner = threading.get_ident()
+        self._posted: "deque[bytes]" = deque()
+        self._busy = False
+        self._polled = False
         self._receive: Callable[[], bytes] = cast(Any, socket).recv
         self._send: Callable[[bytes], None] = cast(Any, socket).send
 
@@ -51,7 +59,31 @@ class PyzmqChannel:
             raise Closed("the worker is leaving") from None
 
     def send_head(self, head: bytes) -> None:
+        if self._posted:
+            self._send_posted()
         self._send(head)
+
+    def post(self, head: bytes) -> None:
+        # Only its owner may use a socket of libzmq, so what others post waits for that. Who polls
+        # the descriptor would have to be told to look again.
+        at_once = threading.get_ident() == self._owner and not self._polled and not self._busy
+        if len(self._posted) >= _MOST_POSTED and not at_once:
+            raise BlockingIOError("too much waits for the thread that owns the channel")
+        self._posted.append(head)
+        if at_once:
+            try:
+                self._send_posted()
+            except zmq.ZMQError as error:
+                raise BrokenPipeError(str(error)) from None
+
+    def _send_posted(self) -> None:
+        # A destructor or a signal handler may post in the middle of this.
+        self._busy = True
+        try:
+            while self._posted:
+                self._send(self._posted.popleft())
+        finally:
+            self._busy = False
 
     def wait(self, timeout_ms: "int | None") -> bool:
         timeout = -1 if timeout_ms is None else timeout_ms
@@ -63,6 +95,7 @@ class PyzmqChannel:
     edge_triggered = True
 
     def fileno(self) -> int:
+        self._polled = True
         return cast(int, self._socket.get(zmq.FD))
 
     def receive_buffers(self) -> "list[Any]":
@@ -72,6 +105,14 @@ class PyzmqChannel:
         return buffers
 
     def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
+        self._send_posted()
+        self._busy = True
+        try:
+            self._send_frames(head, buffers)
+        finally:
+            self._busy = False
+
+    def _send_frames(self, head: bytes, buffers: "Sequence[Any]") -> None:
         # A buffer that can be written to is lent to libzmq until this returns.
         last = len(buffers)
         flags = zmq.SNDMORE if last else 0

@@ -71,15 +71,15 @@ class Requests:
 
     # Main thread
 
-    def begin(self, request_id: bytes) -> bool:
-        """Is the request to run? Not if it was revoked before it came."""
+    def begin(self, request_id: bytes) -> "Optional[Running]":
+        """The request if it is to run: not if it was revoked before it came."""
         run = Running(request_id)
         with self._lock:
             if self._revoked and self._drop(request_id):
-                return False
+                return None
             self._top = run
             self._note(request_id)
-        return True
+        return run
 
     def end(self) -> None:
         # In this order and without the lock: who cancels in between may say "running" of a
@@ -90,17 +90,17 @@ class Requests:
             self._done.append(top.key)
         self._top = None
 
-    def begin_nested(self, request_id: bytes) -> bool:
+    def begin_nested(self, request_id: bytes) -> "Optional[Running]":
         """As `begin`, for a request of the callback in which the one on top waits."""
         run = Running(request_id)
         with self._lock:
             if self._revoked and self._drop(request_id):
-                return False
+                return None
             if self._top is not None:
                 run.namespace = self._top.namespace
                 self._under.append(self._top)
             self._top = run
-        return True
+        return run
 
     def end_nested(self) -> None:
         top = self._top
@@ -115,8 +115,21 @@ class Requests:
         """Was the request on top interrupted?"""
         return self._top is not None and self._top.interrupted
 
+    def shield(self) -> bool:
+        """No interrupt from here on, as far as this thread is the main one, until `expose`."""
+        if threading.get_ident() != self._main:
+            return False
+        armed, self.armed = self.armed, False
+        return armed
+
+    def expose(self, armed: bool) -> None:
+        """Takes what `shield` gave. Raises `Interrupted` if that was wanted meanwhile."""
+        if armed:
+            self.armed = True
+            self.check()
+
     def check(self) -> None:
-        """Raise `Interrupted` if the request on top, which waits in a callback, is to stop."""
+        """Raise `Interrupted` if the request on top, in whose code this is called, is to stop."""
         top = self._top
         if top is not None and top.wanted:
             top.wanted = False

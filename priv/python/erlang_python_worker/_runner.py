@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Iterator
 from types import CoroutineType
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 from msgpack import ExtType, packb
 
 import erlang
+from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._decoder import Decoder
@@ -15,6 +16,7 @@ from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._execute import ContextDropped, Executor
 from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
+from erlang_python_worker._output import Output, end_output
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE, End, ProtocolError
 from erlang_python_worker._stream_requests import GUARDED as _STREAMS_GUARDED
@@ -196,32 +198,40 @@ class Server:
     """
 
     def __init__(
-        self, channel: Channel, runner: Runner, forks: Forks, detaches: bool = False
+        self,
+        channel: Channel,
+        runner: Runner,
+        forks: Forks,
+        output: Output,
+        detaches: bool = False,
     ) -> None:
         self._detaches = detaches
         self._channel = channel
         self._runner = runner
         self._forks = forks
-        self._flush: "Callable[[], None]" = getattr(sys.stdout, "flush", lambda: None)
+        self._output = output
 
-    def serve(self, head: bytes, buffers: "list[Any]") -> None:
-        self._end(head[1:HEAD_SIZE], self._runner.run(head, buffers))
+    def serve(self, run: Running, head: bytes, buffers: "list[Any]") -> None:
+        self._end(run, self._runner.run(head, buffers))
 
-    def refuse(self, head: bytes, error: BaseException) -> None:
+    def refuse(self, run: Running, error: BaseException) -> None:
         """The end of a request that could not even be begun."""
-        self._end(head[1:HEAD_SIZE], self._runner.failure(error))
+        self._end(run, self._runner.failure(error))
 
-    def _end(self, key: bytes, end: End) -> None:
+    def _end(self, run: Running, end: End) -> None:
         kind, body, out_of_band = end
         if self._forks.is_child:
             self._forks.leave(None)
-        try:
-            self._flush()
-        except Exception:  # stdout is the user's to close
-            pass
-        if kind == DETACHED[0] and not self._detaches:
-            return
-        head = kind + key + body
+        if self._output.flushes:
+            self._output.flush_descriptor()
+        if kind == DETACHED[0]:
+            if not self._detaches:
+                return
+        else:
+            run.ended = True
+            if run.output is not None:
+                end_output(run)
+        head = kind + run.key + body
         if out_of_band or len(head) >= wire.OUT_OF_BAND:
             self._channel.send(head, out_of_band)
         else:

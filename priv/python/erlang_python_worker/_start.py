@@ -31,6 +31,7 @@ def main() -> None:
     from erlang_python_worker._execute import Executor
     from erlang_python_worker._lines import MainLine, ThreadLine
     from erlang_python_worker._namespace import Namespace
+    from erlang_python_worker._output import Output
     from erlang_python_worker._requests import Requests
     from erlang_python_worker._runner import Limits, NoArms, Runner, Server
     from erlang_python_worker._worker import Worker
@@ -47,8 +48,10 @@ def main() -> None:
     executor, limits = Executor(Namespace(), requests.current), Limits()
     numbers = itertools.count(1)
 
+    output = Output(channel, requests, forks)
+
     def serve_on(own: Channel) -> Server:
-        return Server(own, Runner(executor, forks, limits, NoArms(), loops), forks)
+        return Server(own, Runner(executor, forks, limits, NoArms(), loops), forks, output)
 
     loops = EventLoops(
         lambda: beam.connect(f"{token}/a{next(numbers)}"),
@@ -57,21 +60,21 @@ def main() -> None:
         requests,
     )
     runner = Runner(executor, forks, limits, requests, loops)
-    server = Server(channel, runner, forks, detaches=True)
+    server = Server(channel, runner, forks, output, detaches=True)
     line = MainLine(channel, limits, requests, server)
 
     def open_line() -> ThreadLine:
         own = beam.connect(f"{token}/t{next(numbers)}")
         return ThreadLine(own, limits, requests, serve_on(own))
 
-    bridge = Bridge(line, open_line, loops, requests, forks)
+    bridge = Bridge(line, channel, open_line, loops, requests, forks)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
     control = beam.connect(f"{token}/control")
     spare = SpareThreads(bridge, serve_on(control).refuse)
     line.hand_over = spare.take
     Control(control, requests, executor.streams, spare.serve).start()
-    status = _run(Worker(line, server, runner, requests, executor, limits), channel)
+    status = _run(Worker(line, server, runner, requests, executor, limits, output), channel)
 
     loops.end()
     channel.close()

@@ -5,10 +5,12 @@ from typing import Any, Optional
 
 from msgpack import packb
 
+from erlang_python_worker import _logging
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._execute import Executor
 from erlang_python_worker._lines import MainLine, left_behind
+from erlang_python_worker._output import Output
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
 from erlang_python_worker._requests import Requests, Stop
 from erlang_python_worker._runner import GUARDED, Limits, Runner, Server
@@ -23,6 +25,7 @@ class Worker:
         requests: Requests,
         executor: Executor,
         limits: Limits,
+        output: Output,
     ):
         self._line = line
         self._server = server
@@ -30,6 +33,7 @@ class Worker:
         self._requests = requests
         self._executor = executor
         self._limits = limits
+        self._output = output
         requests.guarded = GUARDED
 
     def set_up(self) -> "Optional[bytes]":
@@ -40,6 +44,10 @@ class Worker:
                 raise ProtocolError("SETUP comes first")
             setup = self._runner.decode(head[HEAD_SIZE:], buffers)
             self._limits.max_message_size = setup["max_message_size"]
+            if setup["stdout"] == "caller":
+                self._output.install()
+            if setup["stdout"] != "ignore":
+                _logging.install()
             sys.path[:0] = setup["paths"]
             for kind, text in setup["preload"]:
                 self._executor.preload(kind, text)
@@ -66,8 +74,9 @@ class Worker:
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if len(head) < HEAD_SIZE:
             head = bytes(HEAD_SIZE)  # of no type: an error of no request
-        if self._requests.begin(head[1:HEAD_SIZE]):
-            self._server.serve(head, buffers)
+        run = self._requests.begin(head[1:HEAD_SIZE])
+        if run is not None:
+            self._server.serve(run, head, buffers)
             self._requests.end()
             if left_behind:
                 self._line.catch_up()

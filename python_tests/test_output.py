@@ -1,0 +1,327 @@
+"""What requests print: docs/protocol.md, "Output"."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from peer import CANCELLED, EXEC, LOG, OUTPUT, READY, RESULT, RUN, STREAM_EVAL, Message, Peer
+
+
+@pytest.fixture(params=["direct", "pyzmq"])
+def caller(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    peer = Peer(channels=request.param)
+    try:
+        assert peer.set_up(stdout="caller").type == READY
+        yield peer
+    finally:
+        peer.close()
+
+
+def outputs(peer: Peer, number: int, channel: str = "") -> tuple[list[list[object]], Message]:
+    """What a request has printed, and its end."""
+    printed: list[list[object]] = []
+    while True:
+        message = peer.receive(channel)
+        assert message.id == number
+        if message.type != OUTPUT:
+            return printed, message
+        printed.append(message.body)
+
+
+def run(peer: Peer, text: str, kind: int = RUN) -> tuple[list[list[object]], Message]:
+    return outputs(peer, peer.begin_code(kind, text))
+
+
+def texts(peer: Peer, text: str) -> list[object]:
+    printed, end = run(peer, text)
+    assert end.type == RESULT, end
+    return [text for _stream, text in printed]
+
+
+def test_lines_come_as_they_end_and_the_rest_before_the_end(caller: Peer) -> None:
+    code = "import sys\nprint('a', 'b')\nsys.stderr.write('e1\\ne2\\nhalf')\nprint('é', end='')\n7"
+    printed, end = run(caller, code)
+    assert printed == [[1, "a b\n"], [2, "e1\ne2\n"], [1, "é"], [2, "half"]]
+    assert (end.type, end.body) == (RESULT, 7)
+
+
+def test_it_comes_while_the_request_runs(caller: Peer) -> None:
+    number = caller.begin_code(EXEC, "import time\nprint('in')\ntime.sleep(60)")
+    message = caller.receive()
+    assert (message.type, message.id, message.body) == (OUTPUT, number, [1, "in\n"])
+    caller.cancel(number)
+    assert outputs(caller, number)[1].type == CANCELLED
+
+
+def test_flush_sends_what_there_is(caller: Peer) -> None:
+    code = "print('a', end='')\nprint('b', end='', flush=True)\nsys.stdout.flush()\nprint('c')"
+    assert texts(caller, "import sys\n" + code) == ["ab", "c\n"]
+
+
+def test_many_pieces_do_not_wait_for_a_line_end(caller: Peer) -> None:
+    assert texts(caller, "for _ in range(100): print('x', end='')") == ["x" * 64, "x" * 36]
+
+
+def test_long_texts_are_cut_between_characters(caller: Peer) -> None:
+    printed = texts(caller, "print('é€🎉' * 20_000)")
+    assert len(printed) > 5
+    assert "".join(map(str, printed)) == "é€🎉" * 20_000 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("sys.stdout.buffer.write('é\\n'.encode())", ["é\n"]),
+        ("sys.stdout.buffer.write(b'\\xc3')\nsys.stdout.buffer.write(b'\\xa9\\n')", ["é\n"]),
+        ("sys.stdout.buffer.write(b'\\xff\\n')", ["\ufffd\n"]),
+        ("sys.stdout.writelines(['a\\n', 'b\\n'])", ["a\n", "b\n"]),
+        ("print('\\ud800')", ["\\ud800\n"]),
+        ("sys.stdout.write('')", []),
+        ("sys.__stdout__.write('x\\n')", ["x\n"]),
+        ("sys.stderr.reconfigure(encoding='latin-1'); print('é')", ["é\n"]),
+    ],
+)
+def test_streams_take(caller: Peer, code: str, expected: list[str]) -> None:
+    assert texts(caller, "import sys\n" + code) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("[sys.stdout.fileno(), sys.stderr.fileno()]", [1, 2]),
+        ("[sys.stdout.buffer.fileno(), sys.stdout.buffer.isatty()]", [1, False]),
+        (
+            "[sys.stdout.isatty(), sys.stdout.writable(), sys.stdout.readable()]",
+            [False, True, False],
+        ),
+        ("[sys.stdout.encoding, sys.stdout.name, sys.stdout.mode]", ["utf-8", "<stdout>", "w"]),
+        ("[sys.stdout.write('éa'), sys.stdout.buffer.write(bytearray(b'12'))]", [2, 2]),
+        ("sys.stdout.closed", False),
+    ],
+)
+def test_streams_are_as_programs_expect_them(caller: Peer, code: str, value: object) -> None:
+    assert run(caller, f"import sys\n{code}")[1].body == value
+
+
+@pytest.mark.parametrize("code", ["sys.stdout.write(b'x')", "sys.stdout.buffer.write('x')"])
+def test_wrong_types_are_refused(caller: Peer, code: str) -> None:
+    end = run(caller, "import sys\n" + code)[1]
+    assert end.error[1][1] == "TypeError"
+
+
+def test_a_stream_that_was_closed_says_so(caller: Peer) -> None:
+    code = "import sys\nsys.stdout.close()\ntry:\n    print('x')\nexcept ValueError as e:\n    r = str(e)\nr"
+    assert run(caller, code)[1].body == "I/O operation on closed file."
+    assert run(caller, "2")[1].body == 2
+
+
+def test_lines_of_threads_stay_whole_and_come_before_the_end(caller: Peer) -> None:
+    code = """
+import threading
+def work(n):
+    for i in range(500):
+        print(n, end=" "), print(i)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+"""
+    lines = "".join(map(str, texts(caller, code))).splitlines()
+    for n in range(4):
+        assert [line for line in lines if line.startswith(f"{n} ")] == [
+            f"{n} {i}" for i in range(500)
+        ]
+    assert len(lines) == 2_000
+
+
+def test_threads_print_while_the_main_thread_sends(caller: Peer) -> None:
+    # Large results and prints at once: no message may be torn.
+    code = """
+import threading
+stop = threading.Event()
+def work():
+    while not stop.is_set(): print("noise")
+thread = threading.Thread(target=work)
+thread.start()
+"""
+    run(caller, code)
+    # The noise comes on the descriptor, since its request has ended.
+    assert caller.process.stdout is not None
+    threading.Thread(target=caller.process.stdout.read, daemon=True).start()
+    more = "t = [threading.Thread(target=print, args=('own' * 50,)) for _ in range(20)]\n"
+    more += "for x in t: x.start()\nb'z' * 3_000_000"
+    for _ in range(20):
+        printed, end = run(caller, more)
+        assert list(map(len, end.buffers)) == [3_000_000]
+        assert all(text == "own" * 50 + "\n" for _stream, text in printed)
+    run(caller, "stop.set()\nthread.join()")
+
+
+def test_coroutines_print_on_their_channel(caller: Peer) -> None:
+    code = """
+import asyncio
+async def f():
+    print("a")
+    await asyncio.to_thread(print, "b") if hasattr(asyncio, "to_thread") else print("b")
+    print("c", end="")
+f()
+"""
+    number = caller.begin_code(RUN, code)
+    assert caller.end(number).type == 0x17
+    printed, end = outputs(caller, number, "/a1")
+    assert "".join(str(text) for _stream, text in printed) == "a\nb\nc"
+    assert end.type == RESULT
+
+
+def test_streams_print_for_the_pull(caller: Peer) -> None:
+    number = caller.begin(STREAM_EVAL, ["(print(n) for n in range(1))", None, None, 1, 0])
+    printed, _end = outputs(caller, number)
+    assert printed == [[1, "0\n"]]
+
+
+def test_preload_prints_to_the_descriptor(start: type[Peer]) -> None:
+    peer = start()
+    assert peer.set_up(stdout="caller", preload=[["code", "print('early')"]]).type == READY
+    peer.wait_line(b"early")
+
+
+def test_late_prints_go_to_the_descriptor(caller: Peer) -> None:
+    code = "import threading\ngo = threading.Event()\n"
+    code += "t = threading.Thread(target=lambda: (go.wait(), print('late')))\nt.start()"
+    assert texts(caller, code) == []
+    assert texts(caller, "go.set()\nt.join()\nprint('mine')") == ["mine\n"]
+    caller.wait_line(b"late")
+
+
+def test_forked_children_print_to_the_descriptor(caller: Peer) -> None:
+    code = "import os\nprint('half', end='')\npid = os.fork()\n"
+    code += "if pid == 0:\n    print('child')\n    os._exit(0)\nos.waitpid(pid, 0)[1]"
+    assert texts(caller, code) == ["half"]
+    caller.wait_line(b"child")
+
+
+def test_destructors_and_signal_handlers_print_in_the_middle_of_anything(caller: Peer) -> None:
+    code = """
+import gc, signal, sys
+class Noisy:
+    def __init__(self): self.me = self
+    def __del__(self): print("gone")
+signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
+gc.set_threshold(1)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+for n in range(3_000):
+    Noisy()
+    print("line", n)
+signal.setitimer(signal.ITIMER_REAL, 0)
+gc.set_threshold(700, 10, 10)
+gc.collect()
+b"z" * 1_000_000
+"""
+    printed, end = run(caller, code)
+    assert len(end.buffers[0]) == 1_000_000
+    # A destructor may print within a line, as on any stream; nothing may get lost.
+    text = "".join(str(text) for _stream, text in printed)
+    assert text.count("gone") == text.count("line") == 3_000
+    assert text.count("\n") == 6_000 + text.count("alarm")
+
+
+def test_floods_do_not_stop_cancels(caller: Peer) -> None:
+    number = caller.begin_code(EXEC, "while True: print('x' * 1000)")
+    assert caller.receive().type == OUTPUT
+    caller.control(0x21, number, True)
+    assert outputs(caller, number)[1].type == CANCELLED
+    assert caller.value("1") == 1
+
+
+# `logging`
+
+
+def logged(peer: Peer, code: str) -> list[list[object]]:
+    number = peer.begin_code(RUN, "import logging\n" + code)
+    records: list[list[object]] = []
+    while True:
+        message = peer.receive()
+        if message.type != LOG:
+            assert message.type == RESULT, message
+            return records
+        assert message.id == number
+        records.append(message.body)
+
+
+@pytest.mark.parametrize(
+    ("code", "level", "name", "text"),
+    [
+        ("logging.warning('hot %d', 3)", 30, "root", "hot 3"),
+        ("logging.getLogger('a.b').error('é')", 40, "a.b", "é"),
+        ("logging.critical('\\ud800')", 50, "root", "\\ud800"),
+        (
+            "import warnings\nlogging.captureWarnings(True)\nwarnings.warn('old')",
+            30,
+            "py.warnings",
+            "old",
+        ),
+    ],
+)
+def test_records_are_sent(caller: Peer, code: str, level: int, name: str, text: str) -> None:
+    ((number, logger, message, file, line, function, exception),) = logged(caller, code)
+    assert (number, logger, exception) == (level, name, None)
+    assert text in str(message)
+    assert isinstance(file, str)
+    assert isinstance(line, int)
+    assert isinstance(function, str)
+
+
+def test_levels_are_those_of_logging(caller: Peer) -> None:
+    assert logged(caller, "logging.info('quiet')") == []
+    code = "logging.getLogger().setLevel('DEBUG')\nlogging.debug('a')\nlogging.log(25, 'b')"
+    assert [record[0] for record in logged(caller, code)] == [10, 25]
+
+
+def test_exceptions_come_with_their_traceback(caller: Peer) -> None:
+    code = "try:\n    1 / 0\nexcept Exception:\n    logging.exception('no')"
+    ((_level, _name, message, _file, line, _function, exception),) = logged(caller, code)
+    assert (message, line) == ("no", 5)
+    assert str(exception).startswith("Traceback")
+    assert str(exception).endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_record_that_logs_while_it_is_formatted_makes_no_loop(caller: Peer) -> None:
+    code = """
+class Loud:
+    def __str__(self):
+        logging.warning("inner")
+        return "outer"
+logging.warning("%s", Loud())
+"""
+    assert [record[2] for record in logged(caller, code)] == ["outer"]
+
+
+def test_the_handler_is_erlang_log(caller: Peer) -> None:
+    code = "import erlang\nassert logging.root.handlers == [erlang.log]\n"
+    code += "erlang.log.setLevel('ERROR')\nlogging.warning('low')\nlogging.error('high')"
+    assert [record[2] for record in logged(caller, code)] == ["high"]
+
+
+def test_logging_is_not_imported_for_nothing(caller: Peer) -> None:
+    assert caller.value("import sys; 'logging' in sys.modules") is False
+    code = "import importlib, logging, inspect; importlib.reload(logging); inspect.getsource(logging) != ''"
+    assert caller.value(code) is True
+
+
+def test_threads_and_preload_log(start: type[Peer]) -> None:
+    peer = start()
+    preload = [["code", "import logging; logging.error('early')"]]
+    early = peer.set_up(stdout="caller", preload=preload)
+    assert (early.type, early.id, early.body[2]) == (LOG, 0, "early")
+    assert peer.receive().type == READY
+    code = "import threading\nt = threading.Thread(target=logging.error, args=('t',))\nt.start()\nt.join()"
+    assert [record[2] for record in logged(peer, code)] == ["t"]
+
+
+def test_forked_children_log_to_the_descriptor(caller: Peer) -> None:
+    code = "import logging, os\npid = os.fork()\n"
+    code += "if pid == 0:\n    logging.error('child')\n    os._exit(0)\nos.waitpid(pid, 0)[1]"
+    assert caller.value(code) == 0
+    caller.wait_line(b"child")
