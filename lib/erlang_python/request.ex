@@ -9,11 +9,12 @@ defmodule ErlangPython.Request do
   alias ErlangPython.Worker.Exit
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
-  # own, or no worker will ever be free (`Intake.reconsider/2`); twice as long each time.
+  # own, or no worker will ever be free (`Intake.reconsider/2`); twice as long each time. The latter takes
+  # a callback in every worker.
   @longest_patience_ms 1_000
-  defp patience(:behind), do: 2
-  defp patience(:queued), do: 25
-  defp patience(place) when place in [:alone, :beside], do: @longest_patience_ms
+  defp patience(:behind, _handle), do: 2
+  defp patience(:queued, handle), do: if(Slots.callbacks(handle, 1) > 0, do: 25, else: 100)
+  defp patience(place, _handle) when place in [:alone, :beside], do: @longest_patience_ms
 
   @type result :: {:ok, term()} | {:error, Error.t()}
 
@@ -94,7 +95,7 @@ defmodule ErlangPython.Request do
 
     case submitted do
       {:ok, place} ->
-        await(handle, id, alias_ref, deadline, patience(place), options)
+        await(handle, id, alias_ref, deadline, patience(place, handle), options)
 
       {:error, error} ->
         last_word(handle, id, alias_ref, options, error)

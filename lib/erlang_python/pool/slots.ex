@@ -8,8 +8,6 @@ defmodule ErlangPython.Pool.Slots do
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
 
-  import Bitwise, only: [bsl: 2]
-
   alias ErlangPython.Pool.{Handle, Options}
 
   @last_id 1
@@ -28,9 +26,6 @@ defmodule ErlangPython.Pool.Slots do
   @callbacks 7
   @streams 8
   @contexts 9
-
-  # A request beside the main thread weighs less than any in it.
-  @main_thread 32
 
   @type slot :: pos_integer()
 
@@ -193,20 +188,23 @@ defmodule ErlangPython.Pool.Slots do
     end
   end
 
-  # Integers sort before atoms, so `:none` is larger than any load.
-  defp least_loaded(_counters, 0, best, _best_load), do: best
+  # Integers sort before atoms, so `:none` is more than any number.
+  defp least_loaded(_counters, 0, best, _in_flight), do: best
 
-  defp least_loaded(counters, slot, best, best_load) do
+  defp least_loaded(counters, slot, best, least) do
     in_flight = :atomics.get(counters, at(slot, @in_flight))
-    aside = :atomics.get(counters, at(slot, @beside)) + :atomics.get(counters, at(slot, @streams))
-    load = bsl(in_flight, @main_thread) + aside
 
-    if load < best_load and in_flight < :atomics.get(counters, at(slot, @window)) do
-      least_loaded(counters, slot - 1, slot, load)
+    if (in_flight < least or
+          (in_flight == least and aside(counters, slot) < aside(counters, best))) and
+         in_flight < :atomics.get(counters, at(slot, @window)) do
+      least_loaded(counters, slot - 1, slot, in_flight)
     else
-      least_loaded(counters, slot - 1, best, best_load)
+      least_loaded(counters, slot - 1, best, least)
     end
   end
+
+  defp aside(counters, slot),
+    do: :atomics.get(counters, at(slot, @beside)) + :atomics.get(counters, at(slot, @streams))
 
   @compile {:inline, at: 2}
   defp at(slot, field), do: @globals + (slot - 1) * @per_slot + field

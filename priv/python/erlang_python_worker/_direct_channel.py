@@ -23,6 +23,8 @@ _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"NULL".ljust(20, b"\0"
 # RFC 37, "Framing": flags, then the size in one byte or, under LONG, in eight.
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _pack_long = struct.Struct(">BQ").pack
+# The start of each short frame that ends its message.
+_SHORT = [bytes((0, size)) for size in range(256)]
 _read_u64 = struct.Struct(">Q").unpack_from
 
 # One read takes whatever has come, as a rule several small messages.
@@ -175,7 +177,8 @@ class DirectChannel:
     # Sending
 
     def send_head(self, head: bytes) -> None:
-        frame = _frame(0, head)
+        size = len(head)
+        frame = _SHORT[size] + head if size < len(_SHORT) else _frame(0, head)
         with self._sending:
             if self._posted:
                 self._send_all_posted()

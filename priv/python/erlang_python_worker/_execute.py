@@ -41,7 +41,7 @@ class Executor:
         self._sources = Sources()
         self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
-            CALL: self._placed(self.call),
+            CALL: self.call,
             EVAL: self._placed(lambda body: self.run("eval", body)),
             EXEC: self._placed(lambda body: self.run("exec", body)),
             RUN: self._placed(lambda body: self.run("run", body)),
@@ -125,6 +125,8 @@ class Executor:
 
     def call(self, body: Any) -> Any:
         if type(body) is not list or len(body) != 5:
+            if type(body) is list and len(body) == 6:
+                return self._in_context(body.pop(), self.call, body)
             raise ProtocolError("CALL has five elements, and a context")
         module, name, args, kwargs, _face = body
         if type(module) is not str or type(name) is not str or type(args) is not list:

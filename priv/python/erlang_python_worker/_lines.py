@@ -33,9 +33,7 @@ _FRAMES_PER_LEVEL = 32
 _MOST_FRAMES = 6_000
 
 _ANSWERS = frozenset(
-    bytes((kind | flag,))
-    for kind in (wire.ANSWER, wire.ANSWER_ERROR)
-    for flag in (0, wire.BUFFERS_FOLLOW)
+    kind | flag for kind in (wire.ANSWER, wire.ANSWER_ERROR) for flag in (0, wire.BUFFERS_FOLLOW)
 )
 
 # How long the main thread waits in a callback before others serve what only this worker can.
@@ -53,7 +51,7 @@ left_behind: "deque[tuple[erlang.Pid, Any]]" = deque()
 
 
 def is_answer(head: bytes) -> bool:
-    return head[:1] in _ANSWERS
+    return bool(head) and head[0] in _ANSWERS
 
 
 class Line:
@@ -163,11 +161,10 @@ class MainLine(BlockingLine):
             return self._held.popleft()
         while True:
             head = self._channel.receive_head()
-            buffers = []
-            if head and head[0] & wire.BUFFERS_FOLLOW:
-                buffers = self._channel.receive_buffers()
-            # Its id is no request's.
-            if not is_answer(head):
+            kind = head[0] if head else 0
+            buffers = self._channel.receive_buffers() if kind & wire.BUFFERS_FOLLOW else []
+            # The id of an answer is no request's.
+            if kind not in _ANSWERS:
                 return head, buffers
 
     def call(self, kind: int, body: "list[Any]") -> Any:

@@ -20,6 +20,7 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
   catches that. A second one there is dropped: the code that it was meant for has ended.
 """
 
+import itertools
 import signal
 import threading
 from collections import OrderedDict, deque
@@ -34,6 +35,7 @@ from erlang._request import Running
 
 _DONE_KEPT = 1_024  # docs/protocol.md, `CANCEL_ACK`
 _ID_SIZE = 8
+_LAST_BEGUN = slice(0, _ID_SIZE)
 _REVOKED_KEPT = 65_536
 
 # The request that a thread or a coroutine beside the main thread runs.
@@ -48,7 +50,9 @@ class Requests:
     def __init__(self, begun: "mmap | bytearray") -> None:
         # docs/protocol.md, "What had begun": the last id, then a ring of the last ids.
         self._begun = begun
-        self._begun_at = _ID_SIZE
+        self._begun_ring = itertools.cycle(
+            [slice(at, at + _ID_SIZE) for at in range(_ID_SIZE, len(begun), _ID_SIZE)]
+        )
         # Of the main thread; those under the top wait in callbacks.
         self._top: "Optional[Running]" = None
         self._under: "list[Running]" = []
@@ -78,7 +82,7 @@ class Requests:
             if self._revoked and self._drop(request_id):
                 return None
             self._top = run
-            self._note(request_id)
+        self._begun[_LAST_BEGUN] = self._begun[next(self._begun_ring)] = request_id
         return run
 
     def end(self) -> None:
@@ -135,12 +139,6 @@ class Requests:
             top.wanted = False
             top.interrupted = True
             raise erlang.Interrupted
-
-    def _note(self, request_id: bytes) -> None:
-        at = self._begun_at
-        self._begun[:_ID_SIZE] = self._begun[at : at + _ID_SIZE] = request_id
-        at += _ID_SIZE
-        self._begun_at = at if at < len(self._begun) else _ID_SIZE
 
     def _drop(self, request_id: bytes) -> bool:
         left = self._revoked.pop(request_id, 0)

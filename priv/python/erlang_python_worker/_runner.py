@@ -27,7 +27,8 @@ from erlang_python_worker._types import find
 
 CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
 # Not its end: that comes from the event loop.
-DETACHED: End = (bytes((wire.DETACHED,)), b"", [])
+_DETACHED = bytes((wire.DETACHED,))
+DETACHED: End = (_DETACHED, b"", [])
 _RESULT = bytes((wire.RESULT,))
 _RESULT_WITH_BUFFERS = bytes((wire.RESULT | wire.BUFFERS_FOLLOW,))
 _ERROR = bytes((wire.ERROR,))
@@ -73,15 +74,14 @@ class Runner:
     def __init__(
         self, executor: Executor, forks: Forks, limits: Limits, arms: Arms, loop: Detached
     ) -> None:
-        self._executor = executor
+        self._by_type = executor.by_type
         self._loop = loop
         self._forks = forks
         self._limits = limits
         self._arms = arms
-        self._decoder = Decoder()
+        self.decode = Decoder().decode
         self._encoders = (Encoder(find), Encoder(find, plain=True))
         self._streams = StreamRequests(executor, self._encoders, limits, self._failure)
-        self.decode = self._decoder.decode
 
     def run(self, head: bytes, buffers: "list[Any]") -> End:
         try:
@@ -101,11 +101,11 @@ class Runner:
         try:
             arms.armed = True
             kind = head[0] & wire.TYPE
-            run = self._executor.by_type.get(kind)
+            run = self._by_type.get(kind)
             if run is None and kind not in STREAM_KINDS:
                 raise ProtocolError(f"unknown message type 0x{head[0]:02x}")
             data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
-            body = self._decoder.decode(data[HEAD_SIZE:], buffers)
+            body = self.decode(data[HEAD_SIZE:], buffers)
             key = head[1:HEAD_SIZE]
             value: Any = self._streams.run(kind, key, body) if run is None else run(body)
             if type(value) is CoroutineType:
@@ -212,25 +212,23 @@ class Server:
         self._output = output
 
     def serve(self, run: Running, head: bytes, buffers: "list[Any]") -> None:
-        self._end(run, self._runner.run(head, buffers))
+        self._end(run, *self._runner.run(head, buffers))
 
     def refuse(self, run: Running, error: BaseException) -> None:
         """The end of a request that could not even be begun."""
-        self._end(run, self._runner.failure(error))
+        self._end(run, *self._runner.failure(error))
 
-    def _end(self, run: Running, end: End) -> None:
-        kind, body, out_of_band = end
+    def _end(self, run: Running, kind: bytes, body: bytes, out_of_band: "list[Any]") -> None:
         if self._forks.is_child:
             self._forks.leave(None)
         if self._output.flushes:
             self._output.flush_descriptor()
-        if kind == DETACHED[0]:
-            if not self._detaches:
-                return
-        else:
+        if kind is not _DETACHED:
             run.ended = True
             if run.output is not None:
                 end_output(run)
+        elif not self._detaches:
+            return
         head = kind + run.key + body
         if out_of_band or len(head) >= wire.OUT_OF_BAND:
             self._channel.send(head, out_of_band)
