@@ -30,6 +30,13 @@ defmodule ErlangPython do
       if that does not help within the pool's `:grace`, by killing the worker. The default is
       `30_000`.
 
+  `call/4`, `eval/3`, `exec/3`, `run/3` and `async/4` also take
+
+    * `:progress` (`t:pid/0` or a function) - who gets what the code reports by `erlang.progress(done, total, text)` or
+      by a bar of tqdm's: a process the messages `{:python_progress, %{done: number, total: number | nil, text: string}}`, a
+      function of one argument, called in a process of its own, the map. Without it, a bar is
+      [drawn in a terminal](output.md#progress).
+
   Code given as text (`eval/3`, `exec/3`, `run/3`) takes two more:
 
     * `:file` (`t:String.t/0`) and `:line` (`t:pos_integer/0`) - where the code stands, for
@@ -67,6 +74,8 @@ defmodule ErlangPython do
 
   @call_options [:pool, :context, :timeout, :kwargs]
   @code_options [:pool, :context, :timeout, :file, :line]
+  # Of those that give the result to the process that asks.
+  @waiting_options [:progress]
 
   @doc """
   Calls a Python function with positional arguments, and with keyword arguments in the option
@@ -79,7 +88,7 @@ defmodule ErlangPython do
   """
   @spec call(name(), name(), list(), keyword()) :: result()
   def call(module, function, args \\ [], opts \\ []),
-    do: Request.run(call_message(module, function, args), Options.new!(opts, @call_options))
+    do: Request.run(call_message(module, function, args), call_options(opts))
 
   @doc "As `call/4`, but gives the value or raises `ErlangPython.Error`."
   @spec call!(name(), name(), list(), keyword()) :: term()
@@ -176,7 +185,7 @@ defmodule ErlangPython do
   """
   @spec stream_eval(String.t(), bindings(), keyword()) :: Enumerable.t()
   def stream_eval(expression, bindings \\ %{}, opts \\ []) do
-    {message, options} = code_message(:stream_eval, expression, bindings, opts)
+    {message, options} = code_message(:stream_eval, expression, bindings, opts, @code_options)
     ErlangPython.Stream.new(message, options)
   end
 
@@ -193,7 +202,7 @@ defmodule ErlangPython do
   @spec async(name(), name(), list(), keyword()) :: Task.t()
   def async(module, function, args \\ [], opts \\ []) do
     message = call_message(module, function, args)
-    options = Options.new!(opts, @call_options)
+    options = call_options(opts)
     Task.async(fn -> Request.run(message, options) end)
   end
 
@@ -421,25 +430,29 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
+  defp call_options(opts), do: Options.new!(opts, @call_options ++ @waiting_options)
+
   defp code(kind, code, bindings, opts) do
-    {message, options} = code_message(kind, code, bindings, opts)
+    {message, options} =
+      code_message(kind, code, bindings, opts, @code_options ++ @waiting_options)
+
     Request.run(message, options)
   end
 
   # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for
   # nothing.
-  defp code_message(kind, _code, [{key, _value} | _] = bindings, [])
+  defp code_message(kind, _code, [{key, _value} | _] = bindings, [], _known)
        when key in [:pool, :timeout] do
     raise ArgumentError,
           "#{inspect(bindings)} are bindings, the variables of the code: give options after " <>
             "them, as in #{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
   end
 
-  defp code_message(kind, code, bindings, opts) when is_binary(code) do
-    {{kind, code, Options.named!(:bindings, bindings)}, Options.new!(opts, @code_options)}
+  defp code_message(kind, code, bindings, opts, known) when is_binary(code) do
+    {{kind, code, Options.named!(:bindings, bindings)}, Options.new!(opts, known)}
   end
 
-  defp code_message(_kind, code, _bindings, _opts),
+  defp code_message(_kind, code, _bindings, _opts, _known),
     do: raise(ArgumentError, "expected Python code as a string, got: #{inspect(code)}")
 
   @spec call_message(name(), name(), list()) :: Message.t()

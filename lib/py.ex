@@ -25,6 +25,7 @@ defmodule :py do
     Executors,
     Functions,
     Gather,
+    Logging,
     Memory,
     Reload,
     States,
@@ -448,6 +449,25 @@ defmodule :py do
   """
   @spec add_path(name()) :: :ok | {:error, reason()}
   def add_path(path), do: Venv.add_path(path)
+
+  @doc "As `configure_logging/1`, with the level `info`."
+  @spec configure_logging() :: :ok | {:error, reason()}
+  def configure_logging, do: Logging.configure(%{})
+
+  @doc """
+  Sets the root logger of Python's `logging` in every worker, and in those that start later; its records go to Erlang's
+  `logger`.
+
+  Options, as a map or proplist: `level`, one of `debug`, `info` (default), `notice`, `warning`, `error`, `critical`, `alert`,
+  `emergency` (Python has no names for the third and the last two, and takes those beside them), and `format`, a
+  format of Python's `logging.Formatter` for the text of the messages (default: the message alone, because
+  `logger` knows time and level itself).
+  """
+  @spec configure_logging(
+          %{optional(:level) => atom(), optional(:format) => code()}
+          | [{atom(), term()}]
+        ) :: :ok | {:error, reason()}
+  def configure_logging(options), do: Logging.configure(options)
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

@@ -131,6 +131,8 @@ class Peer:
             "worker": "test",
             "replay": [],
             "stdout": "logger",
+            "stdin": "none",
+            "bars": False,
         }
         self.send(SETUP, 0, {**body, **setup})
         return self.receive()

@@ -75,6 +75,8 @@ defmodule ErlangPython.Pool do
     * `:stdout` (`:caller`, `:logger` or `:ignore`) - where what Python prints goes. `:caller` (default): to the
       group leader of the process that made the request, before the reply. `:logger`: to the Logger, with the
       metadata `:pool`, `:worker` and `:os_pid`; so does, under `:caller`, what belongs to no request.
+    * `:stdin` (`:none` or `:caller`) - what Python's `input()` does: raise `EOFError` (default), or ask the group
+      leader of the process that made the request.
     * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
       127.0.0.1. The default is `:ipc`.
     * `:channel` (`:direct` or `:pyzmq`) - how Python speaks ZeroMQ: the worker's own ZMTP on its socket, or

@@ -5,7 +5,7 @@ defmodule ErlangPython.Request do
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Iterator}
   alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Slots, Streams}
-  alias ErlangPython.Request.{Message, Options, Reply}
+  alias ErlangPython.Request.{Message, Options, Progress, Reply}
   alias ErlangPython.Worker.Exit
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
@@ -20,6 +20,9 @@ defmodule ErlangPython.Request do
 
   @doc "One that leaves nothing open."
   @spec run(Message.t(), Options.t()) :: result()
+  def run(message, %{progress: fun} = options) when is_function(fun),
+    do: Progress.relayed(fun, &open(message, %{options | progress: &1}))
+
   def run(message, options), do: open(message, options)
 
   @doc "One that may leave a stream open in its worker, whose owner is the calling process."

@@ -191,7 +191,9 @@ defmodule ErlangPython.Worker do
       "max_message_size" => options.max_message_size,
       "worker" => state.name,
       "replay" => Replay.encode(replay),
-      "stdout" => Atom.to_string(options.stdout)
+      "stdout" => Atom.to_string(options.stdout),
+      "stdin" => Atom.to_string(options.stdin),
+      "bars" => IO.ANSI.enabled?()
     }
   end
 

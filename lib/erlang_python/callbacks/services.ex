@@ -2,7 +2,7 @@ defmodule ErlangPython.Callbacks.Services do
   @moduledoc false
   # What the library itself offers to Python: docs/protocol.md, `SERVICE`.
 
-  alias ErlangPython.Callbacks.{Functions, Invocation, Origin}
+  alias ErlangPython.Callbacks.{Asker, Functions, Invocation, Origin}
   alias ErlangPython.Iterator
   alias ErlangPython.State.Table
 
@@ -21,6 +21,15 @@ defmodule ErlangPython.Callbacks.Services do
     case Iterator.next(pid, most, origin.worker) do
       {:ok, items, last?} -> ok([items, last?])
       {:error, kind, reason, stacktrace} -> {:error, Invocation.failure(kind, reason, stacktrace)}
+    end
+  end
+
+  def call("read_line", [], origin) do
+    with leader when is_pid(leader) <- Asker.group_leader(origin.handle, origin.parent),
+         line when is_binary(line) <- IO.gets(leader, "") do
+      ok(line)
+    else
+      _nobody_or_end -> ok("")
     end
   end
 

@@ -23,6 +23,7 @@ defmodule ErlangPython.Pool.Options do
             max_memory: :infinity,
             max_message_size: 256 * @mebibyte,
             stdout: :caller,
+            stdin: :none,
             window: :auto,
             endpoint: :ipc,
             channel: :direct,
@@ -46,6 +47,7 @@ defmodule ErlangPython.Pool.Options do
           max_memory: pos_integer() | :infinity,
           max_message_size: pos_integer(),
           stdout: :caller | :logger | :ignore,
+          stdin: :none | :caller,
           window: :auto | pos_integer(),
           endpoint: :ipc | :tcp,
           channel: :direct | :pyzmq,
@@ -165,6 +167,9 @@ defmodule ErlangPython.Pool.Options do
 
   defp check(:stdout, value) when value in [:caller, :logger, :ignore], do: value
   defp check(:stdout, value), do: bad(:stdout, ":caller, :logger or :ignore", value)
+
+  defp check(:stdin, value) when value in [:none, :caller], do: value
+  defp check(:stdin, value), do: bad(:stdin, ":none or :caller", value)
 
   defp check(:channel, value) when value in [:direct, :pyzmq], do: value
   defp check(:channel, value), do: bad(:channel, ":direct or :pyzmq", value)

@@ -72,16 +72,17 @@ defmodule ErlangPython.Request.Message do
 
   defp layout({kind, module, function, args}, options),
     do:
-      {number(kind),
-       [module, function, args, options.kwargs, face(options.face) | context(options)]}
+      {number(kind), [module, function, args, options.kwargs, face(options.face) | more(options)]}
 
   defp layout({kind, code, bindings}, options),
     do:
       {number(kind),
-       [code, bindings, options.file, options.line, face(options.face) | context(options)]}
+       [code, bindings, options.file, options.line, face(options.face) | more(options)]}
 
-  defp context(%{context: nil}), do: []
-  defp context(%{context: context}), do: [context.id]
+  # What most requests don't say.
+  defp more(%{context: nil, progress: nil}), do: []
+  defp more(%{context: context, progress: nil}), do: [context.id]
+  defp more(%{context: context, progress: pid}), do: [context && context.id, pid]
 
   defp number(:call), do: Protocol.type(:call)
   defp number(:stream_call), do: Protocol.type(:stream_call)

@@ -5,6 +5,7 @@ defmodule ErlangPython.Request.Options do
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.Configured
+  alias ErlangPython.Request.Progress
   alias ErlangPython.UnknownOption
 
   @default_timeout 30_000
@@ -15,6 +16,7 @@ defmodule ErlangPython.Request.Options do
             kwargs: nil,
             file: nil,
             line: 1,
+            progress: nil,
             face: :elixir
 
   @type face :: :elixir | :erlang
@@ -25,6 +27,7 @@ defmodule ErlangPython.Request.Options do
           kwargs: %{String.t() => term()} | nil,
           file: String.t() | nil,
           line: pos_integer(),
+          progress: pid() | (Progress.report() -> term()) | nil,
           face: face()
         }
 
@@ -73,6 +76,11 @@ defmodule ErlangPython.Request.Options do
 
   defp check(:line, line) when is_integer(line) and line > 0, do: line
   defp check(:line, value), do: bad(:line, "a positive integer", value)
+
+  defp check(:progress, who) when is_pid(who) or is_function(who, 1),
+    do: Progress.receiver(who)
+
+  defp check(:progress, value), do: bad(:progress, "a pid or a function of one argument", value)
 
   @doc "A map or keyword list of Python names and their values, as a map with strings; nil if empty."
   @spec named!(atom(), term()) :: %{String.t() => term()} | nil

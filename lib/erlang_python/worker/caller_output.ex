@@ -7,7 +7,7 @@ defmodule ErlangPython.Worker.CallerOutput do
   # a group leader that is slow or stuck holds nobody up, and what it is too far behind with is left out. What
   # reaches no group leader is given back, to be logged.
 
-  alias ErlangPython.Callbacks
+  alias ErlangPython.Callbacks.Asker
   alias ErlangPython.Pool.{Handle, Pending}
 
   # Bytes that may be under way to group leaders. An I/O request takes more than its text.
@@ -41,21 +41,7 @@ defmodule ErlangPython.Worker.CallerOutput do
   defp group_leader(%{last: {id, leader}}, handle, id) when leader != nil,
     do: if(Pending.member?(handle, id), do: leader)
 
-  defp group_leader(_output, handle, id) do
-    with caller when is_pid(caller) <- Pending.caller(handle, id),
-         {:group_leader, leader} <- caller |> asker() |> Process.info(:group_leader),
-         do: leader
-  end
-
-  # Who calls Python out of a callback does so on behalf of another caller.
-  defp asker(caller) do
-    with %{parent: parent, handle: handle} <- Callbacks.Running.lookup(caller),
-         above when is_pid(above) <- Pending.caller(handle, parent) do
-      asker(above)
-    else
-      _no_callback_or_none_above -> caller
-    end
-  end
+  defp group_leader(_output, handle, id), do: Asker.group_leader(handle, id)
 
   defp send_to(output, leader, text) do
     if output.size > limit(output, leader),

@@ -15,6 +15,7 @@ from erlang._encoders import register_encoder
 from erlang._handles import Callable, Opaque, Pid, Ref
 from erlang._interrupted import Interrupted
 from erlang._iterator import Iterator
+from erlang._progress import progress
 from erlang._request import Request, current_request
 from erlang._state import (
     state_clear,
@@ -46,6 +47,7 @@ __all__ = [
     "call",
     "cast",
     "current_request",
+    "progress",
     "register_encoder",
     "send",
     "state_clear",

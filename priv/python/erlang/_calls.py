@@ -87,6 +87,12 @@ def send(destination: "Pid | str", message: Any, /) -> None:
         raise TypeError(f"expected an erlang.Pid or a name, got {destination!r}")
 
 
+def read_line() -> str:
+    """A line of the input of whoever made the request; empty at its end."""
+    line: str = bridge().service("read_line")
+    return line
+
+
 def _target(function: Any) -> Any:
     if isinstance(function, str):
         return str(function)

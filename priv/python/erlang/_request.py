@@ -11,6 +11,9 @@ class Running:
     wanted = False
     interrupted = False
     ended = False  # nobody takes its output any more
+    progress: Any = None  # the pid that gets it, if anybody does
+    progressed = 0.0  # when it last told of it
+    bar_open = False  # has it drawn a bar that is not full yet?
     output: Any = None  # what it has printed (_output.py); made when it prints
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:

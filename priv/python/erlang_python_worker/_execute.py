@@ -15,6 +15,8 @@ from erlang_python_worker._streams import Streams
 
 # Contexts that are remembered as closed, for requests that were under way then.
 _DROPPED_KEPT = 1_024
+# The elements of a request that names its context, and of one that also says who gets its progress.
+_WITH_MORE = (6, 7)
 
 
 class ContextDropped(Exception):
@@ -42,19 +44,31 @@ class Executor:
         self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
             CALL: self.call,
-            EVAL: self._placed(lambda body: self.run("eval", body)),
-            EXEC: self._placed(lambda body: self.run("exec", body)),
-            RUN: self._placed(lambda body: self.run("run", body)),
+            EVAL: self._code("eval"),
+            EXEC: self._code("exec"),
+            RUN: self._code("run"),
             DROP_CONTEXT: self.drop_context,
         }
 
-    def _placed(self, run: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
-        def in_its_context(body: Any) -> Any:
-            if type(body) is not list or len(body) != 6:
-                return run(body)
-            return self._in_context(body.pop(), run, body)
+    def _code(self, kind: str) -> "Callable[[Any], Any]":
+        def run(body: Any) -> Any:
+            return self.run(kind, body)
 
-        return in_its_context
+        def run_any(body: Any) -> Any:
+            if type(body) is list and len(body) in _WITH_MORE:
+                return self._with_more(run, body)
+            return run(body)
+
+        return run_any
+
+    def _with_more(self, run: "Callable[[Any], Any]", body: "list[Any]") -> Any:
+        """Run a request that says more than most do."""
+        progress = body.pop() if len(body) == _WITH_MORE[-1] else None
+        context = body.pop()
+        running = self._current()
+        if running is not None:
+            running.progress = progress
+        return run(body) if context is None else self._in_context(context, run, body)
 
     def _in_context(self, context: Any, run: "Callable[[Any], Any]", body: Any) -> Any:
         if type(context) is not int:
@@ -125,9 +139,9 @@ class Executor:
 
     def call(self, body: Any) -> Any:
         if type(body) is not list or len(body) != 5:
-            if type(body) is list and len(body) == 6:
-                return self._in_context(body.pop(), self.call, body)
-            raise ProtocolError("CALL has five elements, and a context")
+            if type(body) is list and len(body) in _WITH_MORE:
+                return self._with_more(self.call, body)
+            raise ProtocolError("CALL has five elements, a context and who gets its progress")
         module, name, args, kwargs, _face = body
         if type(module) is not str or type(name) is not str or type(args) is not list:
             raise ProtocolError("CALL has two str and an array first")

@@ -228,7 +228,7 @@ class MainLine(BlockingLine):
             body = self._decoder.decode(head[HEAD_SIZE:], list(buffers))
         except DecodeError:
             return False
-        return type(body) is list and len(body) == 6
+        return type(body) is list and len(body) > 5 and body[5] is not None
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         run = self._requests.begin_nested(head[1:HEAD_SIZE])

@@ -49,6 +49,8 @@ def end_output(run: Running) -> None:
     run.ended = True
     printed = run.output
     if printed is not None:
+        if run.bar_open:
+            _post(printed.channel, run, 2, b"\n")
         for key, pieces in list(printed.pieces.items()):
             _post(printed.channel, run, key[1], _take(pieces))
 

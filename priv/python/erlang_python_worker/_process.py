@@ -4,7 +4,7 @@ import io
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 
 
 def adopt() -> None:
@@ -19,8 +19,8 @@ def adopt() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class _NoInput(io.TextIOBase):
-    """stdin for user code: says why there is nothing to read."""
+class _Input(io.TextIOBase):
+    """stdin for user code."""
 
     encoding = "utf-8"
     errors = "strict"
@@ -28,13 +28,46 @@ class _NoInput(io.TextIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return 0  # an empty file by then, so that programs started here read nothing
+
+
+class _NoInput(_Input):
+    """Says why there is nothing to read."""
+
     def _refuse(self, *_args: Any) -> NoReturn:
-        raise EOFError("a worker of erlang_python has no standard input: pass arguments instead")
+        raise EOFError(
+            "a worker of erlang_python has no standard input: pass arguments instead, "
+            "or give the pool stdin: :caller"
+        )
 
     read = readline = readlines = __next__ = _refuse
 
-    def fileno(self) -> int:
-        return 0  # an empty file by then, so that programs started here read nothing
+
+class CallerInput(_Input):
+    """Asks whoever made the request.
+
+    Args:
+        read_line: gives the next line, empty at the end.
+    """
+
+    def __init__(self, read_line: "Callable[[], str]") -> None:
+        self._read_line = read_line
+
+    def readline(self, _size: "int | None" = -1) -> str:  # type: ignore[override]
+        return self._read_line()
+
+    def readlines(self, _hint: "int | None" = -1) -> "list[str]":  # type: ignore[override]
+        return list(iter(self._read_line, ""))
+
+    def read(self, _size: "int | None" = -1) -> str:
+        return "".join(self.readlines())
+
+    def __next__(self) -> str:  # type: ignore[override]
+        line = self._read_line()
+        if not line:
+            raise StopIteration
+        return line
 
 
 def prepare_streams() -> None:

@@ -5,12 +5,15 @@ from typing import Any, Optional
 
 from msgpack import packb
 
-from erlang_python_worker import _logging
+import erlang._progress
+from erlang._calls import read_line
+from erlang_python_worker import _logging, _tqdm
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._execute import Executor
 from erlang_python_worker._lines import MainLine, left_behind
 from erlang_python_worker._output import Output
+from erlang_python_worker._process import CallerInput
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
 from erlang_python_worker._requests import Requests, Stop
 from erlang_python_worker._runner import GUARDED, Limits, Runner, Server
@@ -44,10 +47,7 @@ class Worker:
                 raise ProtocolError("SETUP comes first")
             setup = self._runner.decode(head[HEAD_SIZE:], buffers)
             self._limits.max_message_size = setup["max_message_size"]
-            if setup["stdout"] == "caller":
-                self._output.install()
-            if setup["stdout"] != "ignore":
-                _logging.install()
+            self._set_up_streams(setup)
             sys.path[:0] = setup["paths"]
             for kind, text in setup["preload"]:
                 self._executor.preload(kind, text)
@@ -58,6 +58,16 @@ class Worker:
 
             return bytes(packb(describe(error)))
         return None
+
+    def _set_up_streams(self, setup: "dict[str, Any]") -> None:
+        if setup["stdout"] == "caller":
+            self._output.install()
+            erlang._progress.bars = setup["bars"]
+        if setup["stdout"] != "ignore":
+            _logging.install()
+        if setup["stdin"] == "caller":
+            sys.stdin = sys.__stdin__ = CallerInput(read_line)  # type: ignore[misc,assignment]
+        _tqdm.install()
 
     def serve(self) -> None:
         """Take requests until the worker is to end."""
