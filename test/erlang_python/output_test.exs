@@ -263,7 +263,7 @@ defmodule ErlangPython.OutputTest do
   test "a flood of records that can't be logged is left out, and counted" do
     pool = output_pool()
     {_generation, worker, _writer} = pool |> handle() |> Directory.worker(1)
-    %{printer: printer} = :sys.get_state(worker)
+    %{printing: %{printer: printer}} = :sys.get_state(worker)
     :erlang.suspend_process(printer)
 
     code = "import logging\nfor n in range(20_000): logging.error('x' * 400)"

@@ -1,0 +1,141 @@
+defmodule ErlangPython.Worker.Stopping do
+  @moduledoc false
+  # How requests of a worker are stopped, and how those that wait behind another leave it: what is asked of
+  # Python over the control channel, and what its answers mean.
+
+  alias ErlangPython.Callbacks.Incoming
+  alias ErlangPython.Pool.{Pending, Queue, Slots}
+  alias ErlangPython.{Protocol, Worker.Running, Worker.State}
+
+  require Protocol
+
+  import State, only: [tell: 5]
+
+  @doc "Tells Python to stop a request. If that has not helped after `:grace`, the worker is killed."
+  @spec cancel(State.t(), Pending.id()) :: State.t()
+  def cancel(%{phase: phase} = state, id) when phase in [:ready, :draining] do
+    Incoming.cancel(state.handle, id)
+    tell(state, :control, Protocol.type(:cancel), id, true)
+    await_stop(state, id)
+  end
+
+  def cancel(state, _id), do: state
+
+  @doc """
+  Stops the close of a stream that was to have happened by now. One that has not begun to waits for another
+  request, which has a deadline of its own; it must not be revoked, for nobody would close the stream then.
+  """
+  @spec close_due(State.t(), Pending.id()) :: State.t()
+  def close_due(%{handle: handle} = state, id) do
+    case Pending.lookup(handle, id) do
+      nil ->
+        state
+
+      {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire} ->
+        if Running.last?(State.begun(state), id) do
+          cancel(state, id)
+        else
+          Pending.abandon(handle, id)
+          if dest, do: send(dest, {tag, :later})
+          Process.send_after(self(), {:close_due, id}, handle.options.grace)
+          state
+        end
+    end
+  end
+
+  defp await_stop(state, id) do
+    timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
+    put_in(state.cancels[id], %{timer: timer, running?: false})
+  end
+
+  @doc "A request that was to stop has had its time."
+  @spec grace_over(State.t(), Pending.id()) :: State.t()
+  def grace_over(state, id) do
+    {cancel, cancels} = Map.pop(state.cancels, id)
+    state = %{state | cancels: cancels}
+
+    cond do
+      cancel == nil or not Pending.member?(state.handle, id) ->
+        state
+
+      cancel.running? or not behind_another?(state, id) ->
+        State.kill(
+          state,
+          "did not stop within #{state.handle.options.grace} ms of being told to"
+        )
+
+      # Python can't say that it has not begun, because what it runs holds its lock.
+      true ->
+        await_stop(state, id)
+    end
+  end
+
+  # Does Python run another request, which has a caller and a deadline of its own?
+  defp behind_another?(state, id) do
+    case State.begun(state) do
+      %{last: last} when last != id -> Pending.member?(state.handle, last)
+      _this_or_unknown -> false
+    end
+  end
+
+  @doc """
+  The request in front of this one takes longer than the window was made for. Asked once at a time, and only
+  for a request that is here: each "revoked" takes back one frame that was sent, or the next that will be.
+  """
+  @spec rebalance(State.t(), Pending.id()) :: State.t()
+  def rebalance(%{phase: phase} = state, id) when phase in [:ready, :draining] do
+    if MapSet.member?(state.rebalancing, id) or not State.here?(state, id) do
+      state
+    else
+      Slots.shrink_window(state.handle, state.slot)
+      tell(state, :control, Protocol.type(:cancel), id, false)
+      %{state | rebalancing: MapSet.put(state.rebalancing, id)}
+    end
+  end
+
+  def rebalance(state, _id), do: state
+
+  @doc "What `CANCEL_ACK` says of a request."
+  @spec acknowledged(State.t(), Pending.id(), term()) :: {:ok, State.t()} | :error
+  def acknowledged(state, id, answer) do
+    state = %{state | rebalancing: MapSet.delete(state.rebalancing, id)}
+
+    case answer do
+      "revoked" -> {:ok, revoked(state, id)}
+      # Its end comes, or has come.
+      "running" -> {:ok, running(state, id)}
+      "done" -> {:ok, state}
+      _other -> :error
+    end
+  end
+
+  # Also one beside the main thread, of which the file of what has begun says nothing.
+  defp running(state, id) do
+    if is_map_key(state.cancels, id),
+      do: put_in(state.cancels[id].running?, true),
+      else: state
+  end
+
+  # The worker will never run it: nobody waits for it any more, or another worker may.
+  defp revoked(%{handle: handle, slot: slot} = state, id) do
+    case Pending.lookup(handle, id) do
+      {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
+        Pending.discard(handle, id)
+        Queue.dispatch(handle)
+
+      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
+        if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
+
+      # Outside the window: nobody else could run it.
+      {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire} when place == -slot ->
+        Pending.discard(handle, id)
+
+      _ended ->
+        :ok
+    end
+
+    {cancel, cancels} = Map.pop(state.cancels, id)
+    if cancel, do: Process.cancel_timer(cancel.timer)
+    %{state | cancels: cancels}
+  end
+end
