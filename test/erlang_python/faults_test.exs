@@ -386,7 +386,7 @@ defmodule ErlangPython.FaultsTest do
       test "faster than it can be read fills no memory and holds nobody up (#{stdout})" do
         pool = start_pool(workers: 1, stdout: unquote(stdout))
         [{_id, worker, _type, _modules}] = worker_processes(pool)
-        printer = :sys.get_state(worker).printer
+        printer = :sys.get_state(worker).printing.printer
 
         flood =
           Task.async(fn ->

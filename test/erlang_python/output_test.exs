@@ -276,7 +276,7 @@ defmodule ErlangPython.OutputTest do
     log =
       capture_log(fn ->
         :erlang.resume_process(printer)
-        eventually(fn -> assert :sys.get_state(worker).printing == 0 end)
+        eventually(fn -> assert :sys.get_state(worker).printing.waiting == 0 end)
         ErlangPython.exec!("logging.error('again')", %{}, pool: pool)
         eventually_logged(pool)
       end)
