@@ -8,16 +8,17 @@ defmodule ErlangPython.MessagePack do
 
   @typedoc """
   Whose rules hold: the Elixir API's, or those of `:py`, where `none`, `nil` and `undefined`
-  all stand for `None`, other atoms are plain text and `{:bytes, binary}` forces `bytes`.
+  all stand for `None`, other atoms are plain text and `{:bytes, binary}` forces `bytes`, or those of
+  `ErlangPython.ErlPort`, where `undefined` stands for `None`, improper lists have a form and a struct is a map.
   """
-  @type face :: :elixir | :erlang
+  @type face :: :elixir | :erlang | :erlport
 
   @doc """
   Encodes a term into a body and the binaries that travel beside it, in the order in which
   the body refers to them.
   """
   @spec encode(term(), face()) :: {:ok, iodata(), [binary()]} | {:error, EncodeError.t()}
-  def encode(term, face \\ :elixir) when face in [:elixir, :erlang],
+  def encode(term, face \\ :elixir) when face in [:elixir, :erlang, :erlport],
     do: Encoder.encode(term, face)
 
   @doc """
@@ -26,6 +27,6 @@ defmodule ErlangPython.MessagePack do
   """
   @spec decode(binary(), [binary()], face()) :: {:ok, term()} | {:error, DecodeError.t()}
   def decode(body, buffers \\ [], face \\ :elixir)
-      when is_binary(body) and is_list(buffers) and face in [:elixir, :erlang],
+      when is_binary(body) and is_list(buffers) and face in [:elixir, :erlang, :erlport],
       do: Decoder.decode(body, buffers, face)
 end

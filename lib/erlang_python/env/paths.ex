@@ -11,6 +11,10 @@ defmodule ErlangPython.Env.Paths do
   @spec bootstrap() :: Path.t()
   def bootstrap, do: Path.join(python_code(), "bootstrap.py")
 
+  @doc "The folder in which workers of `ErlangPython.ErlPort` find the package `erlport`."
+  @spec erlport() :: Path.t()
+  def erlport, do: Path.join(python_code(), "erlport_path")
+
   @spec provision_script() :: Path.t()
   def provision_script, do: Path.join(python_code(), "provision.py")
 

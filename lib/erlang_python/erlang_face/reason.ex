@@ -36,7 +36,9 @@ defmodule ErlangPython.ErlangFace.Reason do
 
   defp class_name(qualified), do: qualified |> String.split(".") |> List.last()
 
-  defp atom(name) do
+  @doc "The name of a class as an atom, as a binary once too many new ones have been seen."
+  @spec atom(String.t()) :: atom() | String.t()
+  def atom(name) do
     String.to_existing_atom(name)
   rescue
     ArgumentError -> new_atom(name)

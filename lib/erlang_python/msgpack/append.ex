@@ -24,7 +24,9 @@ defmodule ErlangPython.MessagePack.Append do
   end
 
   @spec atom(binary(), atom(), ErlangPython.MessagePack.face()) :: binary()
-  def atom(acc, atom, :elixir) do
+  def atom(acc, :undefined, :erlport), do: <<acc::binary, 0xC0>>
+
+  def atom(acc, atom, face) when face != :erlang do
     name = Atom.to_string(atom)
 
     case byte_size(name) do

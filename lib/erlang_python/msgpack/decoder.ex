@@ -73,7 +73,7 @@ defmodule ErlangPython.MessagePack.Decoder do
   @spec decode(binary(), [binary()], ErlangPython.MessagePack.face()) ::
           {:ok, term()} | {:error, DecodeError.t()}
   def decode(body, buffers, face) do
-    null = if face == :erlang, do: :none, else: nil
+    null = null(face)
 
     # The body may be a piece of a larger packet. A string that is at least half of all that
     # it would keep alive is not copied.
@@ -82,6 +82,10 @@ defmodule ErlangPython.MessagePack.Decoder do
     with {:error, reason} <- value(body, :end, 0, {null, List.to_tuple(buffers), copy_below}),
          do: {:error, %DecodeError{reason: reason}}
   end
+
+  defp null(:elixir), do: nil
+  defp null(:erlang), do: :none
+  defp null(:erlport), do: :undefined
 
   # The loop over an array
 

@@ -146,12 +146,12 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp scalar(int, acc, _face) when is_integer(int) and int >= 0 and int <= 0xFFFF_FFFF,
     do: <<acc::binary, 0xCE, int::32>>
 
-  defp scalar(nil, acc, _face), do: <<acc::binary, 0xC0>>
+  defp scalar(nil, acc, face) when face != :erlport, do: <<acc::binary, 0xC0>>
   defp scalar(true, acc, _face), do: <<acc::binary, 0xC3>>
   defp scalar(false, acc, _face), do: <<acc::binary, 0xC2>>
   defp scalar(int, acc, _face) when is_integer(int), do: Append.integer(acc, int)
   # An extension of length 0 says nothing.
-  defp scalar(:"", _acc, :elixir), do: :other
+  defp scalar(:"", _acc, face) when face != :erlang, do: :other
   defp scalar(atom, acc, face) when is_atom(atom), do: Append.atom(acc, atom, face)
   defp scalar(_term, _acc, _face), do: :other
   @compile {:inline, scalar: 3}
@@ -177,13 +177,21 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other(list, acc, stack, depth, out) when is_list(list) do
     case proper_length(list) do
-      :improper -> fail(:improper_list, list, stack, "its tail is no list; make it a proper list")
+      :improper -> improper(list, acc, stack, depth, out)
       size -> array(size, list, acc, stack, depth, out)
     end
   end
 
   defp other({:bytes, data}, acc, stack, depth, {:erlang, _, _, _} = out) when is_binary(data),
     do: bytes(data, acc, stack, depth, out)
+
+  defp other({:"$erlport.opaque", :python, sealed} = tuple, acc, stack, depth, out)
+       when elem(out, 0) == :erlport and is_binary(sealed) do
+    case Handle.open(sealed) do
+      {:ok, pickle} -> marked(type(:python_object), [pickle], tuple, acc, stack, depth, out)
+      :error -> marked(type(:tuple), Tuple.to_list(tuple), tuple, acc, stack, depth, out)
+    end
+  end
 
   defp other(tuple, acc, stack, depth, out) when tuple_size(tuple) < 15 and depth < @max_depth do
     acc = <<acc::binary, 0x91 + tuple_size(tuple), 0xC7, 0, type(:tuple)>>
@@ -193,6 +201,9 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other(tuple, acc, stack, depth, out) when is_tuple(tuple),
     do: marked(type(:tuple), Tuple.to_list(tuple), tuple, acc, stack, depth, out)
+
+  defp other(struct, acc, stack, depth, {:erlport, _, _, _} = out) when is_struct(struct),
+    do: map(struct, acc, stack, depth, out)
 
   defp other(%Iterator{} = iterator, acc, stack, depth, out) do
     handle = iterator |> Iterator.start() |> Handle.seal()
@@ -205,17 +216,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp other(%module{} = struct, acc, stack, depth, out) when is_atom(module),
     do: struct |> Structs.lower() |> lowered(struct, acc, stack, depth, out)
 
-  defp other(map, _acc, stack, @max_depth, _out) when is_map(map), do: too_deep(map, stack)
-
-  defp other(map, acc, stack, depth, out) when is_map(map) do
-    case map_size(map) do
-      size when size <= @max_size ->
-        pairs(:maps.to_list(map), Append.map_header(acc, size), stack, depth + 1, out)
-
-      _size ->
-        too_large(map, stack)
-    end
-  end
+  defp other(map, acc, stack, depth, out) when is_map(map), do: map(map, acc, stack, depth, out)
 
   defp other(bits, _acc, stack, _depth, _out) when is_bitstring(bits) do
     fail(:bitstring, bits, stack, "pad it to whole bytes, or send its bits as a list")
@@ -227,6 +228,28 @@ defmodule ErlangPython.MessagePack.Encoder do
   # Pids, ports and references.
   defp other(term, acc, stack, depth, out),
     do: ext(type(:opaque), Handle.seal(term), acc, stack, depth, out)
+
+  defp map(map, _acc, stack, @max_depth, _out), do: too_deep(map, stack)
+
+  defp map(map, acc, stack, depth, out) do
+    case map_size(map) do
+      size when size <= @max_size ->
+        pairs(:maps.to_list(map), Append.map_header(acc, size), stack, depth + 1, out)
+
+      _size ->
+        too_large(map, stack)
+    end
+  end
+
+  defp improper(list, acc, stack, depth, {:erlport, _, _, _} = out),
+    do: marked(type(:improper_list), flatten(list), list, acc, stack, depth, out)
+
+  defp improper(list, _acc, stack, _depth, _out),
+    do: fail(:improper_list, list, stack, "its tail is no list; make it a proper list")
+
+  # Its tail comes last.
+  defp flatten([item | rest]), do: [item | flatten(rest)]
+  defp flatten(tail), do: [tail]
 
   defp lowered({:packed, packed}, _struct, acc, stack, depth, out),
     do: next(<<acc::binary, packed::binary>>, stack, depth, out)

@@ -25,7 +25,9 @@ defmodule ErlangPython.MessagePack.Extension do
     exception: 35,
     tensor: 36,
     range: 37,
-    regex: 38
+    regex: 38,
+    improper_list: 39,
+    python_object: 40
   ]
 
   @doc "The number of an extension type, for use at compile time and in patterns."

@@ -4,12 +4,13 @@ defmodule ErlangPython.MessagePack.Marked do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1]
 
-  alias ErlangPython.MessagePack.{DecodeError, Regexes, RemoteException, Tensors, Times}
+  alias ErlangPython.MessagePack.{DecodeError, Handle, Regexes, RemoteException, Tensors, Times}
 
   @doc """
   `null` is what nil was decoded to.
   """
-  @spec build(integer(), [term()], nil | :none) :: {:ok, term()} | {:error, DecodeError.reason()}
+  @spec build(integer(), [term()], nil | :none | :undefined) ::
+          {:ok, term()} | {:error, DecodeError.reason()}
   def build(type(:tuple), items, _null), do: {:ok, List.to_tuple(items)}
 
   def build(type(:set), items, _null) do
@@ -29,6 +30,12 @@ defmodule ErlangPython.MessagePack.Marked do
   defp make(type(:regex), [pattern, flags], _null), do: Regexes.compile(pattern, flags)
   defp make(type(:tensor), [dtype, shape, data], _null), do: Tensors.make(dtype, shape, data)
   defp make(type(:exception), items, null), do: exception(items, null)
+  defp make(type(:improper_list), items, :undefined), do: improper(items)
+
+  # Sealed: what Python unpickles later must have been pickled by a worker of this BEAM.
+  defp make(type(:python_object), [pickle], :undefined) when is_binary(pickle),
+    do: {:ok, {:"$erlport.opaque", :python, Handle.seal(pickle)}}
+
   defp make(_type, _items, _null), do: :error
 
   defp exception([type, message, frames, cause, relation, notes, formatted], null)
@@ -54,6 +61,16 @@ defmodule ErlangPython.MessagePack.Marked do
   end
 
   defp exception(_items, _null), do: :error
+
+  defp improper(items) do
+    case Enum.reverse(items) do
+      [tail, last | before] when not is_list(tail) ->
+        {:ok, List.foldl(before, [last | tail], &[&1 | &2])}
+
+      _proper ->
+        :error
+    end
+  end
 
   defp frame([file, line, function, null], null) when null in [nil, :none],
     do: frame(file, line, function, nil)

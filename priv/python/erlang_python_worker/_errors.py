@@ -22,6 +22,7 @@ _MACHINERY = (_AST, importlib.__file__, "<frozen importlib")
 _OURS = (
     os.path.dirname(os.path.abspath(__file__)) + os.sep,
     os.path.dirname(os.path.abspath(erlang.__file__)) + os.sep,
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "erlport_path", ""),
 )
 
 

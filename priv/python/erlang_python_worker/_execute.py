@@ -151,7 +151,7 @@ class Executor:
             target = self._namespace.module
         else:
             target = sys.modules.get(module) or import_module(module)
-        function = _dotted(target, name) if "." in name else getattr(target, name)
+        function = dotted(target, name) if "." in name else getattr(target, name)
         return function(*args, **kwargs) if kwargs else function(*args)
 
     def preload(self, kind: str, text: str) -> None:
@@ -183,7 +183,8 @@ def _is(namespace: Namespace, name: str, value: Any) -> bool:
     return name in namespace.globals and namespace.globals[name] is value
 
 
-def _dotted(target: Any, name: str) -> Any:
+def dotted(target: Any, name: str) -> Any:
+    """An attribute of an attribute, and so on; also a submodule that is not imported yet."""
     for part in name.split("."):
         try:
             target = getattr(target, part)

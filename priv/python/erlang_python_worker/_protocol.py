@@ -22,6 +22,7 @@ DATE, TIME, NAIVE_DATETIME, DURATION, DECIMAL, ITERATOR = 7, 8, 9, 10, 11, 12
 
 # Marked arrays
 TUPLE, SET, DATETIME, EXCEPTION, TENSOR, RANGE, REGEX = 32, 33, 34, 35, 36, 37, 38
+IMPROPER_LIST, PYTHON_OBJECT = 39, 40  # in values of `ErlangPython.ErlPort` only
 # An extension without data is a marker from here on, and an empty value below.
 FIRST_MARK = TUPLE
 
