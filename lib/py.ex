@@ -319,19 +319,19 @@ defmodule :py do
   def state_clear, do: State.clear()
 
   @doc "Adds 1 to an integer, 0 at first, and gives the new value."
-  @spec state_incr(term()) :: integer() | {:error, :invalid_args}
+  @spec state_incr(term()) :: integer() | {:error, reason()}
   def state_incr(key), do: States.add(key, 1)
 
   @doc "Adds so many."
-  @spec state_incr(term(), integer()) :: integer() | {:error, :invalid_args}
+  @spec state_incr(term(), integer()) :: integer() | {:error, reason()}
   def state_incr(key, by), do: States.add(key, by)
 
   @doc "Subtracts 1 from an integer, 0 at first, and gives the new value."
-  @spec state_decr(term()) :: integer() | {:error, :invalid_args}
+  @spec state_decr(term()) :: integer() | {:error, reason()}
   def state_decr(key), do: States.subtract(key, 1)
 
   @doc "Subtracts so many."
-  @spec state_decr(term(), integer()) :: integer() | {:error, :invalid_args}
+  @spec state_decr(term(), integer()) :: integer() | {:error, reason()}
   def state_decr(key, by), do: States.subtract(key, by)
 
   @doc """

@@ -15,8 +15,9 @@ defmodule ErlangPython.State do
   too. What Python puts and gets converts as arguments and results do ([Types](types.md)); an atom key is
   `erlang.Atom("name")` in Python, a string is not the same key.
 
-  Values live in this node's memory until they are deleted. With `config :erlang_python, state_limit: bytes` a `put/2`
-  that would take more memory in all is refused.
+  Values live in this node's memory until they are deleted. `config :erlang_python, state_limit: bytes` bounds what all
+  keys and values take together, counted as in Erlang's external format: what goes beyond is refused.
+  [Shared state](shared-state.md) says more.
   """
 
   alias ErlangPython.Error
@@ -49,7 +50,8 @@ defmodule ErlangPython.State do
 
   @doc """
   Adds to an integer and gives the new value, in one step for all processes and all Python threads. A key that is not
-  there begins with 0. Raises `ArgumentError` if its value is no integer.
+  there begins with 0. Raises `ArgumentError` if its value is no integer, `ErlangPython.Error` (`:too_large`) if a new key
+  is beyond `:state_limit`.
   """
   @spec incr(term(), integer()) :: integer()
   def incr(key, by \\ 1)
@@ -57,6 +59,7 @@ defmodule ErlangPython.State do
   def incr(key, by) when is_integer(by) do
     case Table.add(key, by) do
       {:ok, value} -> value
+      {:error, %Error{} = error} -> raise error
       {:error, message} -> raise ArgumentError, message
     end
   end

@@ -1,6 +1,7 @@
 defmodule ErlangPython.ErlPortTest do
   use ErlangPython.PoolCase, async: true
 
+  import ExUnit.CaptureIO
   import ExUnit.CaptureLog
 
   alias ErlangPython.{ErlPort, TestPython}
@@ -38,7 +39,9 @@ defmodule ErlangPython.ErlPortTest do
     tests = for {name, 0} <- module.module_info(:exports), name not in [:start, :test], do: name
     tests = Enum.filter(tests, &String.ends_with?(Atom.to_string(&1), "_test"))
     assert length(tests) == 10
-    for test <- tests, do: apply(module, test, [])
+
+    assert capture_io(fn -> for test <- tests, do: apply(module, test, []) end) =~
+             "b'Hello, World!'"
   end
 
   describe "values" do

@@ -37,22 +37,27 @@ defmodule ErlangPython.StateTest do
     assert ErlangPython.run!("erlang.state_clear(); erlang.state_keys()") == []
   end
 
+  @tag timeout: 300_000
   test "counters are exact, from both sides and from threads" do
     code = """
     from concurrent.futures import ThreadPoolExecutor
     def count(_):
-        for _ in range(2_500): erlang.state_incr('n')
+        for _ in range(10_000): erlang.state_incr('n')
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(count, range(4)))
+    os.getpid()
     """
 
+    options = [pool: start_pool(workers: 2), timeout: 240_000]
+
     python =
-      for _ <- 1..2, do: Task.async(fn -> ErlangPython.run!(code, %{}, timeout: 120_000) end)
+      for _ <- 1..2,
+          do: Task.async(fn -> ErlangPython.run!("import os\n" <> code, %{}, options) end)
 
     for _ <- 1..1_000, do: State.incr("n", 2)
-    Task.await_many(python, 120_000)
-    assert State.get("n") == 2 * 4 * 2_500 + 2_000
-    assert State.decr("n", 21_999) == 1
+    assert [_, _] = python |> Task.await_many(240_000) |> Enum.uniq()
+    assert State.get("n") == 2 * 4 * 10_000 + 2_000
+    assert State.decr("n", 81_999) == 1
     assert ErlangPython.eval!("erlang.state_decr('n')") == 0
   end
 
@@ -68,19 +73,74 @@ defmodule ErlangPython.StateTest do
     assert {:error, %Error{type: "TypeError"}} = ErlangPython.eval("erlang.state_incr('n', 1.5)")
   end
 
-  test "a limit refuses what is too large" do
-    Application.put_env(:erlang_python, :state_limit, 1_000_000)
-    on_exit(fn -> Application.delete_env(:erlang_python, :state_limit) end)
-    assert State.put("small", "x") == :ok
+  describe "with a limit" do
+    setup do
+      restart(1_000_000)
+      on_exit(fn -> restart(:infinity) end)
+    end
 
-    assert {:error, %Error{kind: :too_large}} =
-             State.put("large", String.duplicate("x", 1_000_000))
+    # It is read when the table's owner starts.
+    defp restart(limit) do
+      Application.put_env(:erlang_python, :state_limit, limit)
+      :ok = Supervisor.terminate_child(ErlangPython.Supervisor, ErlangPython.State.Table)
+      {:ok, _pid} = Supervisor.restart_child(ErlangPython.Supervisor, ErlangPython.State.Table)
+      Application.delete_env(:erlang_python, :state_limit)
+    end
 
-    assert {:error, %Error{kind: :python, type: "erlang.ElixirError", message: message}} =
-             ErlangPython.eval("erlang.state_set('large', 'x' * 1_000_000)")
+    test "what goes beyond is refused" do
+      assert State.put("small", "x") == :ok
 
-    assert message =~ ":state_limit is 1000000"
-    assert State.get("large") == nil
+      assert {:error, %Error{kind: :too_large, executed: :no, details: details}} =
+               State.put("large", String.duplicate("x", 1_000_000))
+
+      assert %{size: size, limit: 1_000_000} = details
+      assert size in 1_000_000..1_001_000
+
+      assert {:error, %Error{kind: :python, type: "erlang.ElixirError", message: message}} =
+               ErlangPython.eval("erlang.state_set('large', 'x' * 1_000_000)")
+
+      assert message =~ ":state_limit is 1000000"
+      assert State.get("large") == nil
+      assert State.keys() == ["small"]
+      assert {:error, {:encode, _text}} = :py.state_store(:large, List.duplicate(1.5, 200_000))
+    end
+
+    test "all values count together, large binaries and lists alike" do
+      for value <- [String.duplicate("x", 400_000), Enum.to_list(1..90_000)] do
+        assert State.put(1, value) == :ok
+        # In its own place it takes no more.
+        assert State.put(1, value) == :ok
+        assert State.put(2, value) == :ok
+        assert {:error, %Error{kind: :too_large}} = State.put(3, value)
+        State.delete(1)
+        assert State.put(3, value) == :ok
+        State.clear()
+      end
+    end
+
+    test "counters count too" do
+      assert State.put("rest", String.duplicate("x", 999_900)) == :ok
+      assert State.incr("a") == 1
+      assert State.incr("a", 2 ** 70) == 2 ** 70 + 1
+      key = String.duplicate("k", 100)
+      assert_raise Error, ~r/:state_limit is 1000000/, fn -> State.incr(key) end
+      assert {:error, {:encode, _text}} = :py.state_incr(key)
+      assert {:error, %Error{message: message}} = ErlangPython.eval("erlang.state_incr('#{key}')")
+      assert message =~ ":state_limit is 1000000"
+      assert State.decr("a", 2 ** 70) == 1
+      assert_raise ArgumentError, ~r/no integer/, fn -> State.incr("rest") end
+    end
+  end
+
+  test "a limit that is none" do
+    for limit <- [0, "1 GB"] do
+      Application.put_env(:erlang_python, :state_limit, limit)
+      on_exit(fn -> Application.delete_env(:erlang_python, :state_limit) end)
+
+      assert_raise ArgumentError, ~r/expected config/, fn ->
+        ErlangPython.State.Table.init(nil)
+      end
+    end
   end
 
   test "in the shapes of :py" do

@@ -26,7 +26,8 @@ defmodule ErlangPython.DocBlocks do
     :wheels,
     :num_workers,
     :max_concurrent,
-    :send_to
+    :send_to,
+    :state_limit
   ]
 
   @type block :: %{

@@ -3,7 +3,7 @@ defmodule ErlangPython.Callbacks.Services do
   # What the library itself offers to Python: docs/protocol.md, `SERVICE`.
 
   alias ErlangPython.Callbacks.{Asker, Functions, Invocation, Origin}
-  alias ErlangPython.Iterator
+  alias ErlangPython.{Error, Iterator}
   alias ErlangPython.State.Table
 
   @spec call(String.t(), list(), Origin.t()) ::
@@ -41,10 +41,7 @@ defmodule ErlangPython.Callbacks.Services do
   end
 
   def call("state_set", [key, value], _origin) do
-    case Table.put(key, value) do
-      :ok -> ok(nil)
-      {:error, error} -> {:error, {"too_large", [Exception.message(error)]}}
-    end
+    with {:error, error} <- Table.put(key, value), do: too_large(error), else: (:ok -> ok(nil))
   end
 
   def call("state_delete", [key], _origin) do
@@ -62,6 +59,7 @@ defmodule ErlangPython.Callbacks.Services do
   def call("state_incr", [key, by], _origin) when is_integer(by) do
     case Table.add(key, by) do
       {:ok, value} -> ok(value)
+      {:error, %Error{} = error} -> too_large(error)
       {:error, message} -> {:error, {"type", [message]}}
     end
   end
@@ -70,6 +68,7 @@ defmodule ErlangPython.Callbacks.Services do
     do: unknown("there is no service #{inspect(name)} that takes #{inspect(args)}")
 
   defp ok(value), do: {:ok, value, :elixir}
+  defp too_large(error), do: {:error, {"too_large", [Exception.message(error)]}}
   defp unknown(message), do: {:error, {"unknown", [message]}}
 
   # Compared as text: nothing from the wire makes an atom.
