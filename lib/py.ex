@@ -47,11 +47,12 @@ defmodule :py do
 
     * `{Type, Message}`: Python raised. `Type` is the class name without its module, as an atom
       (as a binary once very many different ones have been seen), `Message` a list of code points;
+    * `{stop_iteration, none}`: a `StopIteration` that escaped;
     * `timeout`, `cancelled`;
     * `{overloaded, Current, Max}`: the pool's queue or its limit is full;
     * `no_workers_available`: no Python could be started;
     * `{worker_down, Why}`: the Python process ended under the request;
-    * `context_lost`;
+    * `context_lost`: the worker of the context ended; `context_not_bound`: it was released;
     * `{invalid_venv, Path}`: there is no virtual environment of this version of Python;
     * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too
       large;
@@ -59,12 +60,14 @@ defmodule :py do
   """
   @type reason ::
           {atom() | binary(), charlist()}
+          | {:stop_iteration, :none}
           | :timeout
           | :cancelled
           | {:overloaded, non_neg_integer(), non_neg_integer()}
           | :no_workers_available
           | {:worker_down, binary()}
           | :context_lost
+          | :context_not_bound
           | {:invalid_venv, name()}
           | {:encode | :decode, binary()}
           | :invalid_args
@@ -369,10 +372,14 @@ defmodule :py do
 
   @doc "Whether `parallel/1` runs its calls at the same time: always, as each worker is a process."
   @spec subinterp_supported() :: boolean()
-  def subinterp_supported, do: true
+  # Not a plain `true`: of that Dialyzer would warn each caller who also has a way for `false`.
+  def subinterp_supported, do: function_exported?(__MODULE__, :parallel, 1)
 
-  @doc "How Python code runs at the same time: in processes, and with a Python without a global lock also in their threads."
-  @spec execution_mode() :: :free_threaded | :multi_executor
+  @doc """
+  How Python code runs at the same time: in processes (`multi_executor`), and with a Python without a global lock also in their
+  threads (`free_threaded`). Never `subinterp`, which code written for 1.x also expects.
+  """
+  @spec execution_mode() :: :free_threaded | :subinterp | :multi_executor
   def execution_mode, do: Executors.mode()
 
   @doc "How many workers the pool has."

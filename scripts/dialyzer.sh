@@ -35,5 +35,13 @@ for beam in "$app"/ebin/*.beam; do
     [ -f "$consolidated" ] && modules="$modules $consolidated" || modules="$modules $beam"
 done
 
+# Code as users write it, in both languages, must pass too.
+callers=.cache/dialyzer
+rm -rf "$callers"
+mkdir -p "$callers"
+erlc +debug_info -o "$callers" test/dialyzer/*.erl
+elixirc --ignore-module-conflict -pa "$app/ebin" -o "$callers" test/dialyzer/*.ex >/dev/null
+modules="$modules $callers/py_caller.beam $callers/Elixir.ElixirCaller.beam"
+
 # shellcheck disable=SC2086
 exec dialyzer --no_check_plt --plt "$plt" --fullpath $modules

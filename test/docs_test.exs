@@ -46,7 +46,11 @@ defmodule ErlangPython.DocsTest do
   end
 
   # What is no doctest, as its results need a pool of its own or Erlang.
-  for {module, language} <- [{ErlangPython.Pool, "elixir"}, {:py, "erlang"}] do
+  for {module, language} <- [
+        {ErlangPython.Pool, "elixir"},
+        {:py, "erlang"},
+        {ErlangPython.ErlPort, "erlang"}
+      ] do
     test "the examples of #{inspect(module)} do what it says" do
       {:docs_v1, _, _, _, %{"en" => doc}, _, _} = Code.fetch_docs(unquote(module))
       # A paragraph in the margin is code, one that follows another goes on with it.

@@ -3,7 +3,7 @@ defmodule ErlangPython.ErlPort do
   The API of ErlPort's module `python`: code written for that keeps working when it calls this module instead.
 
       1> {ok, P} = 'Elixir.ErlangPython.ErlPort':start([{python_path, "priv/python"}]).
-      {ok, <0.321.0>}
+      {ok,<...>}
       2> 'Elixir.ErlangPython.ErlPort':call(P, operator, add, [2, 2]).
       4
       3> 'Elixir.ErlangPython.ErlPort':stop(P).

