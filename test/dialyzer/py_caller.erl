@@ -83,7 +83,7 @@ state(Key) ->
     [] = py:state_keys(),
     ok = py:state_clear(),
     One = py:state_incr(hits),
-    case py:state_incr(hits, 10) of
+    _ = case py:state_incr(hits, 10) of
         {error, invalid_args} -> 0;
         {error, {encode, _}} -> 0;
         Count -> Count + One
@@ -134,7 +134,7 @@ workers() ->
     end,
     Executors = py:num_executors(),
     ok = py:interrupt(Executors),
-    case py:memory_stats() of
+    _ = case py:memory_stats() of
         {ok, #{traced_memory_current := Current, traced_memory_peak := Peak}} -> {Current, Peak};
         {ok, #{gc_stats := [#{<<"collected">> := Collected} | _], gc_count := Count, gc_threshold := Threshold}} ->
             {Collected, Count, Threshold};
@@ -211,7 +211,7 @@ erlport() ->
     {ok, _} = 'Elixir.ErlangPython.ErlPort':start(named, [{env, [{"A", false}]}, {cd, "/srv"}]),
     {ok, _} = 'Elixir.ErlangPython.ErlPort':start_link(),
     {ok, _} = 'Elixir.ErlangPython.ErlPort':start_link([{call_timeout, 1000}, {packet, 4}]),
-    case 'Elixir.ErlangPython.ErlPort':start_link({local, other}, [nouse_stdio]) of
+    _ = case 'Elixir.ErlangPython.ErlPort':start_link({local, other}, [nouse_stdio]) of
         {ok, Other} -> 'Elixir.ErlangPython.ErlPort':cast(Other, {message, 1});
         {error, {invalid_option, _Option, Text}} -> binary_to_list(Text);
         {error, {already_started, _}} -> 'Elixir.ErlangPython.ErlPort':cast(other, message)

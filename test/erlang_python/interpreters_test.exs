@@ -3,7 +3,7 @@ defmodule ErlangPython.InterpretersTest do
   # cache, which the first run fills.
   use ErlangPython.PoolCase, async: true
 
-  alias ErlangPython.TestPython
+  alias ErlangPython.{ErlPort, TestPython}
 
   @moduletag timeout: 300_000
   @moduletag :tmp_dir
@@ -106,6 +106,26 @@ defmodule ErlangPython.InterpretersTest do
       ])
 
     String.trim(version)
+  end
+
+  test "each serves as an ErlPort instance" do
+    modules = Path.expand("../fixtures/erlport", __DIR__)
+
+    for {_version, path} <- versions() do
+      {:ok, instance} = ErlPort.start_link(python: path, python_path: modules)
+      values = [:atom, "bytes", ~c"text", [1 | 2], {%{a: nil}}, 2 ** 80, self()]
+      assert ErlPort.call(instance, :erlport_user, :echo, [values]) === values
+      day = ErlPort.call(instance, :datetime, :date, [2024, 2, 29])
+      assert ErlPort.call(instance, :builtins, :str, [day]) == ~c"2024-02-29"
+      assert ErlPort.call(instance, :erlport_user, :forward, [self()]) == :ok
+      send(instance, :message)
+      assert_receive :message
+
+      assert {:python, :"builtins.ZeroDivisionError", _text, _frames} =
+               catch_error(ErlPort.call(instance, :operator, :truediv, [1, 0]))
+
+      assert ErlPort.stop(instance) == :ok
+    end
   end
 
   test "a virtual environment without the packages gets them, and keeps its own", %{tmp_dir: dir} do
