@@ -61,6 +61,20 @@ defmodule ErlangPython.StateTest do
     assert ErlangPython.eval!("erlang.state_decr('n')") == 0
   end
 
+  test "coroutines use it too" do
+    assert ErlangPython.run!("""
+           import asyncio
+
+           async def count():
+               for _ in range(50):
+                   erlang.state_incr('n')
+                   await asyncio.sleep(0)
+
+           await asyncio.gather(*(count() for _ in range(4)))
+           erlang.state_get('n')
+           """) == 200
+  end
+
   test "what is no integer is no counter" do
     State.put("text", "x")
     assert_raise ArgumentError, ~r/"text" is no integer/, fn -> State.incr("text") end
