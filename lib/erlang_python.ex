@@ -62,8 +62,9 @@ defmodule ErlangPython do
   option or argument raises `ArgumentError`.
   """
 
-  alias ErlangPython.{Bytes, Context, Error, Iterator, Request}
+  alias ErlangPython.{Bytes, Cell, Context, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
+  alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.{Broadcast, Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options}
@@ -134,13 +135,78 @@ defmodule ErlangPython do
 
       iex> ErlangPython.run("import statistics\\nstatistics.median(data)", data: [1, 5, 2])
       {:ok, 2}
+
+  With the option `display: true` the result is an `ErlangPython.Display`: how the value looks, as a table, a picture, text. What the code
+  shows on its way (`erlang.display`, figures of matplotlib's) is shown by the calling process.
   """
   @spec run(String.t(), bindings(), keyword()) :: result()
-  def run(code, bindings \\ %{}, opts \\ []), do: code(:run, code, bindings, opts)
+  def run(code, bindings \\ %{}, opts \\ [])
+  def run(code, bindings, []), do: code(:run, code, bindings, [])
+
+  def run(code, bindings, opts) do
+    {display?, opts} = pop_flag(opts, :display)
+    if display?, do: display(code, bindings, opts), else: code(:run, code, bindings, opts)
+  end
+
+  defp display(code, bindings, opts) do
+    {{:run, code, bindings}, options} = code_message(:run, code, bindings, opts)
+    Cell.display(code, bindings, options)
+  end
 
   @doc "As `run/3`, but gives the value or raises `ErlangPython.Error`."
   @spec run!(String.t(), bindings(), keyword()) :: term()
   def run!(code, bindings \\ %{}, opts \\ []), do: value!(run(code, bindings, opts))
+
+  @doc ~S'''
+  A cell of Python in IEx and Livebook, whose variables are those of Elixir. Write it as `~PY`, after `import ErlangPython`.
+
+      prices = [3.5, 4.25]
+
+      ~PY"""
+      total = sum(prices)
+      f"{total:.2f}"
+      """
+      #=> "7.75"
+
+      total
+      #=> 7.75
+
+  Variables that the code reads go in; those that it assigns or changes in place come out. The value is that of the last expression:
+  as Elixir's, or as an `ErlangPython.Display` if it has a look of its own, such as a dataframe's, or no counterpart in Elixir. What
+  Python raises is raised as `ErlangPython.Error`, with the file and the line of the cell; a syntax error is a `CompileError`.
+
+  Functions, classes and imports stay in Python for the cells that follow: all cells of a process share a namespace, that of the context
+  to which the process is bound or else one of its own in the pool `:default`. There is no timeout; Python stops when the process is stopped.
+
+  Elixir 1.15 is the first that reads `~PY`. `python/2` does the same in all versions, and takes options. See
+  [Notebooks](notebooks.md).
+  '''
+  defmacro sigil_PY(code, modifiers)
+
+  defmacro sigil_PY(code, []),
+    do: code |> Expansion.literal!(__CALLER__) |> Expansion.expand([], __CALLER__)
+
+  defmacro sigil_PY(_code, modifiers),
+    do: raise(ArgumentError, "~PY takes no modifiers, got: #{inspect(List.to_string(modifiers))}")
+
+  @doc ~S'''
+  As `sigil_PY/2`, in all versions of Elixir, and with options: `:pool`, `:context` and `:timeout` (`:infinity` by default).
+
+      import ErlangPython
+      words = ["fig", "apple"]
+
+      python ~S"""
+      longest = max(words, key=len)
+      """
+
+      longest
+      #=> "apple"
+
+  The code is a literal: the sigil `~S`, or a string without interpolation, in which Elixir's escapes count. Cells of one pool share a
+  namespace, those of another have theirs.
+  '''
+  defmacro python(code, opts \\ []),
+    do: code |> Expansion.literal!(__CALLER__) |> Expansion.expand(opts, __CALLER__)
 
   @doc """
   Calls a function, and gives what it yields as a lazy Elixir stream.
@@ -307,12 +373,7 @@ defmodule ErlangPython do
   def reload(module, opts \\ []) do
     module = text(:module, module)
 
-    {deep?, opts} =
-      if Keyword.keyword?(opts), do: Keyword.pop(opts, :deep, false), else: {false, opts}
-
-    unless is_boolean(deep?),
-      do: raise(ArgumentError, "expected :deep to be a boolean, got: #{inspect(deep?)}")
-
+    {deep?, opts} = pop_flag(opts, :deep)
     options = Options.new!(opts, [:pool, :timeout])
 
     with {:ok, handle} <- Configured.fetch(options.pool),
@@ -431,6 +492,17 @@ defmodule ErlangPython do
     do: %ErlangPython.Float{value: value}
 
   defp call_options(opts), do: Options.new!(opts, @call_options ++ @waiting_options)
+
+  # What is no keyword list is refused with the other options.
+  defp pop_flag(opts, key) do
+    {flag, opts} =
+      if Keyword.keyword?(opts), do: Keyword.pop(opts, key, false), else: {false, opts}
+
+    unless is_boolean(flag),
+      do: raise(ArgumentError, "expected #{inspect(key)} to be a boolean, got: #{inspect(flag)}")
+
+    {flag, opts}
+  end
 
   defp code(kind, code, bindings, opts) do
     {message, options} =

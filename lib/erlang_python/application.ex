@@ -10,6 +10,7 @@ defmodule ErlangPython.Application do
   #     Provisioner   builds environments and installs runtime packages, once for all who ask
   #     Casts         requests that nobody waits for
   #     Answers       results that Erlang callers have not fetched yet, and streams that are pushed to them
+  #     Cell.Session  the namespaces of notebooks' cells
   #     Pools         the configured pools, started by their first use; last, so they end first
   #
   use Application
@@ -25,6 +26,7 @@ defmodule ErlangPython.Application do
       ErlangPython.Env.Provisioner,
       {Task.Supervisor, name: ErlangPython.Casts},
       {Registry, keys: :unique, name: ErlangPython.Answers},
+      ErlangPython.Cell.Session,
       {DynamicSupervisor, strategy: :one_for_one, name: ErlangPython.Pools}
     ]
 

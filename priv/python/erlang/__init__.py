@@ -10,6 +10,7 @@ import typing as _typing
 from erlang import _calls
 from erlang._atom import Atom
 from erlang._calls import acall, call, cast, send
+from erlang._display import display
 from erlang._elixir_error import ElixirError, UnknownFunction
 from erlang._encoders import register_encoder
 from erlang._handles import Callable, Opaque, Pid, Ref
@@ -47,6 +48,7 @@ __all__ = [
     "call",
     "cast",
     "current_request",
+    "display",
     "progress",
     "register_encoder",
     "send",

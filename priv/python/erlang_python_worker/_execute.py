@@ -91,7 +91,7 @@ class Executor:
             sys.modules["__main__"] = before
 
     @property
-    def _namespace(self) -> Namespace:
+    def namespace(self) -> Namespace:
         running = self._current()
         namespace = None if running is None else running.namespace
         return self._process if namespace is None else namespace
@@ -105,7 +105,7 @@ class Executor:
     def run(self, kind: str, body: Any) -> Any:
         code, bindings, file, line = _check_code(body)
         statements, expression = self._sources.compile(kind, code, file, line)
-        namespace = self._namespace
+        namespace = self.namespace
         if statements is None:
             assert expression is not None
             return eval(expression, namespace.extended(bindings))
@@ -148,7 +148,7 @@ class Executor:
         # Looked up each time: a reload or a patched attribute counts at once.
         target: Any
         if module == "__main__":
-            target = self._namespace.module
+            target = self.namespace.module
         else:
             target = sys.modules.get(module) or import_module(module)
         function = dotted(target, name) if "." in name else getattr(target, name)
@@ -169,6 +169,16 @@ class Executor:
             import asyncio
 
             asyncio.run(value)
+
+
+# Set by the worker.
+_serving: "Optional[Executor]" = None
+
+
+def serving() -> Executor:
+    """The executor of this process, for code of ours that a `CALL` has called."""
+    assert _serving is not None
+    return _serving
 
 
 # inspect.CO_COROUTINE, without inspect.

@@ -46,13 +46,13 @@ class Sources:
             self._programs.move_to_end(key)
             return known[1]
         name = file or self._register(kind, text)
-        program = None
+        made = None
         try:
-            program = _compile(kind, text, name, line if file else 1)
+            made = program(kind, text, name, line if file else 1)
         finally:
             # A SyntaxError shows its line too, so the text stays readable.
-            self._keep(key, name, program)
-        return program
+            self._keep(key, name, made)
+        return made
 
     def _register(self, kind: str, text: str) -> str:
         self._numbers[kind] += 1
@@ -97,7 +97,8 @@ def _is_statements(source: str) -> bool:
     return True
 
 
-def _compile(kind: str, text: str, name: str, line: int) -> Program:
+def program(kind: str, text: str, name: str, line: int) -> Program:
+    """Compile text under a name, as `Sources.compile` does, and keep nothing of it."""
     # Empty lines put every line number right, those of a SyntaxError too.
     source = "\n" * (line - 1 if line <= _MAX_LINE else 0) + text
     if kind == "eval":

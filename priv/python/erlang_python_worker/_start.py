@@ -23,6 +23,7 @@ def main() -> None:
     # Only now: these import msgpack, and zmq where it is used.
     import erlang._calls
     import erlang._request
+    import erlang_python_worker._execute
     from erlang_python_worker import _parent
     from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
     from erlang_python_worker._channel import Channel, connector
@@ -46,6 +47,7 @@ def main() -> None:
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
     executor, limits = Executor(Namespace(), requests.current), Limits()
+    erlang_python_worker._execute._serving = executor
     numbers = itertools.count(1)
 
     output = Output(channel, requests, forks)

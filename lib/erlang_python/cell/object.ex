@@ -1,0 +1,27 @@
+defmodule ErlangPython.Cell.Object do
+  @moduledoc """
+  A Python object that a cell has assigned to a variable and that has no counterpart in Elixir: a dataframe, a model, an
+  open file.
+
+  The object itself stays in Python. This stands for it: a cell that reads the variable gets the object. It is kept until the
+  cell that made it assigns the same name again, or the cell's context ends. Anywhere else than as the variable of a cell,
+  it is only this struct.
+
+    * `:type` - the name of its class in Python.
+    * `:text` - its `repr`, shortened.
+  """
+
+  @enforce_keys [:number, :context, :type, :text]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          number: non_neg_integer(),
+          context: ErlangPython.Context.t(),
+          type: String.t(),
+          text: String.t()
+        }
+
+  defimpl Inspect do
+    def inspect(object, _opts), do: "#ErlangPython.Cell.Object<#{object.type}: #{object.text}>"
+  end
+end
