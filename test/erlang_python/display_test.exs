@@ -5,7 +5,9 @@ defmodule ErlangPython.DisplayTest do
 
   import ExUnit.CaptureIO
 
-  alias ErlangPython.{DataPython, Display, Notebook}
+  alias ErlangPython.{DataPython, Display, KinoStandIn, Notebook}
+
+  doctest ErlangPython.Display
 
   @moduletag timeout: 300_000
   @png <<137, "PNG\r\n", 26, 10>>
@@ -51,7 +53,7 @@ defmodule ErlangPython.DisplayTest do
     assert html =~ "<table"
     assert text == "   a\n0  1\n1  2"
     assert inspect(value) == text
-    assert inspect([value]) == "[   a\n 0  1\n 1  2]"
+    assert inspect([value]) == "[   a\n  0  1\n  1  2]"
     assert run.("int(df.a.sum())") == 3
     # Plain calls are what they were.
     assert run.("df.a.tolist()") == [1, 2]
@@ -184,45 +186,22 @@ defmodule ErlangPython.DisplayTest do
   end
 
   describe "with Kino" do
-    # Its public functions that the bridge calls, with what they get as their value.
     setup do
-      modules =
-        Code.compile_string("""
-        defmodule Kino do
-          def render(term), do: send(self(), {:kino, term})
-        end
-
-        for {module, name} <- [{Kino.HTML, :html}, {Kino.Markdown, :markdown}] do
-          defmodule module do
-            def new(text) when is_binary(text), do: {unquote(name), text}
-          end
-        end
-
-        defmodule Kino.Image do
-          def new(content, "image/" <> _ = type) when is_binary(content), do: {:image, content, type}
-        end
-        """)
-
-      on_exit(fn ->
-        for {module, _code} <- modules do
-          :code.purge(module)
-          :code.delete(module)
-        end
-      end)
+      on_exit(KinoStandIn.define())
     end
 
     test "the best form is rendered", %{run: run} do
-      assert {:html, "<" <> _} = run.("import pandas\npandas.DataFrame([1])")
+      assert {:kino, :html, "<" <> _} = run.("import pandas\npandas.DataFrame([1])")
 
-      assert {:image, @png <> _, "image/png"} =
+      assert {:kino, "image/png", @png <> _} =
                run.("from PIL import Image\nImage.new('1', (1, 1))")
 
       shown = "class S:\n    def __init__(self, **f): self.f = f\n"
 
       for {method, value, kino} <- [
-            {"_repr_markdown_", "*a*", {:markdown, "*a*"}},
-            {"_repr_latex_", "$x$", {:markdown, "$x$"}},
-            {"_repr_svg_", "<svg>", {:image, "<svg>", "image/svg+xml"}}
+            {"_repr_markdown_", "*a*", {:kino, :markdown, "*a*"}},
+            {"_repr_latex_", "$x$", {:kino, :markdown, "$x$"}},
+            {"_repr_svg_", "<svg>", {:kino, "image/svg+xml", "<svg>"}}
           ] do
         assert run.("#{shown}    def #{method}(self): return '#{value}'\nS()") == kino
       end
@@ -234,7 +213,7 @@ defmodule ErlangPython.DisplayTest do
 
     test "outputs go to Kino while the cell runs", %{run: run} do
       run.("import matplotlib.pyplot as plt\nplt.plot([1])\nNone")
-      assert_received {:kino, {:image, @png <> _, "image/png"}}
+      assert_received {:kino, {:kino, "image/png", @png <> _}}
       assert capture_io(fn -> run.("erlang.display(1)") end) == "1\n"
     end
   end

@@ -27,7 +27,8 @@ defmodule ErlangPython.DocBlocks do
     :num_workers,
     :max_concurrent,
     :send_to,
-    :state_limit
+    :state_limit,
+    :display
   ]
 
   @type block :: %{

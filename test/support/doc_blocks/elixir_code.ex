@@ -3,6 +3,7 @@ defmodule ErlangPython.DocBlocks.ElixirCode do
   # Evaluates an `elixir` block and compares its values.
 
   alias ErlangPython.DocBlocks.Values
+  alias ErlangPython.Notebook
 
   @type state :: {Code.binding(), Macro.Env.t()}
 
@@ -50,7 +51,10 @@ defmodule ErlangPython.DocBlocks.ElixirCode do
 
   defp eval(code, {binding, env}) do
     {value, binding, env} =
-      code |> Code.string_to_quoted!() |> Code.eval_quoted_with_env(binding, env)
+      code
+      |> Notebook.readable()
+      |> Code.string_to_quoted!()
+      |> Code.eval_quoted_with_env(binding, env)
 
     {value, {binding, env}}
   end
