@@ -76,7 +76,11 @@ defmodule ErlangPython.DocsTest do
       DocBlocks.run(text, @makefile)
     after
       {:links, links} = Process.info(self(), :links)
-      for pid <- links -- before, is_pid(pid), do: stop(pid)
+      # Those with a name are the library's own.
+      for pid <- links -- before,
+          is_pid(pid),
+          Process.info(pid, :registered_name) == [],
+          do: stop(pid)
     end
   end
 

@@ -6,7 +6,7 @@ defmodule ErlangPython.Cell do
   # rendered in Livebook belongs to the process that made it, and goes with it.
 
   alias ErlangPython.Cell.{Object, Session}
-  alias ErlangPython.{Display, Error, Request}
+  alias ErlangPython.{Display, Error, Iterator, Request}
   alias ErlangPython.Pool.Configured
   alias ErlangPython.Request.Options
 
@@ -136,6 +136,8 @@ defmodule ErlangPython.Cell do
 
     task =
       Task.async(fn ->
+        # An iterator that goes in is for later cells, too.
+        Iterator.put_owner(cell)
         Request.run({:call, @module, function, []}, %{options | kwargs: arguments})
       end)
 

@@ -137,6 +137,16 @@ defmodule ErlangPython.CellTest do
                ])
     end
 
+    test "may be iterators, for more than one cell", %{notebook: notebook} do
+      assert [_, 1, 2, true] =
+               cells(notebook, [
+                 "numbers = ErlangPython.iterator(Stream.iterate(1, & &1 * 2))",
+                 py("next(numbers)"),
+                 py("next(numbers)"),
+                 "is_struct(numbers, ErlangPython.Iterator)"
+               ])
+    end
+
     test "are not read where Python's own function is called", %{notebook: notebook} do
       assert [_, [0, 1]] = cells(notebook, ["list = 3", py("list(range(2))")])
     end
@@ -248,7 +258,7 @@ defmodule ErlangPython.CellTest do
             {~S|python String.upcase("x")|, ~r/a literal without interpolation/},
             {~S|python ~S"1", timout: 1|, ~r/did you mean :timeout/},
             {~S|python ~S"1", pool: "a"|, ~r/expected :pool to be/},
-            {~S|sigil_PY(<<"1">>, 'a')|, ~r/takes no modifiers/}
+            {~S|sigil_PY(<<"1">>, [?a])|, ~r/takes no modifiers/}
           ] do
         error = assert catch_error(Notebook.run(notebook, code))
         assert Exception.message(error) =~ message

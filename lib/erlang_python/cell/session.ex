@@ -8,7 +8,7 @@ defmodule ErlangPython.Cell.Session do
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.Error
-  alias ErlangPython.Pool.Configured
+  alias ErlangPython.Pool.{Configured, Manager}
 
   @registry ErlangPython.Cells
 
@@ -22,14 +22,19 @@ defmodule ErlangPython.Cell.Session do
   @spec child_spec(term()) :: Supervisor.child_spec()
   def child_spec(_arg), do: Registry.child_spec(keys: :unique, name: @registry)
 
-  @doc "That of the given context or pool, else that to which the process is bound, else its own one in the default pool."
+  @doc """
+  That of the given context or pool, else that to which the process is bound, else its own one in the default pool. A pool's is the
+  one to which the process is bound, if that is there.
+  """
   @spec fetch(keyword()) :: {:ok, t()} | {:error, Error.t()}
   def fetch(opts) do
-    case {opts[:context], opts[:pool] || Binding.current()} do
-      {%Context{} = context, _pool} -> {:ok, %__MODULE__{context: context, own?: false}}
-      {nil, %Context{} = context} -> {:ok, %__MODULE__{context: context, own?: false}}
-      {nil, nil} -> own(Configured.default())
-      {nil, pool} -> own(pool)
+    bound = Binding.current()
+
+    case {opts[:context], opts[:pool], bound} do
+      {%Context{} = context, _pool, _bound} -> {:ok, %__MODULE__{context: context, own?: false}}
+      {nil, nil, %Context{}} -> {:ok, %__MODULE__{context: bound, own?: false}}
+      {nil, pool, %Context{pool: pool}} -> {:ok, %__MODULE__{context: bound, own?: false}}
+      {nil, pool, _elsewhere} -> own(pool || Configured.default())
     end
   end
 
@@ -37,19 +42,28 @@ defmodule ErlangPython.Cell.Session do
   defp own(pool) do
     key = {self(), :own, pool}
 
-    with {:ok, %{counters: instance}} <- Configured.fetch(pool) do
+    with {:ok, %{counters: instance} = handle} <- Configured.fetch(pool) do
       case Registry.lookup(@registry, key) do
         [{_self, {^instance, context}}] ->
           {:ok, %__MODULE__{context: context, own?: true}}
 
         _none_or_of_another_pool ->
-          # `:shared`, so that a notebook's pool of one worker serves other calls too.
-          with {:ok, context} <- Context.open(pool: pool, mode: :shared) do
+          with {:ok, context} <- open(handle) do
             put(key, {instance, context})
             {:ok, %__MODULE__{context: context, own?: true}}
           end
       end
     end
+  end
+
+  # `:shared`, so that a notebook's pool of one worker serves other calls too.
+  defp open(handle) do
+    options = [pool: handle.name, mode: :shared]
+
+    # Its worker may have ended just now; and if none can start, that says why.
+    with {:error, %Error{kind: :no_workers}} <- Context.open(options),
+         :ok <- Manager.await_ready(handle),
+         do: Context.open(options)
   end
 
   @doc "The next cell begins with an empty namespace; this one's has gone."

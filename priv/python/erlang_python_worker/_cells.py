@@ -40,7 +40,8 @@ _numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
 
 class _Value(NamedTuple):
     number: int
-    digest: bytes
+    digest: "Optional[bytes]"  # of its wire form
+    only_inward: Any = None  # itself, if it can come in, as an iterator does, but not go out
 
 
 class _Object(NamedTuple):
@@ -203,8 +204,9 @@ class _Cell:
         self._objects = {n: known.object(n, number) for n, number in objects.items()}
         for one, value in values.items():
             wire = self._encode(value)
-            digest = wire[0] if wire else b""
-            known.values[one] = _Value(next(_numbers), digest)
+            known.values[one] = (
+                _Value(next(_numbers), wire[0]) if wire else _Value(next(_numbers), None, value)
+            )
         for one in objects:
             known.values.pop(one, None)
         self._names.update(values)
@@ -250,6 +252,9 @@ class _Cell:
         out[one] = ["value", value]
 
     def _leave_object(self, one: str, value: Any, out: "dict[str, Any]") -> None:
+        came_in = self._variables.values.get(one)
+        if came_in is not None and came_in.only_inward is value:
+            return
         if one in self._objects and self._objects[one] is value:
             return
         self._variables.values.pop(one, None)
