@@ -149,7 +149,8 @@ defmodule ErlangPython do
   end
 
   defp display(code, bindings, opts) do
-    {{:run, code, bindings}, options} = code_message(:run, code, bindings, opts)
+    known = @code_options ++ @waiting_options
+    {{:run, code, bindings}, options} = code_message(:run, code, bindings, opts, known)
     Cell.display(code, bindings, options)
   end
 
@@ -190,7 +191,7 @@ defmodule ErlangPython do
     do: raise(ArgumentError, "~PY takes no modifiers, got: #{inspect(List.to_string(modifiers))}")
 
   @doc ~S'''
-  As `sigil_PY/2`, in all versions of Elixir, and with options: `:pool`, `:context` and `:timeout` (`:infinity` by default).
+  As `sigil_PY/2`, in all versions of Elixir, and with options: `:pool`, `:context`, `:progress` and `:timeout` (`:infinity` by default).
 
       import ErlangPython
       words = ["fig", "apple"]

@@ -20,7 +20,7 @@ defmodule ErlangPython.Cell do
           assigned: [String.t()]
         }
 
-  @options [:pool, :context, :timeout]
+  @options [:pool, :context, :timeout, :progress]
   @module "erlang_python_worker._cells"
   # Room in a message for what is no value.
   @reserve 32_768

@@ -293,6 +293,25 @@ defmodule ErlangPython.CellTest do
                ])
     end
 
+    test "prints and shows in order where its process prints" do
+      pool = start_pool(workers: 1, stdout: :caller)
+
+      code =
+        "print('a', end=' '); erlang.display(1); print('b'); erlang.display(2, 3); print('c')"
+
+      run = fn -> Notebook.run(Notebook.new(), "python ~S\"#{code}\", pool: #{inspect(pool)}") end
+      assert ExUnit.CaptureIO.capture_io(run) == "a 1\nb\n2\n3\nc\n"
+    end
+
+    test "tells its progress", %{notebook: notebook} do
+      assert {[], _} =
+               Notebook.run(%{notebook | binding: [me: self()]}, """
+               python ~S"erlang.progress(1, 2); []", progress: me
+               """)
+
+      assert_received {:python_progress, %{done: 1, total: 2}}
+    end
+
     test "has its timeout, and none by itself", %{notebook: notebook, pool: pool} do
       error =
         assert_raise Error, fn ->
@@ -396,6 +415,19 @@ defmodule ErlangPython.CellTest do
       # Elixir's variables are still there, Python's functions are not.
       assert {2, notebook} = Notebook.run(notebook, cell.("x + 1"))
       assert_raise Error, ~r/NameError/, fn -> Notebook.run(notebook, cell.("f()")) end
+    end
+
+    test "is said to be gone when its worker has died between two cells", %{notebook: notebook} do
+      pool = start_pool(workers: 1)
+      cell = &"python ~S\"#{&1}\", pool: #{inspect(pool)}"
+      {os_pid, notebook} = Notebook.run(notebook, cell.("import os; os.getpid()"))
+      {:ok, %{context: context}} = Session.fetch(pool: pool)
+      {_, 0} = System.cmd("kill", ["-KILL", "#{os_pid}"])
+      eventually(fn -> refute Context.alive?(context) end)
+      error = assert_raise Error, fn -> Notebook.run(notebook, cell.("1")) end
+      assert error.kind == :context_lost
+      assert error.message =~ "run them again"
+      assert {1, _} = Notebook.run(notebook, cell.("1"))
     end
 
     test "is new when the pool's cell was run again" do

@@ -100,17 +100,17 @@ defmodule ErlangPython.Cell.Expansion do
     end
   end
 
-  # In the pool in which it will run, if that is known and runs by now; else in the default one.
+  # In the namespace in which it will run, if that is known and there by now: its worker is free for this process, when all
+  # others may be set aside.
   defp analyse(code, file, line, opts) do
-    with {:ok, session} <- opts |> target() |> Session.fetch() do
+    with {:ok, %{context: context}} <- opts |> target() |> Session.fetch() do
       message = {:call, "erlang_python_worker._cell_names", "analyse", [code, file, line]}
-      options = Options.new!([context: session.context, timeout: @timeout], [:timeout])
+      options = Options.new!([context: context, timeout: @timeout], [:timeout])
 
-      with {:error, %Error{kind: kind}} when kind in [:context_lost, :context_closed, :no_pool] <-
+      # The cell itself will say so when it runs.
+      with {:error, %Error{kind: kind}} when kind in [:context_lost, :context_closed] <-
              Request.run(message, options) do
-        # The cell itself will say so.
-        if session.own?, do: Session.forget(session)
-        Request.run(message, Options.new!([pool: Configured.default()], [:pool]))
+        Request.run(message, %{options | context: nil})
       end
     end
   end
