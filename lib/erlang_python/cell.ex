@@ -58,9 +58,7 @@ defmodule ErlangPython.Cell do
 
   defp run(cell, session, known, limit, options) do
     arguments =
-      cell.read
-      |> variables(known, session)
-      |> Map.merge(%{
+      Map.merge(variables(cell.read, known, session), %{
         "code" => cell.code,
         "file" => cell.file,
         "line" => cell.line,
@@ -75,35 +73,39 @@ defmodule ErlangPython.Cell do
     end
   end
 
-  # Those that both sides know stay where they are.
-  defp variables(read, known, %{context: context}) do
+  defp variables(read, known, session) do
     groups =
       Enum.group_by(
         read,
+        fn {name, value} -> way(name, value, known[name], session) end,
         fn
-          {_name, %Object{context: ^context}} ->
-            "objects"
-
-          {name, %Object{}} ->
-            raise ArgumentError,
-                  "#{name} stands for a Python object of another context, that of another pool or process: " <>
-                    "run the cell that made it in this one"
-
-          {name, value} ->
-            if match?(%{^name => {_digest, _number}}, known) and
-                 elem(known[name], 0) == digest(value),
-               do: "kept",
-               else: "values"
+          {name, %Object{number: number}} -> {name, number}
+          variable -> variable
         end
       )
 
+    kept = for {name, _value} <- groups[:kept] || [], do: {name, elem(known[name], 1)}
+
     %{
-      "values" => Map.new(groups["values"] || []),
-      "kept" => Map.new(groups["kept"] || [], fn {name, _} -> {name, elem(known[name], 1)} end),
-      "objects" =>
-        Map.new(groups["objects"] || [], fn {name, object} -> {name, object.number} end)
+      "values" => Map.new(groups[:values] || []),
+      "kept" => Map.new(kept),
+      "objects" => Map.new(groups[:objects] || [])
     }
   end
+
+  # What both sides know stays where it is.
+  defp way(_name, %Object{context: context}, _known, %{context: context}), do: :objects
+
+  defp way(name, %Object{}, _known, _session) do
+    raise ArgumentError,
+          "#{name} stands for a Python object of another pool or process, or of a worker that has ended: " <>
+            "run the cell that made it again, where this one runs"
+  end
+
+  defp way(_name, _value, nil, _session), do: :values
+
+  defp way(_name, value, {digest, _number}, _session),
+    do: if(digest(value) == digest, do: :kept, else: :values)
 
   defp digest(value), do: value |> :erlang.term_to_binary() |> :erlang.md5()
 

@@ -196,7 +196,7 @@ defmodule ErlangPython.CellTest do
     test "of another context are refused", %{notebook: notebook} do
       other = start_pool(workers: 1)
 
-      assert_raise ArgumentError, ~r/o stands for a Python object of another context/, fn ->
+      assert_raise ArgumentError, ~r/o stands for a Python object of another pool/, fn ->
         cells(notebook, [py("o = object()"), "python ~S\"o\", pool: #{inspect(other)}"])
       end
     end

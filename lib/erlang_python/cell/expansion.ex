@@ -44,9 +44,10 @@ defmodule ErlangPython.Cell.Expansion do
     scope = for {name, nil} <- Macro.Env.vars(env), into: %{}, do: {Atom.to_string(name), name}
     # What a cell may leave as it is has to be right in Python too.
     read =
-      for name <- Enum.uniq(read ++ (assigned -- certain)), scope[name], public?(name), do: name
+      for name <- Enum.uniq(read ++ (assigned -- certain)), scope[name], variable?(name), do: name
 
-    bound = for name <- Enum.uniq(assigned ++ read), variable?(name), do: name
+    assigned = Enum.filter(assigned, &variable?/1)
+    bound = Enum.uniq(assigned ++ read)
 
     cell =
       quote do
@@ -75,11 +76,9 @@ defmodule ErlangPython.Cell.Expansion do
   # Nobody is told that a variable of Python's is not used in Elixir.
   defp assignable(name), do: {String.to_atom(name), [generated: true], nil}
 
-  defp public?(name), do: not String.starts_with?(name, "_")
-
-  # `X` and `end` are names in Python only.
+  # `X` and `end` are names in Python only, and `_x` is nobody else's business.
   defp variable?(name) do
-    public?(name) and
+    not String.starts_with?(name, "_") and
       match?({:ok, {variable, _, nil}} when is_atom(variable), Code.string_to_quoted(name))
   end
 

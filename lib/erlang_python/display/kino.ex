@@ -7,8 +7,6 @@ defmodule ErlangPython.Display.Kino do
 
   alias ErlangPython.Display
 
-  @compile {:no_warn_undefined, [Kino, Kino.HTML, Kino.Image, Kino.Markdown]}
-
   # As a notebook would choose.
   @order ~w(text/html text/markdown image/svg+xml image/png image/jpeg image/gif text/latex)
 
@@ -19,18 +17,21 @@ defmodule ErlangPython.Display.Kino do
   def show(display) do
     case render(display) do
       %Display{data: data} -> IO.puts(data["text/plain"])
-      kino -> Kino.render(kino)
+      kino -> kino(Kino, :render, [kino])
     end
   end
 
   @impl true
   def render(display) do
     case Display.best(display, @order) do
-      {"text/html", html} -> Kino.HTML.new(html)
-      {"image/" <> _ = type, picture} -> Kino.Image.new(picture, type)
+      {"text/html", html} -> kino(Kino.HTML, :new, [html])
+      {"image/" <> _ = type, picture} -> kino(Kino.Image, :new, [picture, type])
       # Formulas stand between dollar signs in both.
-      {_markdown_or_latex, text} -> Kino.Markdown.new(text)
+      {_markdown_or_latex, text} -> kino(Kino.Markdown, :new, [text])
       nil -> display
     end
   end
+
+  # Compiled where there is no Kino.
+  defp kino(module, function, args), do: apply(module, function, args)
 end
