@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo test lint bench docs lock clean
+.PHONY: help ready setup demo examples test lint bench docs lock clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -26,7 +26,11 @@ setup: ready ## install what is missing: Elixir, Erlang, Python (system packages
 demo: ready ## a tour in the terminal
 	@mix run examples/demo.exs
 
-test: ready ## the Elixir tests, then the Python tests
+examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs some
+	@mix compile
+	@scripts/examples.sh $(ARGS)
+
+test: ready ## the Elixir and Erlang tests with the examples, then the Python tests
 	mix test
 	$(venv)/python -m pytest
 

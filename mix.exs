@@ -9,6 +9,8 @@ defmodule ErlangPython.MixProject do
       version: @version,
       elixir: "~> 1.14",
       elixirc_paths: elixirc_paths(Mix.env()),
+      erlc_paths: erlc_paths(Mix.env()),
+      erlc_options: [:debug_info, :warnings_as_errors],
       start_permanent: Mix.env() == :prod,
       deps: [],
       description: "Python for the BEAM: supervised pools of Python processes over ZeroMQ",
@@ -30,6 +32,10 @@ defmodule ErlangPython.MixProject do
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
+
+  # The library itself has no Erlang code, its tests have.
+  defp erlc_paths(:test), do: ["test/erlang"]
+  defp erlc_paths(_env), do: []
 
   defp package do
     [

@@ -15,12 +15,7 @@ defmodule Walk do
   def size(lines), do: lines
 end
 
-{:ok, _pool} =
-  ErlangPython.Pool.start_link(
-    name: :example,
-    workers: 1,
-    python: System.get_env("ERLANG_PYTHON_EXAMPLE", "python3")
-  )
+{:ok, _pool} = ErlangPython.Pool.start_link(name: :example, workers: 1)
 
 run = fn code, bindings ->
   {microseconds, value} = :timer.tc(fn -> ErlangPython.run!(code, bindings, pool: :example) end)

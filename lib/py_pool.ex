@@ -44,8 +44,8 @@ defmodule :py_pool do
   def request(_other), do: {:error, :invalid_args}
 
   @doc """
-  Numbers of the pool: `num_workers`, `available_workers` (those that are idle), `checked_out` (busy) and `pending_requests` (that
-  wait for their turn).
+  Numbers of the pool: `num_workers`, `available_workers` (those that are idle), `checked_out` (those that run a request, also while
+  it waits for Erlang, and those that are set aside for a context) and `pending_requests` (that wait for their turn).
   """
   @spec get_stats() :: %{atom() => non_neg_integer()}
   def get_stats, do: Executors.stats()

@@ -10,19 +10,29 @@ defmodule :py_semaphore do
   Calls do not take it by themselves: a pool bounds its requests with `:max_concurrent`, where nested calls can't
   deadlock. What a process has acquired is released when it ends.
 
+  A function that Python calls is let in over the limit: whoever waits for Python may hold one, and would wait for ever
+  if the function it waits for had to wait for that.
+
   The limit is the application environment's `max_concurrent`, by default twice the number of schedulers plus one.
   """
 
   use GenServer
 
+  alias ErlangPython.Callbacks.Origin
+  alias ErlangPython.ErlangFace.Timeout
+
   @doc false
   @spec start_link(term()) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  @doc "Takes one, waiting for it for at most so many milliseconds (or `infinity`)."
-  @spec acquire(timeout()) :: :ok | {:error, :max_concurrent}
-  def acquire(timeout) when timeout == :infinity or (is_integer(timeout) and timeout >= 0),
-    do: GenServer.call(__MODULE__, {:acquire, timeout}, :infinity)
+  @doc "Takes one, waiting for it for at most so many milliseconds (0: not at all), or `infinity`."
+  @spec acquire(timeout()) :: :ok | {:error, :max_concurrent | :invalid_args}
+  def acquire(timeout) when timeout == :infinity or (is_integer(timeout) and timeout >= 0) do
+    request = {:acquire, Timeout.receivable(timeout), Origin.any?()}
+    GenServer.call(__MODULE__, request, :infinity)
+  end
+
+  def acquire(_timeout), do: {:error, :invalid_args}
 
   @doc "Gives back what the calling process acquired; nothing if it has none."
   @spec release() :: :ok
@@ -37,9 +47,11 @@ defmodule :py_semaphore do
   def max_concurrent, do: GenServer.call(__MODULE__, :max_concurrent)
 
   @doc "Changes how many there are; those taken beyond a smaller limit stay taken."
-  @spec set_max_concurrent(pos_integer()) :: :ok
+  @spec set_max_concurrent(pos_integer()) :: :ok | {:error, :invalid_args}
   def set_max_concurrent(max) when is_integer(max) and max > 0,
     do: GenServer.call(__MODULE__, {:set_max_concurrent, max})
+
+  def set_max_concurrent(_max), do: {:error, :invalid_args}
 
   # `held`: {owner, its monitor}, one for each that is taken; `waiting`: oldest first.
   @impl true
@@ -50,11 +62,11 @@ defmodule :py_semaphore do
   end
 
   @impl true
-  def handle_call({:acquire, timeout}, {pid, _tag} = from, state) do
+  def handle_call({:acquire, timeout, nested?}, {pid, _tag} = from, state) do
     monitor = Process.monitor(pid)
 
     cond do
-      length(state.held) < state.max ->
+      nested? or length(state.held) < state.max ->
         {:reply, :ok, %{state | held: [{pid, monitor} | state.held]}}
 
       timeout == 0 ->

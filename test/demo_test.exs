@@ -1,5 +1,5 @@
 defmodule ErlangPython.DemoTest do
-  # `make demo` as a new user sees it. Not async: its times are part of what it shows.
+  # `make demo` where something is wrong. That it goes well is tested with the other examples.
   use ExUnit.Case, async: false
 
   @moduletag timeout: 120_000
@@ -9,13 +9,6 @@ defmodule ErlangPython.DemoTest do
       env: [{"MIX_ENV", "test"}],
       stderr_to_stdout: true
     )
-  end
-
-  test "goes through all steps, and fits into a terminal" do
-    {output, status} = demo("examples/demo.exs")
-    assert status == 0, output
-    assert output =~ "The tour took"
-    assert output |> String.split("\n") |> Enum.filter(&(String.length(&1) > 80)) == []
   end
 
   @tag :tmp_dir

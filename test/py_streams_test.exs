@@ -115,7 +115,7 @@ defmodule PyStreamsTest do
     {:ok, stream} = :py.eval("(1 // n for n in (0,))")
     assert {:error, {:ZeroDivisionError, _text}} = :py.stream_next(stream)
 
-    for handle <- [:nothing, {:py_stream, :default, %{}}] do
+    for handle <- [:nothing, {:py_stream, :default, nil, %{}}] do
       assert :py.stream_next(handle) == {:error, :invalid_args}
       assert :py.stream_close(handle) == {:error, :invalid_args}
     end
@@ -146,7 +146,7 @@ defmodule PyStreamsTest do
 
   test "a generator of call_async belongs to the process that started it" do
     {:ok, stream} = :py.await(:py.call_async(:builtins, :iter, [[1]]))
-    assert {:py_stream, :default, %{owner: owner}} = stream
+    assert {:py_stream, :default, _table, %{owner: owner}} = stream
     assert owner == self()
     assert :py.stream_next(stream) == {:ok, 1}
     assert :py.stream_next(stream) == :done

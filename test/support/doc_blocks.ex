@@ -7,6 +7,7 @@ defmodule ErlangPython.DocBlocks do
   #     `#=> ** (Error) text` is what it raises. Lines after `iex>` and `1>` prompts are values too.
   #   * `elixir` that begins with `# mix.exs` or `# config/...`: a dependency; settings, whose pool options are
   #     checked. So are those of `erlang` that begins with `% sys.config`.
+  #   * `erlang` that begins with `-module(name)`: compiled and loaded.
   #   * `python`: executed by the pool `:single`; one that begins with `# folder/name.py` is a file, put there.
   #   * `sh`: `make` and its targets, or `mix` and a task, which must exist.
   #   * `text`: a drawing; after `<!-- printed -->` what the block before it has printed.
@@ -25,6 +26,8 @@ defmodule ErlangPython.DocBlocks do
     :runtime_dir,
     :wheels,
     :num_workers,
+    :num_async_workers,
+    :num_subinterp_workers,
     :max_concurrent,
     :send_to,
     :state_limit,
@@ -108,6 +111,11 @@ defmodule ErlangPython.DocBlocks do
   defp block(%{language: "erlang", code: "% sys.config" <> _ = code}, state) do
     code |> ErlangCode.value() |> settings!()
     {:checked, state}
+  end
+
+  defp block(%{language: "erlang", code: "-module(" <> _ = code}, state) do
+    ErlangCode.load!(code)
+    {:ran, state}
   end
 
   defp block(%{language: "erlang", code: code}, state),

@@ -52,6 +52,13 @@ defmodule ErlangPython.Callbacks.Origin do
     end
   end
 
+  @doc "Does the calling process work on a callback of any pool, or is it a task of one that does?"
+  @spec any?() :: boolean()
+  def any? do
+    Process.get(@key) != nil or
+      Enum.any?(Process.get(:"$callers", []), &(is_pid(&1) and Running.lookup(&1) != nil))
+  end
+
   # By its table: a pool that was started again under the same name is another one.
   defp in_pool(%__MODULE__{handle: %{pending: table}} = origin, %{pending: table}), do: origin
   defp in_pool(_other, _handle), do: nil

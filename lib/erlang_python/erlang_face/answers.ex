@@ -3,7 +3,9 @@ defmodule ErlangPython.ErlangFace.Answers do
   # The results of `py:call_async`: one process each, which makes the call and keeps its result
   # until it is fetched or its owner ends. So nothing ever stands in the owner's mailbox.
 
-  alias ErlangPython.ErlangFace.{Calls, Streams}
+  import ErlangPython.ErlangFace.Timeout, only: [is_timeout: 1]
+
+  alias ErlangPython.ErlangFace.{Calls, OnBehalf, Streams, Timeout}
 
   @default_timeout 30_000
 
@@ -13,14 +15,16 @@ defmodule ErlangPython.ErlangFace.Answers do
     owner = self()
     started = make_ref()
 
-    spawn(fn ->
-      {:ok, _registry} = Registry.register(ErlangPython.Answers, ref, nil)
-      send(owner, started)
-
-      hold(owner, fn ->
+    call =
+      OnBehalf.carry(fn ->
         # A stream is not to end with the process that made the call.
         module |> Calls.call(function, args, kwargs, :infinity) |> Streams.give(owner)
       end)
+
+    spawn(fn ->
+      {:ok, _registry} = Registry.register(ErlangPython.Answers, ref, nil)
+      send(owner, started)
+      hold(owner, call)
     end)
 
     # Not before `ref` can be found.
@@ -71,10 +75,9 @@ defmodule ErlangPython.ErlangFace.Answers do
   @spec await(term(), term()) :: Calls.result()
   def await(ref, timeout \\ @default_timeout)
 
-  def await(ref, timeout)
-      when is_reference(ref) and (timeout == :infinity or (is_integer(timeout) and timeout > 0)) do
+  def await(ref, timeout) when is_reference(ref) and is_timeout(timeout) do
     case Registry.lookup(ErlangPython.Answers, ref) do
-      [{holder, _value}] -> fetch(holder, timeout)
+      [{holder, _value}] -> fetch(holder, Timeout.receivable(timeout))
       [] -> {:error, :invalid_args}
     end
   end

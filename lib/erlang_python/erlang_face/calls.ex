@@ -2,6 +2,8 @@ defmodule ErlangPython.ErlangFace.Calls do
   @moduledoc false
   # The calls of `:py`: Erlang's ways to write names and code in, Erlang's shapes of results out.
 
+  import ErlangPython.ErlangFace.Timeout, only: [is_timeout: 1]
+
   alias ErlangPython.ErlangFace.{Reason, Streams, Text}
   alias ErlangPython.{Pool, Request}
   alias ErlangPython.Pool.Handle
@@ -123,23 +125,18 @@ defmodule ErlangPython.ErlangFace.Calls do
   defp names(empty) when empty == %{} or empty == [], do: {:ok, nil}
   defp names(names) when is_map(names), do: names |> Map.to_list() |> names()
 
-  defp names(names) when is_list(names) do
-    Enum.reduce_while(names, {:ok, %{}}, fn
-      {name, value}, {:ok, acc} ->
-        case Text.name(name) do
-          {:ok, name} -> {:cont, {:ok, Map.put(acc, name, value)}}
-          {:error, reason} -> {:halt, {:error, reason}}
-        end
-
-      _no_pair, _acc ->
-        {:halt, {:error, :invalid_args}}
-    end)
-  end
-
+  defp names(names) when is_list(names), do: pairs(names, %{})
   defp names(_other), do: {:error, :invalid_args}
 
+  defp pairs([{name, value} | rest], acc) do
+    with {:ok, name} <- Text.name(name), do: pairs(rest, Map.put(acc, name, value))
+  end
+
+  defp pairs([], acc), do: {:ok, acc}
+  defp pairs(_no_pair_or_no_tail, _acc), do: {:error, :invalid_args}
+
   @spec options(term()) :: {:ok, Options.t()} | {:error, :invalid_args}
-  def options(timeout) when timeout == :infinity or (is_integer(timeout) and timeout > 0),
+  def options(timeout) when is_timeout(timeout),
     do: {:ok, %{Options.new!([], []) | timeout: timeout, face: :erlang}}
 
   def options(_timeout), do: {:error, :invalid_args}

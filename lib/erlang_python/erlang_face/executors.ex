@@ -2,7 +2,7 @@ defmodule ErlangPython.ErlangFace.Executors do
   @moduledoc false
   # What `:py` says of its workers, and how it uses them side by side.
 
-  alias ErlangPython.ErlangFace.{Calls, Reason, Streams, Workers}
+  alias ErlangPython.ErlangFace.{CallList, Calls, Reason, Streams, Workers}
   alias ErlangPython.Pool
   alias ErlangPython.Pool.{Configured, Slots}
   alias ErlangPython.Request.Info
@@ -30,36 +30,20 @@ defmodule ErlangPython.ErlangFace.Executors do
   end
 
   @spec parallel(term()) :: {:ok, [Calls.result()]} | {:error, Reason.t()}
-  def parallel([]), do: {:ok, []}
-
-  def parallel(calls) when is_list(calls) do
-    if Enum.all?(calls, &call?/1), do: run_all(calls), else: {:error, :invalid_args}
+  def parallel(calls) do
+    with {:ok, functions} <- CallList.functions(calls), do: {:ok, run_all(functions)}
   end
 
-  def parallel(_other), do: {:error, :invalid_args}
-
-  defp call?({_module, _function, args}) when is_list(args), do: true
-  defp call?({_module, _function, args, _kwargs}) when is_list(args), do: true
-  defp call?(_other), do: false
-
   # Two for each worker, so that none waits for its next.
-  defp run_all(calls) do
+  defp run_all(functions) do
     owner = self()
     settings = [max_concurrency: 2 * max(count(), 1), timeout: :infinity]
 
-    results =
-      calls
-      # A stream is not to end with the process that made the call.
-      |> Task.async_stream(&Streams.give(perform(&1), owner), settings)
-      |> Enum.map(fn {:ok, result} -> result end)
-
-    {:ok, results}
+    functions
+    # A stream is not to end with the process that made the call.
+    |> Task.async_stream(&Streams.give(&1.(), owner), settings)
+    |> Enum.map(fn {:ok, result} -> result end)
   end
-
-  defp perform({module, function, args}), do: perform({module, function, args, %{}})
-
-  defp perform({module, function, args, kwargs}),
-    do: Calls.call(module, function, args, kwargs, :infinity)
 
   @spec interrupt(term()) :: :ok | {:error, Reason.t()}
   def interrupt(worker) when is_integer(worker) and worker > 0 do
@@ -80,10 +64,22 @@ defmodule ErlangPython.ErlangFace.Executors do
     %{
       num_workers: stats.workers,
       available_workers: stats.idle,
-      checked_out: stats.busy,
-      # In the queue, or behind another one in a worker.
-      pending_requests: stats.queued + max(stats.in_flight - stats.busy, 0)
+      checked_out: stats.busy + stats.in_callback + stats.bound,
+      pending_requests: stats.queued + behind_others()
     }
+  end
+
+  # Requests that were given to a worker already and wait there for another one.
+  defp behind_others do
+    case Workers.pool() do
+      {:ok, handle} ->
+        Enum.sum(
+          for slot <- 1..Slots.count(handle)//1, do: max(Slots.in_flight(handle, slot) - 1, 0)
+        )
+
+      {:error, _reason} ->
+        0
+    end
   end
 
   @spec broadcast(term()) :: [Calls.result()] | {:error, Reason.t()}

@@ -2,22 +2,16 @@ defmodule ErlangPython.ErlangFace.Gather do
   @moduledoc false
   # `py:async_gather`: many calls at once, one process each.
 
-  alias ErlangPython.ErlangFace.Calls
+  alias ErlangPython.ErlangFace.CallList
 
   @spec run(term()) :: {:ok, [term()]} | {:error, ErlangPython.ErlangFace.Reason.t()}
-  def run(calls) when is_list(calls) do
-    if Enum.all?(calls, &call?/1), do: gather(calls), else: {:error, :invalid_args}
+  def run(calls) do
+    with {:ok, functions} <- CallList.functions(calls), do: gather(functions)
   end
-
-  def run(_other), do: {:error, :invalid_args}
-
-  defp call?({_module, _function, args}) when is_list(args), do: true
-  defp call?({_module, _function, args, _kwargs}) when is_list(args), do: true
-  defp call?(_other), do: false
 
   # As soon as one fails the others are stopped: Python too, since each call ends with its process. The processes are
   # not linked to the caller, who may trap exits, but watch it.
-  defp gather(calls) do
+  defp gather(functions) do
     tag = make_ref()
     caller = self()
 
@@ -28,10 +22,10 @@ defmodule ErlangPython.ErlangFace.Gather do
         gatherer = self()
 
         pids =
-          for {call, index} <- Enum.with_index(calls),
-              do: spawn_link(fn -> send(gatherer, {tag, index, perform(call)}) end)
+          for {function, index} <- Enum.with_index(functions),
+              do: spawn_link(fn -> send(gatherer, {tag, index, function.()}) end)
 
-        result = collect(tag, owner, length(calls), %{})
+        result = collect(tag, owner, length(functions), %{})
         Enum.each(pids, &Process.exit(&1, :kill))
         send(caller, {tag, result})
       end)
@@ -45,11 +39,6 @@ defmodule ErlangPython.ErlangFace.Gather do
         exit(reason)
     end
   end
-
-  defp perform({module, function, args}), do: perform({module, function, args, %{}})
-
-  defp perform({module, function, args, kwargs}),
-    do: Calls.call(module, function, args, kwargs, :infinity)
 
   defp collect(_tag, _owner, count, results) when map_size(results) == count,
     do: {:ok, for({_index, value} <- Enum.sort_by(results, &elem(&1, 0)), do: value)}

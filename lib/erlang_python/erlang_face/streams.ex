@@ -6,11 +6,12 @@ defmodule ErlangPython.ErlangFace.Streams do
   alias ErlangPython.Pool.{Handle, Streams}
   alias ErlangPython.Request.{Message, Options}
   alias ErlangPython.Stream.Cursor
+  alias ErlangPython.Worker.Exit
 
   @default_timeout 30_000
 
   @typedoc "A stream that was left open by a call; the fields are not for others."
-  @opaque handle :: {:py_stream, pool :: atom(), Streams.t()}
+  @opaque handle :: {:py_stream, pool :: atom(), :ets.table(), Streams.t()}
 
   @spec collect({:ok, Message.t(), Options.t()} | {:error, :invalid_args}) ::
           {:ok, [term()]} | {:error, Reason.t()}
@@ -115,14 +116,17 @@ defmodule ErlangPython.ErlangFace.Streams do
   # --- pulled
 
   @spec handle(Handle.t(), Streams.t()) :: handle()
-  def handle(handle, stream), do: {:py_stream, handle.name, stream}
+  def handle(handle, stream), do: {:py_stream, handle.name, handle.streams, stream}
 
   @doc "Makes another process the owner of a stream that a result holds."
   @spec give(term(), pid()) :: term()
-  def give({:ok, {:py_stream, pool, stream}} = result, owner) do
+  def give({:ok, {:py_stream, pool, table, stream}} = result, owner) do
     case Handle.fetch(pool) do
-      {:ok, handle} -> {:ok, {:py_stream, pool, Streams.give(handle, stream, owner)}}
-      :error -> result
+      {:ok, %{streams: ^table} = handle} ->
+        {:ok, handle(handle, Streams.give(handle, stream, owner))}
+
+      _another_or_none ->
+        result
     end
   end
 
@@ -131,7 +135,7 @@ defmodule ErlangPython.ErlangFace.Streams do
   @spec next(term(), term()) :: {:ok, term()} | :done | {:error, Reason.t()}
   def next(stream, timeout \\ @default_timeout)
 
-  def next({:py_stream, _pool, _stream} = stream, timeout) do
+  def next({:py_stream, _pool, _table, _stream} = stream, timeout) do
     with {:ok, options} <- Calls.options(timeout),
          {:ok, cursor} <- cursor(stream, options) do
       # One at a time, so that there is nothing to keep from one call to the next.
@@ -146,22 +150,30 @@ defmodule ErlangPython.ErlangFace.Streams do
   def next(_stream, _timeout), do: {:error, :invalid_args}
 
   @spec close(term()) :: :ok | {:error, Reason.t()}
-  def close({:py_stream, _pool, _stream} = stream) do
+  def close({:py_stream, _pool, _table, _stream} = stream) do
     with {:ok, options} <- Calls.options(@default_timeout),
          {:ok, cursor} <- cursor(stream, options) do
       case Cursor.close(cursor) do
         {:error, error} -> {:error, Reason.of(error)}
         _closed_or_will_be -> :ok
       end
+    else
+      # It has ended with its pool.
+      {:error, {:worker_down, _why}} -> :ok
+      invalid -> invalid
     end
   end
 
   def close(_stream), do: {:error, :invalid_args}
 
-  defp cursor({:py_stream, pool, %{id: _, owner: _, slot: _, generation: _} = stream}, options) do
+  # A pool that was started again under the same name is another one.
+  defp cursor(
+         {_py_stream, pool, table, %{id: _, owner: _, slot: _, generation: _} = stream},
+         options
+       ) do
     case Handle.fetch(pool) do
-      {:ok, handle} -> {:ok, Cursor.new(handle, stream, options)}
-      :error -> {:error, :no_workers_available}
+      {:ok, %{streams: ^table} = handle} -> {:ok, Cursor.new(handle, stream, options)}
+      _another_or_none -> {:error, Reason.of(Exit.lost_stream())}
     end
   end
 

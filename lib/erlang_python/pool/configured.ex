@@ -71,10 +71,29 @@ defmodule ErlangPython.Pool.Configured do
     end
   end
 
-  # What applications written for the Erlang face set.
+  # What applications written for the Erlang face set. Such a one counts workers of three kinds; here each worker does the
+  # work of all three, so there are as many as the largest of these numbers.
   defp erlang_settings do
-    for {key, option} <- [num_workers: :workers, max_concurrent: :max_concurrent],
-        {:ok, value} <- [Application.fetch_env(:erlang_python, key)],
-        do: {option, value}
+    workers = [
+      workers(:num_workers, System.schedulers_online(), 1),
+      workers(:num_async_workers, 0, 0),
+      workers(:num_subinterp_workers, 0, 0)
+    ]
+
+    [workers: Enum.max(workers)] ++
+      for {:ok, max} <- [Application.fetch_env(:erlang_python, :max_concurrent)],
+          do: {:max_concurrent, max}
+  end
+
+  defp workers(key, default, least) do
+    case Application.get_env(:erlang_python, key, default) do
+      n when is_integer(n) and n >= least ->
+        n
+
+      value ->
+        raise ArgumentError,
+              "expected config :erlang_python, #{key}: ... to be an integer of at least #{least}, " <>
+                "got: #{inspect(value)}"
+    end
   end
 end

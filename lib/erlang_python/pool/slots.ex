@@ -8,6 +8,8 @@ defmodule ErlangPython.Pool.Slots do
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
 
+  import Bitwise, only: [bsl: 2, band: 2]
+
   alias ErlangPython.Pool.{Handle, Options}
 
   @last_id 1
@@ -31,8 +33,18 @@ defmodule ErlangPython.Pool.Slots do
 
   defguardp is_slot(slot) when is_integer(slot) and slot > 0
 
+  # A pool that is started again begins its ids elsewhere: a context or a stream that has outlived the pool before it
+  # must not be taken for one of its own. Each start has 2^32 ids of 2^58, all of which the BEAM counts without bignums.
+  @first_id_bits 32
+  @starts_mask 0x3FFFFFF
+
   @spec new() :: :atomics.atomics_ref()
-  def new, do: :atomics.new(@globals + @per_slot * Options.max_workers(), signed: true)
+  def new do
+    counters = :atomics.new(@globals + @per_slot * Options.max_workers(), signed: true)
+    start = band(System.unique_integer([:monotonic, :positive]), @starts_mask)
+    :atomics.put(counters, @last_id, bsl(start, @first_id_bits))
+    counters
+  end
 
   @spec next_id(Handle.t()) :: pos_integer()
   def next_id(%{counters: counters}), do: :atomics.add_get(counters, @last_id, 1)

@@ -28,6 +28,35 @@ defmodule ErlangPython.DocBlocks.ErlangCode do
   @spec value(String.t()) :: term()
   def value(code), do: code |> eval([]) |> elem(0)
 
+  @doc "Makes a module of its source, which must give no warning, and loads it."
+  @spec load!(String.t()) :: :ok
+  def load!(code) do
+    options = [:binary, :return_errors, :return_warnings, :warnings_as_errors]
+
+    case code |> forms!() |> :compile.forms(options) do
+      {:ok, module, beam, []} ->
+        {:module, ^module} = :code.load_binary(module, ~c"page", beam)
+        :ok
+
+      {:error, errors, warnings} ->
+        raise "the module does not compile: #{inspect(errors ++ warnings)}"
+    end
+  end
+
+  defp forms!(code) do
+    {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
+
+    for form <- Enum.chunk_while(tokens, [], &form/2, fn [] -> {:cont, []} end) do
+      case :erl_parse.parse_form(form) do
+        {:ok, parsed} -> parsed
+        {:error, {_line, module, reason}} -> raise to_string(module.format_error(reason))
+      end
+    end
+  end
+
+  defp form({:dot, _line} = dot, form), do: {:cont, Enum.reverse([dot | form]), []}
+  defp form(token, form), do: {:cont, [token | form]}
+
   defp eval(code, bindings) when is_binary(code), do: code |> parse!() |> eval(bindings)
 
   defp eval(expressions, bindings) do

@@ -1,0 +1,158 @@
+%% The application environment.
+-module(py_settings_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+settings_test_() ->
+    [
+        {Title, {timeout, 120, Test}}
+     || {Title, Test} <- [
+            {"num_workers", fun num_workers/0},
+            {"num_async_workers and num_subinterp_workers", fun other_workers/0},
+            {"max_concurrent", fun max_concurrent/0},
+            {"max_concurrent and nested calls", fun nested/0},
+            {"no Python that starts", fun no_python/0},
+            {"a number of workers that is none", fun bad_number/0},
+            {"a value that is larger than the pool's limit", fun too_large/0},
+            {"a stopped application", fun stopped/0}
+        ]
+    ].
+
+workers(Settings) ->
+    py_test:with_settings(Settings, fun() ->
+        {ok, 1} = py:eval("1"),
+        #{num_workers := N} = py_pool:get_stats(),
+        ?assertEqual(N, py:num_executors()),
+        ?assertEqual(N, length(py_pool:broadcast({eval, "1"}))),
+        N
+    end).
+
+num_workers() ->
+    ?assertEqual(3, workers([{num_workers, 3}])),
+    ?assertEqual(1, workers([{num_workers, 1}])),
+    ?assertEqual(erlang:system_info(schedulers_online), workers([])).
+
+%% A worker does the work of all three kinds: there are as many as the largest number says.
+other_workers() ->
+    ?assertEqual(3, workers([{num_workers, 1}, {num_async_workers, 2}, {num_subinterp_workers, 3}])),
+    ?assertEqual(2, workers([{num_workers, 1}, {num_async_workers, 2}])),
+    ?assertEqual(2, workers([{num_workers, 2}, {num_async_workers, 0}, {num_subinterp_workers, 1}])).
+
+max_concurrent() ->
+    py_test:with_settings([{num_workers, 2}, {max_concurrent, 1}], fun() ->
+        ?assertEqual(1, py_semaphore:max_concurrent()),
+        py_test:gate(),
+        Ref = py:call_async(erlang, gate, []),
+        Open = py_test:open_gate(),
+        ?assertEqual({error, {overloaded, 1, 1}}, py:call(math, sqrt, [16])),
+        ?assertEqual({error, {overloaded, 1, 1}}, py:eval("1")),
+        ?assertEqual({error, {overloaded, 1, 1}}, py:exec("1")),
+        ?assertEqual({error, {overloaded, 1, 1}}, py:stream_eval("1")),
+        ?assertEqual({error, {overloaded, 1, 1}}, py:await(py:call_async(math, sqrt, [16]))),
+        Open(),
+        ?assertEqual({ok, <<"open">>}, py:await(Ref)),
+        ?assertEqual({ok, 4.0}, py:call(math, sqrt, [16])),
+        py_test:whole()
+    end).
+
+nested() ->
+    py_test:with_settings([{num_workers, 1}, {max_concurrent, 1}], fun() ->
+        ok = py:register_function(down, fun
+            ([0]) -> 0;
+            ([N]) -> {ok, V} = py:eval("erlang.down(n)", #{n => N - 1}), V + 1
+        end),
+        ?assertEqual({ok, 10}, py:eval("erlang.down(10)")),
+        %% What a callback starts is part of the request too.
+        ok = py:register_function(aside, fun([]) ->
+            {ok, A} = py:await(py:call_async(math, sqrt, [16])),
+            {ok, [B]} = py:async_gather([{math, sqrt, [16]}]),
+            {ok, [{ok, C}]} = py:parallel([{math, sqrt, [16]}]),
+            [A, B, C]
+        end),
+        ?assertEqual({ok, [4.0, 4.0, 4.0]}, py:eval("erlang.aside()")),
+        py_test:whole()
+    end).
+
+no_python() ->
+    {ok, Python} = application:get_env(erlang_python, python),
+    py_test:with_settings([{num_workers, 2}, {python, <<"/no/such/python">>}], fun() ->
+        None = {error, no_workers_available},
+        [
+            ?assertEqual({Index, None}, {Index, Call()})
+         || {Index, Call} <- lists:enumerate([
+                fun() -> py:call(math, sqrt, [16]) end,
+                fun() -> py:eval("1") end,
+                fun() -> py:exec("1") end,
+                fun() -> py:await(py:call_async(math, sqrt, [16])) end,
+                fun() -> py:stream(math, sqrt, [16]) end,
+                fun() -> py:stream_eval("1") end,
+                fun() -> py:async_await(py:async_call(math, sqrt, [16])) end,
+                fun() -> py:async_gather([{math, sqrt, [16]}]) end,
+                fun() -> py:bind() end,
+                fun() -> py:bind(new) end,
+                fun() -> py:with_context(fun() -> never end) end,
+                fun() -> py:reload(math) end,
+                fun() -> py:activate_venv("/no/such/venv") end,
+                fun() -> py:deactivate_venv() end,
+                fun() -> py:venv_info() end,
+                fun() -> py:add_path("/tmp") end,
+                fun() -> py:memory_stats() end,
+                fun() -> py:gc() end,
+                fun() -> py:tracemalloc_start() end,
+                fun() -> py:tracemalloc_stop() end,
+                fun() -> py:version() end,
+                fun() -> py:interrupt(1) end,
+                fun() -> py_pool:broadcast({eval, "1"}) end
+            ])
+        ],
+        ?assertEqual({ok, [None]}, py:parallel([{math, sqrt, [16]}])),
+        {ok, Ref} = py:stream_start(math, sqrt, [16]),
+        receive {py_stream, Ref, Event} -> ?assertEqual(None, Event) end,
+        ?assertEqual(ok, py:cast(math, sqrt, [16])),
+        ?assertEqual(multi_executor, py:execution_mode()),
+        ?assertEqual(2, py:num_executors()),
+        ?assertMatch(#{num_workers := 2, available_workers := 0, checked_out := 0}, py_pool:get_stats())
+    end),
+    ok = application:set_env(erlang_python, python, Python).
+
+bad_number() ->
+    [
+        py_test:with_settings([{Key, Value}], fun() ->
+            try py:eval("1") of
+                Result -> ?assertEqual(raised, Result)
+            catch
+                error:#{'__struct__' := 'Elixir.ArgumentError', message := Message} ->
+                    ?assertMatch({match, _}, re:run(Message, atom_to_list(Key)))
+            end
+        end)
+     || {Key, Value} <- [{num_workers, many}, {num_workers, 0}, {num_async_workers, -1}, {num_subinterp_workers, 1.5}]
+    ].
+
+too_large() ->
+    Pool = [{name, default}, {workers, 1}, {max_message_size, 65_536}],
+    py_test:with_settings([{pools, [Pool]}], fun() ->
+        {error, {encode, Text}} = py:call(builtins, len, [binary:copy(<<"a">>, 100_000)]),
+        ?assertMatch({match, _}, re:run(Text, "65536")),
+        ?assertMatch({error, {encode, _}}, py:eval("'a' * 100_000")),
+        ?assertMatch({error, {encode, _}}, py:stream_eval("('a' * 100_000 for _ in range(1))")),
+        ok = py:register_function(large, fun([]) -> binary:copy(<<"a">>, 100_000) end),
+        ?assertMatch({error, {'ElixirError', _}}, py:eval("erlang.large()")),
+        ?assertEqual({ok, 1}, py:eval("1")),
+        py_test:whole()
+    end).
+
+%% A handle of a context or a stream that has outlived its pool.
+stopped() ->
+    {Ctx, Stream} = py_test:with_settings([{num_workers, 1}], fun() ->
+        {ok, Made} = py:bind(new),
+        {ok, Numbers} = py:ctx_eval(Made, "iter([1, 2])"),
+        {Made, Numbers}
+    end),
+    py_test:with_settings([{num_workers, 1}], fun() ->
+        {ok, 1} = py:eval("1"),
+        ?assertError(context_not_bound, py:ctx_eval(Ctx, "1")),
+        ?assertEqual(ok, py:unbind(Ctx)),
+        ?assertMatch({error, {worker_down, _}}, py:stream_next(Stream)),
+        ?assertEqual(ok, py:stream_close(Stream)),
+        ?assertEqual({ok, 1}, py:eval("1"))
+    end).
