@@ -52,7 +52,8 @@ defmodule :py do
     * `{overloaded, Current, Max}`: the pool's queue or its limit is full;
     * `no_workers_available`: no Python could be started;
     * `{worker_down, Why}`: the Python process ended under the request;
-    * `context_lost`: the worker of the context ended; `context_not_bound`: it was released;
+    * `context_lost`: the worker of a context, or of the bound process, has ended;
+    * `context_not_bound`: the context of the bound process was released by `unbind/1`;
     * `{invalid_venv, Path}`: there is no virtual environment of this version of Python;
     * `{encode, Text}`, `{decode, Text}`: a term or value that has no counterpart, or is too
       large;
@@ -233,8 +234,10 @@ defmodule :py do
   def async_stream(module, function, args, kwargs), do: stream(module, function, args, kwargs)
 
   @doc """
-  Binds the calling process to a worker of its own, where its calls go from now on and names stay. `ok` also if it is
-  bound already. The end of the process ends the binding.
+  Binds the calling process to a worker of its own, where its calls, streams and asynchronous calls go from now on and
+  names stay. `ok` also if it is bound already. The end of the process ends the binding.
+
+  If the worker dies, all that the process runs is `{error, context_lost}` until it unbinds.
   """
   @spec bind() :: :ok | {:error, reason()}
   def bind, do: Contexts.bind()
@@ -364,7 +367,8 @@ defmodule :py do
 
   @doc """
   Runs calls side by side in the workers, `{Module, Function, Args}` or `{Module, Function, Args, Kwargs}`: `{ok, Results}`, with
-  `{ok, Value}` or `{error, Reason}` for each, in their order. No error stops the others.
+  `{ok, Value}` or `{error, Reason}` for each, in their order. No error stops the others. Those of a bound process run in
+  its worker.
   """
   @spec parallel([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
           {:ok, [result()]} | {:error, reason()}

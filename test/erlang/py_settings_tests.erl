@@ -141,17 +141,27 @@ too_large() ->
         py_test:whole()
     end).
 
-%% A handle of a context or a stream that has outlived its pool.
+%% Handles of contexts and streams that have outlived their pool.
 stopped() ->
-    {Ctx, Stream} = py_test:with_settings([{num_workers, 1}], fun() ->
-        {ok, Made} = py:bind(new),
-        {ok, Numbers} = py:ctx_eval(Made, "iter([1, 2])"),
-        {Made, Numbers}
+    {Contexts, Stream} = py_test:with_settings([{num_workers, 2}], fun() ->
+        [{ok, 1} = py:eval("1") || _ <- lists:seq(1, 5)],
+        {ok, First} = py:bind(new),
+        {ok, Second} = py:bind(new),
+        {ok, Numbers} = py:ctx_eval(First, "iter([1, 2])"),
+        {[First, Second], Numbers}
     end),
     py_test:with_settings([{num_workers, 1}], fun() ->
-        {ok, 1} = py:eval("1"),
-        ?assertError(context_not_bound, py:ctx_eval(Ctx, "1")),
-        ?assertEqual(ok, py:unbind(Ctx)),
+        %% They are not taken for a context of the new pool.
+        [
+            begin
+                {ok, New} = py:bind(new),
+                [?assertError(context_not_bound, py:ctx_eval(Ctx, "1")) || Ctx <- Contexts],
+                ?assertEqual({ok, 1}, py:ctx_eval(New, "1")),
+                ok = py:unbind(New)
+            end
+         || _ <- lists:seq(1, 10)
+        ],
+        [?assertEqual(ok, py:unbind(Ctx)) || Ctx <- Contexts],
         ?assertMatch({error, {worker_down, _}}, py:stream_next(Stream)),
         ?assertEqual(ok, py:stream_close(Stream)),
         ?assertEqual({ok, 1}, py:eval("1"))
