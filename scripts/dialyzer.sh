@@ -39,9 +39,8 @@ done
 callers=.cache/dialyzer
 rm -rf "$callers"
 mkdir -p "$callers"
-erlc +debug_info -o "$callers" test/dialyzer/*.erl
+erlc +debug_info -o "$callers" test/dialyzer/*.erl examples/erlang/*.erl
 elixirc --ignore-module-conflict -pa "$app/ebin" -o "$callers" test/dialyzer/*.ex >/dev/null
-modules="$modules $callers/py_caller.beam $callers/Elixir.ElixirCaller.beam"
 
 # shellcheck disable=SC2086
-exec dialyzer --no_check_plt --plt "$plt" --fullpath $modules
+exec dialyzer --no_check_plt --plt "$plt" --fullpath $modules "$callers"/*.beam

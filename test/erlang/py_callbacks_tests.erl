@@ -139,8 +139,9 @@ threads() ->
         }
     ]),
     ?assertEqual(21, length(Seconds)),
-    Median = py_test:median(Seconds),
-    ?assert(Median < 0.02, Median).
+    %% The best of them: on a busy machine any may wait for a core.
+    Best = lists:min(Seconds),
+    ?assert(Best < 0.01, Best).
 
 nesting() ->
     ok = py:register_function(down, fun

@@ -30,7 +30,7 @@ from erlang._state import (
 from erlang._tensor import Tensor
 
 if _typing.TYPE_CHECKING:
-    from erlang._log import LogHandler
+    from erlang._log import log as log
 
 __all__ = [
     "Atom",
@@ -66,11 +66,11 @@ for _name in __all__:
     globals()[_name].__module__ = __name__
 
 
-def __getattr__(name: str) -> "_calls.Function | LogHandler":
+def __getattr__(name: str) -> _calls.Function:
     if name == "log":  # logging takes long to import
         from erlang._log import log
 
-        return log
+        return log  # type: ignore[return-value]  # type checkers have it from above
     # Python itself looks for many names of the first form, in modules of any kind.
     if name.startswith("__") or not _calls.connected():
         raise AttributeError(f"module 'erlang' has no attribute {name!r}")
