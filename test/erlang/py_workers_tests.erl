@@ -15,6 +15,7 @@ workers_test_() ->
         {"memory_stats/0, tracemalloc_start/0,1, tracemalloc_stop/0", fun memory/0},
         {"gc/0,1", fun gc/0},
         {"interrupt/1", fun interrupt/0},
+        {"configure_logging/0,1", fun configure_logging/0},
         {"bad input", fun bad_input/0}
     ]).
 
@@ -203,6 +204,22 @@ interrupt() ->
     ?assertEqual([ok, ok], [py:interrupt(Worker) || Worker <- [1, 2]]),
     [receive {Caller, Result} -> ?assertEqual({error, cancelled}, Result) end || Caller <- Callers],
     ?assertEqual({error, no_workers_available}, py:interrupt(3)).
+
+%% What Python's root logger has, in all workers and in later ones.
+configure_logging() ->
+    Level = "__import__('logging').getLogger().level",
+    ?assertEqual(ok, py:configure_logging()),
+    ?assertEqual([{ok, 20}, {ok, 20}], in_all(Level)),
+    ?assertEqual(ok, py:configure_logging(#{level => debug})),
+    ?assertEqual(ok, py:configure_logging([{level, error}, {format, "%(name)s: %(message)s"}])),
+    py_test:kill_worker(),
+    py_test:whole(),
+    ?assertEqual([{ok, 40}, {ok, 40}], in_all(Level)),
+    ?assertEqual(ok, py:configure_logging(#{format => <<"%(message)s">>})),
+    [
+        ?assertEqual({Options, {error, invalid_args}}, {Options, py:configure_logging(Options)})
+     || Options <- [debug, #{level => loud}, #{levels => info}, #{format => 1}, [level], [{level, info} | tail]]
+    ].
 
 bad_input() ->
     [

@@ -18,7 +18,7 @@ defmodule ErlangPython.ErlangFace.Logging do
 
   @spec configure(term()) :: :ok | {:error, Reason.t()}
   def configure(options) when is_list(options) do
-    if Enum.all?(options, &match?({_key, _value}, &1)),
+    if not List.improper?(options) and Enum.all?(options, &match?({_key, _value}, &1)),
       do: options |> Map.new() |> configure(),
       else: {:error, :invalid_args}
   end

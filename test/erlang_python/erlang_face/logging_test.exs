@@ -7,12 +7,14 @@ defmodule ErlangPython.ErlangFace.LoggingTest do
   alias ErlangPython.TestPython
 
   setup do
+    pools = Application.fetch_env!(:erlang_python, :pools)
+
     Application.put_env(:erlang_python, :pools, [
       [name: :default, workers: 2, python: TestPython.executable()]
     ])
 
     on_exit(fn ->
-      Application.delete_env(:erlang_python, :pools)
+      Application.put_env(:erlang_python, :pools, pools)
       ErlangPython.Pool.stop(:default)
     end)
   end
