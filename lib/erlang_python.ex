@@ -30,7 +30,12 @@ defmodule ErlangPython do
       if that does not help within the pool's `:grace`, by killing the worker. The default is
       `30_000`.
 
-  `call/4`, `eval/3`, `exec/3`, `run/3` and `async/4` also take
+  `call/4`, `eval/3`, `run/3` and `async/4` take
+
+    * `:return` (`:value` or `:ref`) - what the caller gets: the value (default), or an `ErlangPython.Ref` to it, which
+      stays in its worker.
+
+  They and `exec/3` take
 
     * `:progress` (`t:pid/0` or a function) - who gets what the code reports by `erlang.progress(done, total, text)` or
       by a bar of tqdm's: a process the messages `{:python_progress, %{done: number, total: number | nil, text: string}}`, a
@@ -66,7 +71,7 @@ defmodule ErlangPython do
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding
-  alias ErlangPython.Pool.{Broadcast, Configured, Manager}
+  alias ErlangPython.Pool.{Broadcast, Configured, Manager, Refs}
   alias ErlangPython.Request.{Fanout, Message, Options}
 
   @type name :: atom() | String.t()
@@ -270,7 +275,9 @@ defmodule ErlangPython do
   def async(module, function, args \\ [], opts \\ []) do
     message = call_message(module, function, args)
     options = call_options(opts)
-    Task.async(fn -> Request.run(message, options) end)
+    owner = self()
+    # Not the task's, which ends at once.
+    Task.async(fn -> message |> Request.run(options) |> Refs.give(owner) end)
   end
 
   @doc """
@@ -492,7 +499,7 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
-  defp call_options(opts), do: Options.new!(opts, @call_options ++ @waiting_options)
+  defp call_options(opts), do: Options.new!(opts, @call_options ++ [:return | @waiting_options])
 
   # What is no keyword list is refused with the other options.
   defp pop_flag(opts, key) do
@@ -506,11 +513,13 @@ defmodule ErlangPython do
   end
 
   defp code(kind, code, bindings, opts) do
-    {message, options} =
-      code_message(kind, code, bindings, opts, @code_options ++ @waiting_options)
-
+    {message, options} = code_message(kind, code, bindings, opts, known(kind))
     Request.run(message, options)
   end
+
+  # `exec` has no value.
+  defp known(:exec), do: @code_options ++ @waiting_options
+  defp known(_valued), do: @code_options ++ [:return | @waiting_options]
 
   # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for
   # nothing.

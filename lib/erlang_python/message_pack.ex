@@ -18,8 +18,15 @@ defmodule ErlangPython.MessagePack do
   the body refers to them.
   """
   @spec encode(term(), face()) :: {:ok, iodata(), [binary()]} | {:error, EncodeError.t()}
-  def encode(term, face \\ :elixir) when face in [:elixir, :erlang, :erlport],
-    do: Encoder.encode(term, face)
+  def encode(term, face \\ :elixir) when face in [:elixir, :erlang, :erlport] do
+    with {:ok, body, [_ | _] = beside} <- Encoder.encode(term, face),
+         do: {:ok, body, Enum.filter(beside, &is_binary/1)}
+  end
+
+  @doc "As `encode/2`, with the Refs that the term holds among the binaries: they say where the body must go."
+  @spec encode_request(term(), face()) ::
+          {:ok, iodata(), [Encoder.beside()]} | {:error, EncodeError.t()}
+  def encode_request(term, face), do: Encoder.encode(term, face)
 
   @doc """
   Decodes a body. Any bytes at all give a term or an error, never more memory than a small

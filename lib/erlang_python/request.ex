@@ -4,7 +4,7 @@ defmodule ErlangPython.Request do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Iterator}
-  alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Slots, Streams}
+  alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Refs, Slots, Streams}
   alias ErlangPython.Request.{Message, Options, Progress, Reply}
   alias ErlangPython.Worker.Exit
 
@@ -31,17 +31,39 @@ defmodule ErlangPython.Request do
   def open(message, options) do
     deadline = deadline(options.timeout)
 
-    with {:ok, handle} <- Configured.fetch(options.pool) do
+    with {:ok, handle} <- pool(message, options) do
       id = Slots.next_id(handle)
       max_size = handle.options.max_message_size
 
       with {:ok, way} <- way(handle, options.context),
            {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(way)) do
-        with {:opened, value} <- submit(handle, id, wire, way, deadline, options),
-             do: opened(handle, id, value)
+        handle |> submit(id, wire, way, deadline, options) |> settle(handle, id)
+      else
+        {:refs, packed, refs} -> follow(refs, packed, handle, deadline, options)
+        {:error, error} -> {:error, error}
       end
       |> end_iterators()
     end
+  end
+
+  # One that is not there yet must not start for a request that its Refs take elsewhere.
+  defp pool(message, %{pool: pool} = options) do
+    with :error <- Handle.fetch(pool) do
+      elsewhere = if options.placed?, do: nil, else: Refs.pool_in(message)
+      Configured.fetch(elsewhere || pool)
+    end
+  end
+
+  # To the worker of its Refs.
+  defp follow(refs, packed, handle, deadline, options) do
+    with {:ok, target, place} <- Refs.place(refs, handle, options),
+         id = Slots.next_id(target),
+         way = back_or(target, place),
+         max_size = target.options.max_message_size,
+         {:ok, wire} <- Message.address(packed, id, max_size, nested?(way)),
+         {:error, %Error{kind: :context_lost}} <-
+           target |> submit(id, wire, way, deadline, options) |> settle(target, id),
+         do: {:error, Refs.lost()}
   end
 
   # Those in the arguments of a request that Python has never seen, or died with.
@@ -57,11 +79,13 @@ defmodule ErlangPython.Request do
   defp way(handle, nil), do: {:ok, Origin.own(handle)}
 
   defp way(handle, context) do
-    with {:ok, {slot, generation} = place} <- Contexts.fetch(handle, context.id) do
-      case Origin.own(handle) do
-        %{slot: ^slot, generation: ^generation} = origin -> {:ok, origin}
-        _elsewhere -> {:ok, place}
-      end
+    with {:ok, place} <- Contexts.fetch(handle, context.id), do: {:ok, back_or(handle, place)}
+  end
+
+  defp back_or(handle, {slot, generation} = place) do
+    case Origin.own(handle) do
+      %{slot: ^slot, generation: ^generation} = origin -> origin
+      _elsewhere -> place
     end
   end
 
@@ -70,13 +94,16 @@ defmodule ErlangPython.Request do
   defp nested?(%{channel: {:loop, _number}}), do: false
   defp nested?(_origin), do: true
 
-  defp opened(handle, id, value) do
+  defp settle({:opened, value}, handle, id) do
     case Streams.fetch(handle, self(), id) do
       {:ok, stream} -> {:opened, handle, stream, value}
       # Its worker has died since.
       :error -> {:error, Exit.lost_stream()}
     end
   end
+
+  defp settle({:kept, [name, type]}, handle, id), do: Refs.made(handle, id, name, type)
+  defp settle(result, _handle, _id), do: result
 
   # The alias dies with its first answer, so that no second one can ever reach the mailbox.
   defp submit(handle, id, wire, way, deadline, options) do
@@ -139,6 +166,7 @@ defmodule ErlangPython.Request do
       0 ->
         # Its answer may have been on its way, and found nobody.
         Streams.drop(handle, self(), id)
+        Refs.drop(handle, self(), id)
         {:error, error}
     end
   end

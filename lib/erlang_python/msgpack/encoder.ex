@@ -12,12 +12,13 @@ defmodule ErlangPython.MessagePack.Encoder do
   #   {:pairs, rest, key}         a map: the value of `key` is being written
   #   {:key, rest, key, value}    a map: a key that is no scalar is being written
   #
-  # `out` is {face, chunks of the body, buffers, their count}, both lists newest first.
+  # `out` is {face, chunks of the body, buffers, their count}, both lists newest first. Among the buffers stand the Refs
+  # that the term holds, uncounted: `{:ref, ref, stack}`.
 
   import ErlangPython.MessagePack.Extension, only: [type: 1]
   import ErlangPython.MessagePack.Structs, only: [is_unhashable: 1]
 
-  alias ErlangPython.Iterator
+  alias ErlangPython.{Iterator, Ref}
   alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Opaque, Structs}
 
   @by_reference 4_096
@@ -29,13 +30,19 @@ defmodule ErlangPython.MessagePack.Encoder do
            {:items, list(), list()}
            | {:pairs, [{term(), term()}], term()}
            | {:key, [{term(), term()}], term(), term()}
-  @typep result :: {:ok, iodata(), [binary()]} | {:error, EncodeError.t()}
+  @typedoc "What goes with a body."
+  @type beside :: binary() | {:ref, Ref.t(), [frame()]}
+  @typep result :: {:ok, iodata(), [beside()]} | {:error, EncodeError.t()}
 
   defguardp is_byte(int) when is_integer(int) and int >= -32 and int <= 127
   defguardp is_uint16(int) when is_integer(int) and int > 0xFF and int <= 0xFFFF
 
   @spec encode(term(), ErlangPython.MessagePack.face()) :: result()
   def encode(term, face), do: value(term, <<>>, [], 0, {face, [], [], 0})
+
+  @doc "Where something stands that was met with this stack."
+  @spec path([frame()]) :: [term()]
+  def path(stack), do: Enum.reduce(stack, [], &[step(&1) | &2])
 
   defp next(acc, [{:items, rest, all} | stack], depth, out),
     do: items(rest, acc, all, stack, depth, out)
@@ -210,6 +217,12 @@ defmodule ErlangPython.MessagePack.Encoder do
     ext(type(:iterator), handle, acc, stack, depth, out)
   end
 
+  defp other(%Ref{name: <<name::binary-16>>} = ref, acc, stack, depth, out) do
+    {face, chunks, buffers, count} = out
+    acc = <<acc::binary, Extension.header(type(:kept), 16)::binary, name::binary>>
+    next(acc, stack, depth, {face, chunks, [{:ref, ref, stack} | buffers], count})
+  end
+
   defp other(%Opaque{term: term}, acc, stack, depth, out),
     do: ext(type(:opaque), Handle.seal(term), acc, stack, depth, out)
 
@@ -322,8 +335,7 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   @spec fail(EncodeError.reason(), term(), [frame()], String.t()) :: {:error, EncodeError.t()}
   defp fail(reason, value, stack, hint) do
-    path = Enum.reduce(stack, [], &[step(&1) | &2])
-    {:error, %EncodeError{reason: reason, value: value, path: path, hint: hint}}
+    {:error, %EncodeError{reason: reason, value: value, path: path(stack), hint: hint}}
   end
 
   defp step({:items, rest, all}), do: length(all) - length(rest) - 1

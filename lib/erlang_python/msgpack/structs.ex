@@ -59,7 +59,12 @@ defmodule ErlangPython.MessagePack.Structs do
   def lower(%{__struct__: Nx.Tensor} = tensor), do: nx(tensor)
 
   def lower(%module{})
-      when module in [ErlangPython.Bytes, ErlangPython.Duration, ErlangPython.Tensor],
+      when module in [
+             ErlangPython.Bytes,
+             ErlangPython.Duration,
+             ErlangPython.Ref,
+             ErlangPython.Tensor
+           ],
       do: {:error, :invalid_struct, "a field of it has the wrong type"}
 
   def lower(struct), do: {:term, ErlangPython.Encoder.encode(struct)}

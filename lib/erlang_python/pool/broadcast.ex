@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Broadcast do
   # One request in every worker of a pool, each between two others of its main thread.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Handle, Intake, Manager, Replay, Slots, Streams}
+  alias ErlangPython.Pool.{Handle, Intake, Manager, Refs, Replay, Slots, Streams}
   alias ErlangPython.Request
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Worker.Exit
@@ -30,6 +30,9 @@ defmodule ErlangPython.Pool.Broadcast do
          {:ok, workers} <- running(handle, later, options, deadline) do
       state = %{handle: handle, packed: packed, options: options, deadline: deadline}
       {:ok, state |> ask(workers) |> keep(state, workers, later)}
+    else
+      {:refs, _packed, refs} -> {:error, Refs.in_broadcast(refs)}
+      {:error, error} -> {:error, error}
     end
   rescue
     error in ArgumentError ->

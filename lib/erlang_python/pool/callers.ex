@@ -1,6 +1,7 @@
 defmodule ErlangPython.Pool.Callers do
   @moduledoc false
-  # Owns the tables of a pool, cancels the requests of callers that die, and closes their streams.
+  # Owns the tables of a pool, cancels the requests of callers that die, closes their streams, and tells workers which objects
+  # to let go.
   #
   # One monitor per calling process, made at its first call and kept: a monitor per call would
   # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
@@ -18,6 +19,8 @@ defmodule ErlangPython.Pool.Callers do
     Options,
     Pending,
     Queue,
+    Refs,
+    Releases,
     Slots,
     Streams
   }
@@ -58,12 +61,13 @@ defmodule ErlangPython.Pool.Callers do
         :ets.new(:callers, [:set, :public, write_concurrency: true, read_concurrency: true]),
       streams: Streams.new(),
       contexts: Contexts.new(),
+      refs: Refs.new(),
       directory: Directory.new(),
       counters: Slots.new()
     }
 
     Directory.register(handle, :callers)
-    {:ok, %{handle: handle, heir: adopt(handle)}}
+    {:ok, %{handle: handle, heir: adopt(handle), releases: Releases.new()}}
   end
 
   # An heir that is gone comes back at once, under its supervisor, and tells nobody.
@@ -100,11 +104,40 @@ defmodule ErlangPython.Pool.Callers do
     # After the row of the caller is taken, see Streams.confirm.
     Streams.drop_all(handle, caller)
     Contexts.close_all(handle, caller)
+    {:noreply, handle |> Refs.take_all(caller) |> Enum.reduce(state, &release/2)}
+  end
 
-    {:noreply, state}
+  def handle_info({:release, place, ids}, state), do: {:noreply, release({place, ids}, state)}
+
+  def handle_info({{:released, place}, _end}, state) do
+    {now, releases} = Releases.ended(state.releases, place)
+    {:noreply, send_release(%{state | releases: releases}, place, now)}
   end
 
   def handle_info({:EXIT, _pid, _reason}, state), do: {:noreply, state}
+
+  defp release({place, ids}, state) do
+    {now, releases} = Releases.add(state.releases, place, ids)
+    send_release(%{state | releases: releases}, place, now)
+  end
+
+  defp send_release(state, _place, []), do: state
+
+  # Behind the requests that use the objects.
+  defp send_release(%{handle: handle} = state, {slot, generation} = place, ids) do
+    part = %{
+      id: Slots.next_id(handle),
+      message: {:release, ids},
+      dest: self(),
+      tag: {:released, place},
+      caller: nil
+    }
+
+    case Intake.pin(handle, part, slot, generation) do
+      :ok -> state
+      {:error, _worker_gone} -> %{state | releases: Releases.forget(state.releases, place)}
+    end
+  end
 
   @impl true
   def terminate(_reason, state), do: Heir.withdraw(state.handle)

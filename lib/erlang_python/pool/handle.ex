@@ -13,6 +13,7 @@ defmodule ErlangPython.Pool.Handle do
     :callers,
     :streams,
     :contexts,
+    :refs,
     :directory,
     :counters
   ]
@@ -26,6 +27,7 @@ defmodule ErlangPython.Pool.Handle do
           callers: :ets.table(),
           streams: :ets.table(),
           contexts: :ets.table(),
+          refs: :ets.table(),
           directory: :ets.table(),
           counters: :atomics.atomics_ref()
         }
@@ -51,6 +53,7 @@ defmodule ErlangPython.Pool.Handle do
       handle.callers,
       handle.streams,
       handle.contexts,
+      handle.refs,
       handle.directory
     ]
 

@@ -15,6 +15,7 @@ defmodule ErlangPython.Pool.Manager do
     Queue,
     Handle,
     Pending,
+    Refs,
     Replay,
     Slots,
     Streams,
@@ -386,6 +387,7 @@ defmodule ErlangPython.Pool.Manager do
     Slots.next_generation(handle, slot)
     lost = collect(handle, slot, entry, exit_of(entry, reason))
     Streams.lost(handle, slot, entry.generation)
+    Refs.lost(handle, slot, entry.generation)
 
     if slot > state.count,
       do: remove(state, slot),

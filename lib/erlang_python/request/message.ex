@@ -3,8 +3,9 @@ defmodule ErlangPython.Request.Message do
   # A request as the bytes of one ZMTP message (pure). Made in the caller's process, so
   # that encoding is as parallel as the callers are.
 
-  alias ErlangPython.{Error, MessagePack, Protocol}
-  alias ErlangPython.MessagePack.EncodeError
+  alias ErlangPython.{Error, MessagePack, Protocol, Ref}
+  alias ErlangPython.MessagePack.{EncodeError, Encoder}
+  alias ErlangPython.Pool.{Pending, Refs}
   alias ErlangPython.Request.Options
   alias ErlangPython.ZMTP.Frame
 
@@ -13,30 +14,54 @@ defmodule ErlangPython.Request.Message do
   @head_size 9
 
   @type t ::
-          {:call, module :: String.t(), function :: String.t(), args :: list()}
+          {:call, module :: String.t() | [Ref.t()], function :: String.t(), args :: list()}
           | {:eval | :exec | :run, code :: String.t(), bindings :: %{String.t() => term()} | nil}
           | {:stream_call, module :: String.t(), function :: String.t(), args :: list()}
           | {:stream_eval, code :: String.t(), bindings :: %{String.t() => term()} | nil}
 
+  @typedoc "A request without its id."
+  @type packed :: {type :: byte(), body :: iodata(), buffers :: [binary()]}
+
+  @typedoc "A request that holds Refs, which say where it must go."
+  @type with_refs :: {:refs, packed(), [Refs.passed()]}
+
   @doc "`nested?`: for the thread that waits in a callback."
   @spec encode(t(), pos_integer(), Options.t(), max_size :: pos_integer(), nested? :: boolean()) ::
-          {:ok, iodata()} | {:error, Error.t()}
+          {:ok, iodata()} | with_refs() | {:error, Error.t()}
   def encode(request, id, options, max_size, nested? \\ false) do
     with {:ok, packed} <- pack(request, options, max_size),
          do: {:ok, frame(packed, id, nested?)}
   end
 
-  @typedoc "A request without its id."
-  @type packed :: {type :: byte(), body :: iodata(), buffers :: [binary()]}
-
-  @doc "For a request that goes to more than one worker."
-  @spec pack(t(), Options.t(), max_size :: pos_integer()) :: {:ok, packed()} | {:error, Error.t()}
+  @doc "For a request that goes to more than one worker, or of which is not known yet where it goes."
+  @spec pack(t(), Options.t(), max_size :: pos_integer()) ::
+          {:ok, packed()} | with_refs() | {:error, Error.t()}
   def pack(request, options, max_size) do
     {type, body} = layout(request, options)
 
-    with {:ok, packed, buffers} <- pack_body(request, body, options.face),
-         :ok <- check_size(packed, buffers, max_size),
-         do: {:ok, {type, packed, buffers}}
+    with {:ok, packed, beside} <- pack_body(request, body, options.face),
+         {buffers, refs} = split(beside, request),
+         :ok <- check_size(packed, buffers, max_size) do
+      if refs == [],
+        do: {:ok, {type, packed, buffers}},
+        else: {:refs, {type, packed, buffers}, refs}
+    end
+  end
+
+  defp split([], _request), do: {[], []}
+
+  defp split(beside, request) do
+    {buffers, refs} = Enum.split_with(beside, &is_binary/1)
+
+    {buffers,
+     for({:ref, ref, stack} <- refs, do: {ref, fn -> path(request, Encoder.path(stack)) end})}
+  end
+
+  @doc "A packed request for a pool whose limit may be another."
+  @spec address(packed(), pos_integer(), max_size :: pos_integer(), nested? :: boolean()) ::
+          {:ok, iodata()} | {:error, Error.t()}
+  def address({_type, body, buffers} = packed, id, max_size, nested?) do
+    with :ok <- check_size(body, buffers, max_size), do: {:ok, frame(packed, id, nested?)}
   end
 
   defp frame({type, body, buffers}, id, nested?) do
@@ -50,6 +75,7 @@ defmodule ErlangPython.Request.Message do
           {:pull, stream :: pos_integer(), most :: pos_integer()}
           | {:close, stream :: pos_integer()}
           | {:drop_context, pos_integer()}
+          | {:release, [Pending.id()]}
           | {:request, packed()}
 
   @spec control(part(), pos_integer(), nested? :: boolean()) :: iodata()
@@ -64,6 +90,9 @@ defmodule ErlangPython.Request.Message do
   def control({:drop_context, context}, id, nested?),
     do: small(Protocol.type(:drop_context), id, [context], nested?)
 
+  def control({:release, ids}, id, nested?),
+    do: small(Protocol.type(:release), id, [ids], nested?)
+
   defp small(type, id, body, nested?) do
     type = if nested?, do: Protocol.nested(type), else: type
     {:ok, packed, []} = MessagePack.encode(body)
@@ -71,13 +100,11 @@ defmodule ErlangPython.Request.Message do
   end
 
   defp layout({kind, module, function, args}, options),
-    do:
-      {number(kind), [module, function, args, options.kwargs, face(options.face) | more(options)]}
+    do: {number(kind), [module, function, args, options.kwargs, form(options) | more(options)]}
 
   defp layout({kind, code, bindings}, options),
     do:
-      {number(kind),
-       [code, bindings, options.file, options.line, face(options.face) | more(options)]}
+      {number(kind), [code, bindings, options.file, options.line, form(options) | more(options)]}
 
   # What most requests don't say.
   defp more(%{context: nil, progress: nil}), do: []
@@ -91,11 +118,12 @@ defmodule ErlangPython.Request.Message do
   defp number(:exec), do: Protocol.type(:exec)
   defp number(:run), do: Protocol.type(:run)
 
-  defp face(:elixir), do: 0
-  defp face(:erlang), do: 1
+  defp form(%{return: :ref}), do: 2
+  defp form(%{face: :elixir}), do: 0
+  defp form(%{face: :erlang}), do: 1
 
   defp pack_body(request, body, face) do
-    with {:error, error} <- MessagePack.encode(body, face) do
+    with {:error, error} <- MessagePack.encode_request(body, face) do
       path = path(request, error.path)
 
       {:error,
@@ -109,6 +137,7 @@ defmodule ErlangPython.Request.Message do
   end
 
   # The body's own parts have names; what stands in them is shown as Python would index it.
+  defp path({_kind, _object, _function, _args}, [0 | _steps]), do: "the Ref"
   defp path({_kind, _module, _function, _args}, [2 | steps]), do: named("args", steps)
   defp path({_kind, _module, _function, _args}, [3 | steps]), do: named("kwargs", steps)
   defp path({_kind, _code, _bindings}, [1 | steps]), do: named("bindings", steps)

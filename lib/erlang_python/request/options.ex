@@ -17,6 +17,9 @@ defmodule ErlangPython.Request.Options do
             file: nil,
             line: 1,
             progress: nil,
+            return: :value,
+            # Does the request itself say in which pool it is to run?
+            placed?: false,
             face: :elixir
 
   @type face :: :elixir | :erlang
@@ -28,6 +31,8 @@ defmodule ErlangPython.Request.Options do
           file: String.t() | nil,
           line: pos_integer(),
           progress: pid() | (Progress.report() -> term()) | nil,
+          return: :value | :ref,
+          placed?: boolean(),
           face: face()
         }
 
@@ -37,6 +42,7 @@ defmodule ErlangPython.Request.Options do
   def new!(options, known) when is_list(options) do
     Enum.reduce(options, start(options), fn
       {:context, context}, acc ->
+        unless :context in known, do: unknown!(:context, known)
         %{acc | context: check(:context, context), pool: context.pool}
 
       {key, value}, acc ->
@@ -52,7 +58,7 @@ defmodule ErlangPython.Request.Options do
   # A process that is bound to a context stays with it, unless it names something else.
   defp start(options) do
     if Keyword.keyword?(options) and Keyword.has_key?(options, :pool),
-      do: bound(nil),
+      do: %{bound(nil) | placed?: true},
       else: bound(Binding.current())
   end
 
@@ -81,6 +87,9 @@ defmodule ErlangPython.Request.Options do
     do: Progress.receiver(who)
 
   defp check(:progress, value), do: bad(:progress, "a pid or a function of one argument", value)
+
+  defp check(:return, what) when what in [:value, :ref], do: what
+  defp check(:return, value), do: bad(:return, ":value or :ref", value)
 
   @doc "A map or keyword list of Python names and their values, as a map with strings; nil if empty."
   @spec named!(atom(), term()) :: %{String.t() => term()} | nil

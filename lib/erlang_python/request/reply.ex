@@ -5,19 +5,22 @@ defmodule ErlangPython.Request.Reply do
 
   alias ErlangPython.{Error, MessagePack, Protocol}
   alias ErlangPython.MessagePack.RemoteException
-  alias ErlangPython.Pool.Contexts
+  alias ErlangPython.Pool.{Contexts, Refs}
 
   require Protocol
 
-  @doc "`:opened` says that the request has left a stream open, beside its value."
+  @doc """
+  `:opened` says that the request has left a stream open, beside its value; `:kept` that its value stays in the worker.
+  """
   @spec read([binary()] | Error.t(), :elixir | :erlang) ::
-          {:ok | :opened, term()} | {:error, Error.t()}
+          {:ok | :opened | :kept, term()} | {:error, Error.t()}
   def read(%Error{} = error, _face), do: {:error, error}
 
   def read([<<_buffers::1, type::7, _id::64, body::binary>> | buffers], face) do
     case type do
       Protocol.type(:result) -> result(MessagePack.decode(body, buffers, face))
-      Protocol.type(:opened) -> opened(MessagePack.decode(body, buffers, face))
+      Protocol.type(:opened) -> left(:opened, MessagePack.decode(body, buffers, face))
+      Protocol.type(:kept) -> left(:kept, MessagePack.decode(body))
       Protocol.type(:error) -> {:error, error(MessagePack.decode(body))}
       Protocol.type(:cancelled) -> {:error, cancelled()}
     end
@@ -46,8 +49,8 @@ defmodule ErlangPython.Request.Reply do
     end
   end
 
-  defp opened({:ok, term}), do: {:opened, term}
-  defp opened(error), do: result(error)
+  defp left(what, {:ok, term}), do: {what, term}
+  defp left(_what, error), do: result(error)
 
   defp result({:ok, _term} = ok), do: ok
 
@@ -91,6 +94,7 @@ defmodule ErlangPython.Request.Reply do
 
   # It was under way when the context was closed.
   defp error({:ok, ["context", []]}), do: Contexts.closed()
+  defp error({:ok, ["released", []]}), do: Refs.released()
   defp error({:ok, ["protocol", [message]]}), do: protocol(message)
   defp error(_undecodable), do: protocol("an ERROR that can't be decoded")
 

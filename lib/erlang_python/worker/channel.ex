@@ -8,7 +8,7 @@ defmodule ErlangPython.Worker.Channel do
   import ErlangPython.Callbacks.Incoming, only: [is_callback: 1]
 
   alias ErlangPython.Callbacks.Incoming
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams, Window}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Refs, Slots, Streams, Window}
   alias ErlangPython.{MessagePack, Protocol, Worker}
   alias ErlangPython.Worker.CallerOutput
 
@@ -96,16 +96,18 @@ defmodule ErlangPython.Worker.Channel do
   end
 
   defp answer(
-         [[<<_buffers::1, Protocol.type(:opened)::7, id::64, _::binary>> | _] = message | rest],
+         [[<<_buffers::1, type::7, id::64, _::binary>> | _] = message | rest],
          %{handle: handle, occupied: occupied} = state,
          count,
          sent_at
-       ) do
-    stream = Streams.opened(handle, id, state.slot, state.generation)
+       )
+       when type in [Protocol.type(:opened), Protocol.type(:kept)] do
+    owners = if type == Protocol.type(:opened), do: Streams, else: Refs
+    left = owners.opened(handle, id, state.slot, state.generation)
 
     case Pending.take(handle, id) do
       {_id, dest, tag, _caller, place, _generation, sent, _wire} ->
-        Streams.confirm(handle, stream, dest)
+        owners.confirm(handle, left, dest)
         Pending.answer(dest, tag, message)
 
         if place == occupied do
@@ -116,7 +118,7 @@ defmodule ErlangPython.Worker.Channel do
         end
 
       nil ->
-        Streams.confirm(handle, stream, nil)
+        owners.confirm(handle, left, nil)
         answer(rest, state, count, sent_at)
     end
   end

@@ -1,15 +1,24 @@
 """What the four kinds of request do."""
 
 import sys
-import types
 from collections import deque
 from importlib import import_module
 from types import CodeType, CoroutineType
 from typing import Any, Callable, Optional
 
 from erlang._request import Running
+from erlang_python_worker._attributes import dotted
+from erlang_python_worker._kept import kept
 from erlang_python_worker._namespace import Namespace
-from erlang_python_worker._protocol import CALL, DROP_CONTEXT, EVAL, EXEC, RUN, ProtocolError
+from erlang_python_worker._protocol import (
+    CALL,
+    DROP_CONTEXT,
+    EVAL,
+    EXEC,
+    RELEASE,
+    RUN,
+    ProtocolError,
+)
 from erlang_python_worker._sources import Sources
 from erlang_python_worker._streams import Streams
 
@@ -48,6 +57,7 @@ class Executor:
             EXEC: self._code("exec"),
             RUN: self._code("run"),
             DROP_CONTEXT: self.drop_context,
+            RELEASE: kept.release,
         }
 
     def _code(self, kind: str) -> "Callable[[Any], Any]":
@@ -143,11 +153,13 @@ class Executor:
                 return self._with_more(self.call, body)
             raise ProtocolError("CALL has five elements, a context and who gets its progress")
         module, name, args, kwargs, _face = body
-        if type(module) is not str or type(name) is not str or type(args) is not list:
-            raise ProtocolError("CALL has two str and an array first")
+        if type(name) is not str or type(args) is not list:
+            raise ProtocolError("CALL has a str and an array after the module")
         # Looked up each time: a reload or a patched attribute counts at once.
         target: Any
-        if module == "__main__":
+        if type(module) is not str:
+            target = _object(module)
+        elif module == "__main__":
             target = self.namespace.module
         else:
             target = sys.modules.get(module) or import_module(module)
@@ -193,26 +205,10 @@ def _is(namespace: Namespace, name: str, value: Any) -> bool:
     return name in namespace.globals and namespace.globals[name] is value
 
 
-def dotted(target: Any, name: str) -> Any:
-    """An attribute of an attribute, and so on; also a submodule that is not imported yet."""
-    for part in name.split("."):
-        try:
-            target = getattr(target, part)
-        except AttributeError:
-            if not isinstance(target, types.ModuleType):
-                raise
-            target = _submodule(target, part)
-    return target
-
-
-def _submodule(module: types.ModuleType, part: str) -> Any:
-    name = f"{module.__name__}.{part}"
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in (name, module.__name__):
-            raise  # the submodule is there, but something that it imports is not
-        return getattr(module, part)  # Python's own words
+def _object(module: Any) -> Any:
+    if type(module) is not list or len(module) != 1:
+        raise ProtocolError("CALL has a str first, or an array of the object")
+    return module[0]
 
 
 def _check_code(body: Any) -> "tuple[str, Any, str | None, int]":

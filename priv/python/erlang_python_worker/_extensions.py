@@ -8,6 +8,7 @@ from typing import Any, Callable
 import erlang
 from erlang._handles import callable_from_wire, opaque_from_wire
 from erlang_python_worker import _protocol as wire
+from erlang_python_worker._kept import kept
 from erlang_python_worker._types import REGEX_FLAGS, TENSOR_KINDS
 
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -26,6 +27,10 @@ _MAC_SIZE = 16
 
 class DecodeError(Exception):
     """A body breaks the rules of docs/protocol.md, "Values"."""
+
+
+class Released(DecodeError):
+    """A request for an object that is no longer kept."""
 
 
 class ExplicitBytes:
@@ -89,6 +94,18 @@ def _iterator(data: bytes) -> Any:
     pid = _opaque(data)
     _check(isinstance(pid, erlang.Pid), "an iterator is a process")
     return erlang.Iterator(pid)
+
+
+_OBJECT_SIZE = 16
+
+
+def _object(name: bytes) -> Any:
+    _check(len(name) == _OBJECT_SIZE, "a name of an object has 16 bytes")
+    _check(kept.is_of_this_process(name), "a Ref of another worker")
+    try:
+        return kept.get(name)
+    except KeyError:
+        raise Released("a Ref that was released") from None
 
 
 def _stray_buffer(_data: bytes) -> Any:
@@ -212,6 +229,7 @@ EXTENSIONS: "dict[int, Callable[[bytes], Any]]" = {
     wire.OPAQUE: _opaque,
     wire.CALLABLE: _callable,
     wire.ITERATOR: _iterator,
+    wire.OBJECT: _object,
     wire.BUFFER: _stray_buffer,
     wire.DATE: _date,
     wire.TIME: _time,

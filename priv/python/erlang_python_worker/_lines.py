@@ -18,6 +18,7 @@ from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._extensions import DecodeError
+from erlang_python_worker._kept import kept
 from erlang_python_worker._locate import locate
 from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
@@ -221,9 +222,11 @@ class MainLine(BlockingLine):
                 self.hand_over(*message)
 
     def _is_pinned(self, head: bytes, buffers: "list[Any]") -> bool:
-        """Does it belong to a context?"""
+        """Does it belong to a context, or hold an object that is kept here?"""
         if not head or head[0] & wire.TYPE not in _PLACED:
             return False
+        if kept.mark in head:
+            return True
         try:
             body = self._decoder.decode(head[HEAD_SIZE:], list(buffers))
         except DecodeError:

@@ -9,22 +9,26 @@ HEAD_SIZE = 9  # one byte of type, eight of id
 
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 STREAM_CALL, STREAM_EVAL, PULL, CLOSE = 0x06, 0x07, 0x08, 0x09
-ANSWER, ANSWER_ERROR, DROP_CONTEXT = 0x0A, 0x0B, 0x0C
+ANSWER, ANSWER_ERROR, DROP_CONTEXT, RELEASE = 0x0A, 0x0B, 0x0C, 0x0D
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
 DETACHED, CALLBACK, CAST, SEND, SERVICE = 0x17, 0x18, 0x19, 0x1A, 0x1B
-OPENED, OUTPUT, LOG = 0x1C, 0x1D, 0x1E
+OPENED, OUTPUT, LOG, KEPT = 0x1C, 0x1D, 0x1E, 0x1F
 CANCEL, PING, SHUTDOWN, FLUSH, STACKS = 0x21, 0x22, 0x23, 0x24, 0x25
 CANCEL_ACK, PONG, FLUSHED, STACKED = 0x31, 0x32, 0x33, 0x34
 
 # Extensions with data
 ATOM, INTEGER, BYTES, OPAQUE, CALLABLE, BUFFER = 1, 2, 3, 4, 5, 6
 DATE, TIME, NAIVE_DATETIME, DURATION, DECIMAL, ITERATOR = 7, 8, 9, 10, 11, 12
+OBJECT = 13
 
 # Marked arrays
 TUPLE, SET, DATETIME, EXCEPTION, TENSOR, RANGE, REGEX = 32, 33, 34, 35, 36, 37, 38
 IMPROPER_LIST, PYTHON_OBJECT = 39, 40  # in values of `ErlangPython.ErlPort` only
 # An extension without data is a marker from here on, and an empty value below.
 FIRST_MARK = TUPLE
+
+# In the place of a face: the value stays here, and Elixir gets a name for it.
+KEEP = 2
 
 OUT_OF_BAND = 65_536  # bytes from which data leaves the body
 BUFFER_BINARY, BUFFER_BYTES = 0, 1

@@ -14,7 +14,8 @@ from erlang_python_worker._channel import Channel
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._execute import ContextDropped, Executor
-from erlang_python_worker._extensions import DecodeError
+from erlang_python_worker._extensions import DecodeError, Released
+from erlang_python_worker._kept import kept
 from erlang_python_worker._locate import locate
 from erlang_python_worker._output import Output, end_output
 from erlang_python_worker._process import Forks
@@ -94,6 +95,7 @@ class Runner:
             end = _too_deep if isinstance(error, RecursionError) else CANCELLED
         if end is CANCELLED:
             self._streams.forget(head[1:HEAD_SIZE])
+            kept.forget(head[1:HEAD_SIZE])
         return end
 
     def _attempt(self, head: bytes, buffers: "list[Any]") -> End:
@@ -128,7 +130,11 @@ class Runner:
             return self.failure(error)
 
     def _result(self, key: bytes, value: Any, face: Any) -> End:
-        encoder = self._encoders[1 if face == 1 else 0]
+        encoder = self._encoders[0]
+        if face:
+            if face == wire.KEEP:
+                return kept.keep(key, value)
+            encoder = self._encoders[face == 1]
         try:
             body, buffers = encoder.encode(value)
         except Exception as error:
@@ -163,6 +169,8 @@ class Runner:
             return _error("too_large", [error.size, self._limits.max_message_size])
         if isinstance(error, EncodeError):
             return _error("encode", [str(error), error.path])
+        if isinstance(error, Released):
+            return _error("released", [])
         if isinstance(error, DecodeError):
             return _error("decode", [str(error)])
         if isinstance(error, ContextDropped):

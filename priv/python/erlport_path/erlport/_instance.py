@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any, Callable, NamedTuple, Optional
 
 import erlang as beam
-from erlang_python_worker._execute import dotted
+from erlang_python_worker._attributes import dotted
 from erlport._codec import pack, unpack
 
 

@@ -1,0 +1,65 @@
+defmodule ErlangPython.RefLeakTest do
+  # A hundred thousand objects, half of them released one by one, half of them by the end of their owners.
+  use ErlangPython.PoolCase, async: false
+
+  alias ErlangPython.Pool.Handle
+  alias ErlangPython.Ref
+
+  @moduletag timeout: 300_000
+
+  @owners 8
+  # Bytes of each object, so that what stays shows in the memory of the workers.
+  @size 4_096
+
+  test "100,000 Refs leave nothing" do
+    pool = start_pool(workers: 2)
+    {:ok, handle} = Handle.fetch(pool)
+    round(pool, 10_000)
+    before = settled(pool, handle)
+    round(pool, 100_000)
+    now = settled(pool, handle)
+    assert Map.delete(now, :memory) == Map.delete(before, :memory)
+    # All of them have 400 MB.
+    assert now.memory - before.memory < 40_000_000
+  end
+
+  defp round(pool, count) do
+    each = div(count, 2 * @owners)
+
+    1..@owners
+    |> Task.async_stream(
+      fn _owner ->
+        for _ <- 1..each, do: keep(pool)
+        for _ <- 1..each, do: pool |> keep() |> Ref.release()
+      end,
+      max_concurrency: @owners,
+      timeout: :infinity
+    )
+    |> Stream.run()
+  end
+
+  defp keep(pool),
+    do: ErlangPython.call!(:builtins, :bytearray, [@size], pool: pool, return: :ref)
+
+  defp settled(pool, handle) do
+    kept = "len(__import__('erlang_python_worker._kept', fromlist=['*']).kept)"
+
+    eventually(fn ->
+      assert :ets.info(handle.refs, :size) == 0
+      assert Pool.broadcast(pool, {:eval, kept}) == {:ok, %{1 => {:ok, 0}, 2 => {:ok, 0}}}
+      assert :ets.info(handle.callers, :size) <= 1
+    end)
+
+    await_whole(pool, 2)
+    memory = pool |> Pool.workers() |> Enum.map(& &1.memory) |> Enum.sum()
+
+    %{
+      entries: Enum.sum(for table <- Handle.tables(handle), do: :ets.info(table, :size)),
+      processes: length(Process.list()),
+      messages: handle |> callers() |> Process.info(:message_queue_len),
+      memory: memory
+    }
+  end
+
+  defp callers(handle), do: ErlangPython.Pool.Directory.whereis(handle, :callers)
+end
