@@ -133,6 +133,7 @@ class Peer:
             "stdout": "logger",
             "stdin": "none",
             "bars": False,
+            "reload": "manual",
         }
         self.send(SETUP, 0, {**body, **setup})
         return self.receive()

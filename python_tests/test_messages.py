@@ -44,6 +44,7 @@ def test_hello_says_who_is_there(start: "Callable[..., Peer]", channels: str) ->
         ("EVAL", 2),
         ("EXEC", None),
         ("RUN", 4),
+        ("RELEASE", None),
     ],
 )
 def test_the_golden_request_is_answered(shared: Peer, name: str, result: object) -> None:

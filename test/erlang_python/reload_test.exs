@@ -81,4 +81,66 @@ defmodule ErlangPython.ReloadTest do
     assert length(failures) == map_size(loaded) and map_size(loaded) == workers
     assert {1, {:SyntaxError, ~c"invalid syntax" ++ _}} = List.keyfind(failures, 1, 0)
   end
+
+  describe "reload: :auto" do
+    test "every worker sees an edit with its next request", context do
+      %{tmp_dir: dir, name: name, path: path} = context
+      pool = start_pool(workers: 2, paths: [dir], preload: [name], reload: :auto)
+      x = {:eval, "__import__('#{name}').x"}
+
+      for n <- [1, 22, 333] do
+        File.write!(path, "x = #{n}\n")
+        assert Pool.broadcast(pool, x) == {:ok, %{1 => {:ok, n}, 2 => {:ok, n}}}
+        assert ErlangPython.run("import #{name}; #{name}.x", %{}, pool: pool) == {:ok, n}
+      end
+
+      # In contexts, too, and for methods of objects that are kept.
+      {:ok, context} = ErlangPython.Context.open(pool: pool)
+      ErlangPython.exec!("import #{name}", %{}, context: context)
+      File.write!(path, "x = 4444\n")
+      assert ErlangPython.eval("#{name}.x", %{}, context: context) == {:ok, 4444}
+    end
+
+    test "a syntax error is logged, and the old code stays", context do
+      %{tmp_dir: dir, name: name, path: path} = context
+      pool = start_pool(workers: 1, paths: [dir], preload: [name], reload: :auto, stdout: :logger)
+
+      log =
+        ExUnit.CaptureLog.capture_log(fn ->
+          File.write!(path, "x = \n")
+          assert ErlangPython.call(name, "x.bit_length", [], pool: pool) == {:ok, 1}
+          # What was logged before an end has been written when the worker has been asked again.
+          File.write!(path, "x = 1023\n")
+          assert ErlangPython.call(name, "x.bit_length", [], pool: pool) == {:ok, 10}
+          logged(pool)
+        end)
+
+      assert log =~ "#{name}: the old code stays"
+      assert log =~ "SyntaxError"
+    end
+
+    test "is off unless asked for", %{tmp_dir: dir, name: name, path: path} do
+      pool = start_pool(workers: 1, paths: [dir], preload: [name])
+      File.write!(path, "x = 22\n")
+      assert ErlangPython.call(name, "x.bit_length", [], pool: pool) == {:ok, 1}
+
+      assert_raise ArgumentError, ~r/:manual or :auto/, fn -> start_pool(reload: true) end
+    end
+  end
+
+  # Records go through the worker's process and its printer, in order.
+  defp logged(pool) do
+    test = self()
+    id = make_ref()
+    handler = :"reload_test_#{System.unique_integer([:positive])}"
+    :logger.add_handler(handler, __MODULE__, %{config: %{test: test, id: id}})
+    ErlangPython.exec!("import logging; logging.error('all is logged')", %{}, pool: pool)
+    assert_receive {^id, :logged}, 10_000
+    :logger.remove_handler(handler)
+  end
+
+  @doc false
+  def log(%{msg: message}, %{config: %{test: test, id: id}}) do
+    if inspect(message) =~ "all is logged", do: send(test, {id, :logged})
+  end
 end

@@ -24,6 +24,7 @@ defmodule ErlangPython.Pool.Options do
             max_message_size: 256 * @mebibyte,
             stdout: :caller,
             stdin: :none,
+            reload: :manual,
             window: :auto,
             endpoint: :ipc,
             channel: :direct,
@@ -48,6 +49,7 @@ defmodule ErlangPython.Pool.Options do
           max_message_size: pos_integer(),
           stdout: :caller | :logger | :ignore,
           stdin: :none | :caller,
+          reload: :manual | :auto,
           window: :auto | pos_integer(),
           endpoint: :ipc | :tcp,
           channel: :direct | :pyzmq,
@@ -170,6 +172,9 @@ defmodule ErlangPython.Pool.Options do
 
   defp check(:stdin, value) when value in [:none, :caller], do: value
   defp check(:stdin, value), do: bad(:stdin, ":none or :caller", value)
+
+  defp check(:reload, value) when value in [:manual, :auto], do: value
+  defp check(:reload, value), do: bad(:reload, ":manual or :auto", value)
 
   defp check(:channel, value) when value in [:direct, :pyzmq], do: value
   defp check(:channel, value), do: bad(:channel, ":direct or :pyzmq", value)

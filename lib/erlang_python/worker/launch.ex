@@ -106,7 +106,8 @@ defmodule ErlangPython.Worker.Launch do
       "replay" => Replay.encode(replay),
       "stdout" => Atom.to_string(options.stdout),
       "stdin" => Atom.to_string(options.stdin),
-      "bars" => IO.ANSI.enabled?()
+      "bars" => IO.ANSI.enabled?(),
+      "reload" => Atom.to_string(options.reload)
     }
   end
 end

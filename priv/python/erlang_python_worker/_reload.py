@@ -1,4 +1,4 @@
-"""Loads changed code of modules anew: `ErlangPython.reload/2`."""
+"""Loads changed code of modules anew, as Elixir asks (`ErlangPython.reload/2`)."""
 
 import ast
 import importlib
@@ -25,7 +25,11 @@ def reload(name: str, deep: bool) -> None:
         return
     prefix = name + "."
     names = [n for n in sys.modules if deep and n.startswith(prefix)] + [name]
-    loaded = {n: module for n in names if isinstance(module := sys.modules[n], ModuleType)}
+    load({n: module for n in names if isinstance(module := sys.modules[n], ModuleType)})
+
+
+def load(loaded: "Dict[str, ModuleType]") -> None:
+    """Load these modules anew, each after those of them that it imports. All or nothing."""
     importlib.invalidate_caches()
     # Compiles each, so that a syntax error in any leaves all of them alone.
     imports = {n: set(_imports(module, loaded)) for n, module in loaded.items()}
@@ -39,6 +43,21 @@ def reload(name: str, deep: bool) -> None:
         raise
 
 
+def importers(names: "set[str]", among: "Dict[str, ModuleType]") -> "set[str]":
+    """These modules, and those of the others that import one of them, however far away."""
+    imports: "Dict[str, set[str]]" = {}
+    for name, module in among.items():
+        # One that has not changed since it was loaded can be read; the others are read by `load`.
+        with suppress(OSError, SyntaxError, ValueError):
+            imports[name] = set(_imports(module, among))
+    found = set(names)
+    new = found
+    while new:
+        new = {name for name, needed in imports.items() if name not in found and needed & new}
+        found |= new
+    return found
+
+
 def _check_exists(name: str) -> None:
     parent = name.rpartition(".")[0]
     # A parent that is not loaded would be imported by the search.
@@ -47,7 +66,7 @@ def _check_exists(name: str) -> None:
 
 
 def _load(module: ModuleType) -> None:
-    source = _source_file(module)
+    source = source_file(module)
     if source is not None:
         # Python takes compiled code for current if a source of the same size was saved in the same
         # second.
@@ -65,14 +84,14 @@ def _restore(module: ModuleType, names: "Dict[str, Any]") -> None:
         del vars(module)[name]
 
 
-def _source_file(module: ModuleType) -> "str | None":
+def source_file(module: ModuleType) -> "str | None":
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) and file.endswith(".py") and os.path.exists(file) else None
 
 
 def _imports(module: ModuleType, loaded: "Dict[str, ModuleType]") -> "Iterator[str]":
     """Which of the loaded modules a module's source names in its import statements."""
-    file = _source_file(module)
+    file = source_file(module)
     if file is None:
         return
     with open(file, "rb") as source:

@@ -115,6 +115,11 @@ class Requests:
             self._top = self._under.pop() if self._under else None
 
     @property
+    def nested(self) -> bool:
+        """Does the main thread run a request within another?"""
+        return bool(self._under)
+
+    @property
     def interrupted(self) -> bool:
         """Was the request on top interrupted?"""
         return self._top is not None and self._top.interrupted

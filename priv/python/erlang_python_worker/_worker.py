@@ -48,16 +48,27 @@ class Worker:
             setup = self._runner.decode(head[HEAD_SIZE:], buffers)
             self._limits.max_message_size = setup["max_message_size"]
             self._set_up_streams(setup)
+            auto_reload = self._auto_reload(setup)
             sys.path[:0] = setup["paths"]
             for kind, text in setup["preload"]:
                 self._executor.preload(kind, text)
             for kind, body, out_of_band in setup["replay"]:
                 self._executor.replay(kind, self._runner.decode(body, out_of_band))
+            if auto_reload is not None:
+                auto_reload.install(self._executor)
         except BaseException as error:  # SystemExit too: a module that exits did not load
             from erlang_python_worker._errors import describe
 
             return bytes(packb(describe(error)))
         return None
+
+    def _auto_reload(self, setup: "dict[str, Any]") -> Any:
+        if setup["reload"] != "auto":
+            return None
+        # Not before it is needed, and before the modules are loaded that it watches.
+        from erlang_python_worker._auto_reload import AutoReload
+
+        return AutoReload(self._requests)
 
     def _set_up_streams(self, setup: "dict[str, Any]") -> None:
         if setup["stdout"] == "caller":
