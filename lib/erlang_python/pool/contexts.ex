@@ -79,6 +79,12 @@ defmodule ErlangPython.Pool.Contexts do
     Enum.each(ids, &close(handle, &1))
   end
 
+  @spec none_free() :: Error.t()
+  def none_free do
+    message = "all workers are set aside for contexts, or none is ready"
+    %Error{kind: :no_workers, message: message, executed: :no}
+  end
+
   @spec lost() :: Error.t()
   def lost do
     %Error{

@@ -14,6 +14,7 @@ defmodule ErlangPython.Pool.Manager do
     Directory,
     Queue,
     Handle,
+    Overflow,
     Pending,
     Refs,
     Replay,
@@ -60,23 +61,7 @@ defmodule ErlangPython.Pool.Manager do
   """
   @spec open_context(Handle.t(), :dedicated | :shared, pid()) ::
           {:ok, Contexts.id()} | {:error, Error.t()}
-  def open_context(handle, mode, owner) do
-    case call(handle, {:open_context, mode, owner}) do
-      :starting ->
-        with :ok <- await_ready(handle),
-             do: call(handle, {:open_context, mode, owner}) |> placed()
-
-      answer ->
-        placed(answer)
-    end
-  end
-
-  defp placed({:ok, id}), do: {:ok, id}
-
-  defp placed(_starting_or_none) do
-    message = "all workers are set aside for contexts, or none is ready"
-    {:error, %Error{kind: :no_workers, message: message, executed: :no}}
-  end
+  def open_context(handle, mode, owner), do: call(handle, {:open_context, mode, owner})
 
   @typedoc "A worker that takes requests."
   @type running :: {Slots.slot(), generation :: pos_integer()}
@@ -122,7 +107,9 @@ defmodule ErlangPython.Pool.Manager do
       had_worker: false,
       recycling: :queue.new(),
       current: nil,
-      waiting: %{ready: [], empty: [], restart: [], running: []},
+      # Runs while there are more extra workers than are needed.
+      shrink: nil,
+      waiting: %{ready: [], empty: [], restart: [], running: [], context: []},
       look: Audit.look(handle)
     }
 
@@ -134,7 +121,7 @@ defmodule ErlangPython.Pool.Manager do
   def handle_continue(:start, state) do
     end_orphans(state)
     settle_orphans(state.handle)
-    count = max(Slots.count(state.handle), state.handle.options.workers)
+    count = max(Slots.size(state.handle), state.handle.options.workers)
     {:noreply, resize(state, count)}
   end
 
@@ -173,25 +160,8 @@ defmodule ErlangPython.Pool.Manager do
     {:noreply, state |> wait(:restart, from) |> recycle_next()}
   end
 
-  def handle_call({:open_context, mode, owner}, _from, state) do
-    ready = for {_slot, %{phase: :ready, set_aside: false} = entry} <- state.slots, do: entry
-
-    case Enum.min_by(ready, &weight(state.handle, &1.slot, mode), fn -> nil end) do
-      nil ->
-        starting? = Enum.any?(state.slots, fn {_slot, entry} -> entry.phase == :starting end)
-        {:reply, if(starting?, do: :starting, else: :none), state}
-
-      entry ->
-        contexts = Slots.contexts(state.handle, entry.slot)
-        Slots.put_contexts(state.handle, entry.slot, contexts + 1)
-        if mode == :dedicated, do: Slots.put_window(state.handle, entry.slot, 0)
-        state = put_in(state.slots[entry.slot].set_aside, mode == :dedicated)
-
-        # Here, not by the owner, who may be killed at any point and would leave a worker set aside.
-        id = Contexts.put(state.handle, owner, {entry.slot, entry.generation}, mode)
-        {:reply, {:ok, id}, state}
-    end
-  end
+  def handle_call({:open_context, mode, owner}, from, state),
+    do: {:noreply, place_context({from, mode, owner}, state)}
 
   def handle_call(:running, from, state),
     do: {:noreply, state |> wait(:running, from) |> tell_running()}
@@ -202,6 +172,42 @@ defmodule ErlangPython.Pool.Manager do
   def handle_call({:forget, name}, _from, state), do: put_replay(state, &Replay.delete(&1, name))
 
   def handle_call(:slots, _from, state), do: {:reply, Map.values(state.slots), state}
+
+  # Waits for a worker that starts, or makes room for one, if no other is to be had.
+  defp place_context({from, mode, owner} = opener, %{handle: handle} = state) do
+    ready = for {_slot, %{phase: :ready, set_aside: false} = entry} <- state.slots, do: entry
+
+    case Enum.min_by(ready, &weight(state, &1.slot, mode), fn -> nil end) do
+      nil ->
+        if starting?(state, [:starting, :draining]) do
+          wait(state, :context, opener)
+        else
+          GenServer.reply(from, {:error, state.last_error || Contexts.none_free()})
+          state
+        end
+
+      %{slot: slot, generation: generation} ->
+        Slots.put_contexts(handle, slot, Slots.contexts(handle, slot) + 1)
+        if mode == :dedicated, do: Slots.put_window(handle, slot, 0)
+        state = put_in(state.slots[slot].set_aside, mode == :dedicated)
+
+        # Here, not by the owner, who may be killed at any point and would leave a worker set aside.
+        id = Contexts.put(handle, owner, {slot, generation}, mode)
+        state = overflow(state)
+        GenServer.reply(from, {:ok, id})
+        state
+    end
+  end
+
+  defp place_waiting(%{waiting: %{context: []}} = state), do: state
+
+  defp place_waiting(%{waiting: %{context: openers}} = state) do
+    state = put_in(state.waiting.context, [])
+    openers |> Enum.reverse() |> Enum.reduce(state, &place_context/2)
+  end
+
+  defp starting?(state, phases \\ [:starting]),
+    do: Enum.any?(state.slots, fn {_slot, entry} -> entry.phase in phases end)
 
   defp put_replay(%{handle: handle} = state, change) do
     Directory.put_replay(handle, change.(Directory.replay(handle)))
@@ -258,7 +264,8 @@ defmodule ErlangPython.Pool.Manager do
 
         if mode == :dedicated do
           if entry.phase == :ready, do: open_slot(state.handle, slot)
-          {:noreply, put_in(state.slots[slot].set_aside, false)}
+          state = put_in(state.slots[slot].set_aside, false)
+          {:noreply, state |> place_waiting() |> overflow()}
         else
           {:noreply, state}
         end
@@ -266,6 +273,15 @@ defmodule ErlangPython.Pool.Manager do
       _another_worker ->
         {:noreply, state}
     end
+  end
+
+  def handle_info(:shrink, %{handle: handle} = state) do
+    keeps? = &keeps?(handle, state.slots[&1])
+
+    superfluous =
+      Overflow.superfluous(state.slots, state.count, handle.options.max_overflow, keeps?)
+
+    {:noreply, superfluous |> Enum.reduce(%{state | shrink: nil}, &close/2) |> overflow()}
   end
 
   def handle_info(:empty?, state), do: {:noreply, tell_empty(state)}
@@ -286,15 +302,17 @@ defmodule ErlangPython.Pool.Manager do
 
   # Where a worker of an earlier, larger size is still closing, `down` starts the next.
   defp resize(state, count) when count >= state.count do
+    Slots.put_size(state.handle, count)
     Slots.put_count(state.handle, max(count, Slots.count(state.handle)))
     new = Enum.reject((state.count + 1)..count//1, &is_map_key(state.slots, &1))
-    Enum.reduce(new, %{state | count: count}, &start_worker(&2, &1))
+    Enum.reduce(new, %{state | count: count}, &start_worker(&2, &1)) |> overflow()
   end
 
   # Slots above the count are emptied by `down`, and only then no longer looked at.
   defp resize(state, count) do
+    Slots.put_size(state.handle, count)
     superfluous = for slot <- Map.keys(state.slots), slot > count, do: slot
-    Enum.reduce(superfluous, %{state | count: count}, &close/2) |> shrink_scan()
+    Enum.reduce(superfluous, %{state | count: count}, &close/2) |> shrink_scan() |> overflow()
   end
 
   defp close(slot, state) do
@@ -309,6 +327,31 @@ defmodule ErlangPython.Pool.Manager do
     Slots.put_window(state.handle, slot, 0)
     Worker.drain(state.slots[slot].worker)
     put_in(state.slots[slot].phase, phase)
+  end
+
+  # Extra workers, as many as are needed. One that is not is ended when it has not been for a while.
+  defp overflow(%{handle: %{options: %{max_overflow: 0}}} = state), do: state
+
+  defp overflow(%{handle: %{options: %{max_overflow: max}}, count: count} = state) do
+    missing = Overflow.missing(state.slots, count, max)
+    state = missing |> Enum.reduce(state, &start_worker(&2, &1)) |> shrink_scan()
+
+    case {Overflow.any_superfluous?(state.slots, count, max), state.shrink} do
+      {true, nil} -> %{state | shrink: Process.send_after(self(), :shrink, Overflow.linger_ms())}
+      {false, timer} when timer != nil -> cancel_shrink(state)
+      _as_before -> state
+    end
+  end
+
+  defp cancel_shrink(state) do
+    Process.cancel_timer(state.shrink)
+    %{state | shrink: nil}
+  end
+
+  # What would be lost with it.
+  defp keeps?(handle, %{slot: slot, generation: generation}) do
+    Slots.contexts(handle, slot) > 0 or Refs.any?(handle, slot, generation) or
+      Streams.count(handle, slot, generation) > 0
   end
 
   defp shrink_scan(state) do
@@ -356,7 +399,13 @@ defmodule ErlangPython.Pool.Manager do
 
     Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
     Slots.put_contexts(handle, slot, 0)
-    state |> open(slot, ready) |> recycled(slot, :ok) |> tell_ready() |> tell_running()
+
+    state
+    |> open(slot, ready)
+    |> place_waiting()
+    |> recycled(slot, :ok)
+    |> tell_ready()
+    |> tell_running()
   end
 
   # What is replayed has changed since this worker was set up: it makes room for one that knows it.
@@ -375,10 +424,12 @@ defmodule ErlangPython.Pool.Manager do
   end
 
   # A worker that others wait for, or that has few contexts already, is the worse choice.
-  defp weight(handle, slot, :dedicated),
+  defp weight(%{handle: handle}, slot, :dedicated),
     do: {Slots.contexts(handle, slot), Slots.in_flight(handle, slot)}
 
-  defp weight(handle, slot, :shared), do: Slots.contexts(handle, slot)
+  # An extra worker could not end as long as it has one.
+  defp weight(%{handle: handle, count: count}, slot, :shared),
+    do: {slot > count, Slots.contexts(handle, slot)}
 
   defp down(%{handle: handle} = state, slot, entry, reason) do
     # The order matters, see Intake.confirm: first the slot closes and its generation moves on, then the rows are collected.
@@ -389,9 +440,11 @@ defmodule ErlangPython.Pool.Manager do
     Streams.lost(handle, slot, entry.generation)
     Refs.lost(handle, slot, entry.generation)
 
-    if slot > state.count,
-      do: remove(state, slot),
-      else: replace(state, slot, entry, reason, lost)
+    max_overflow = handle.options.max_overflow
+
+    if slot > state.count and not Overflow.wanted?(state.slots, state.count, max_overflow, slot),
+      do: state |> remove(slot) |> place_waiting() |> overflow(),
+      else: state |> replace(slot, entry, reason, lost) |> overflow()
   end
 
   defp remove(state, slot) do
@@ -425,6 +478,7 @@ defmodule ErlangPython.Pool.Manager do
     |> open_circuit()
     |> recycled(slot, {:error, error})
     |> fail_ready(error)
+    |> place_waiting()
     |> tell_running()
   end
 
@@ -554,7 +608,7 @@ defmodule ErlangPython.Pool.Manager do
   defp tell_running(%{waiting: %{running: []}} = state), do: state
 
   defp tell_running(state) do
-    starting? = Enum.any?(state.slots, fn {_slot, entry} -> entry.phase == :starting end)
+    starting? = starting?(state)
 
     case running_workers(state) do
       _workers when starting? -> state

@@ -8,6 +8,7 @@ defmodule ErlangPython.Pool.Options do
 
   defstruct name: nil,
             workers: nil,
+            max_overflow: 0,
             max_queue: 10_000,
             max_concurrent: :infinity,
             python: nil,
@@ -33,6 +34,7 @@ defmodule ErlangPython.Pool.Options do
   @type t :: %__MODULE__{
           name: term(),
           workers: pos_integer(),
+          max_overflow: non_neg_integer(),
           max_queue: non_neg_integer(),
           max_concurrent: pos_integer() | :infinity,
           python: String.t() | Env.t() | nil,
@@ -106,6 +108,7 @@ defmodule ErlangPython.Pool.Options do
       Map.put(acc, key, check(key, value))
     end)
     |> require_name()
+    |> check_total()
   end
 
   # A virtual environment wins over an interpreter, so the application's must not come into a
@@ -128,14 +131,21 @@ defmodule ErlangPython.Pool.Options do
   defp require_name(%{name: nil}), do: raise(ArgumentError, "a pool needs the option :name")
   defp require_name(options), do: options
 
+  defp check_total(%{workers: workers, max_overflow: max}) when workers + max > @max_workers,
+    do: bad(:max_overflow, "at most #{@max_workers - workers} beside #{workers} workers", max)
+
+  defp check_total(options), do: options
+
   defp check(:name, name) when is_atom(name) and not is_nil(name), do: name
   defp check(:name, value), do: bad(:name, "an atom", value)
 
   defp check(:workers, n) when is_integer(n) and n in 1..@max_workers, do: n
   defp check(:workers, value), do: bad(:workers, "an integer from 1 to #{@max_workers}", value)
 
-  defp check(:max_queue, n) when is_integer(n) and n >= 0, do: n
-  defp check(:max_queue, value), do: bad(:max_queue, "a non-negative integer", value)
+  defp check(key, n) when key in [:max_queue, :max_overflow] and is_integer(n) and n >= 0, do: n
+
+  defp check(key, value) when key in [:max_queue, :max_overflow],
+    do: bad(key, "a non-negative integer", value)
 
   defp check(key, :infinity)
        when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout],

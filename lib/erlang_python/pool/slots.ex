@@ -17,6 +17,7 @@ defmodule ErlangPython.Pool.Slots do
   @slot_count 3
   @queued 4
   @admitted 5
+  @size 6
   @globals 8
   @per_slot 9
   @in_flight 1
@@ -62,6 +63,13 @@ defmodule ErlangPython.Pool.Slots do
 
   @spec count(Handle.t()) :: non_neg_integer()
   def count(%{counters: counters}), do: :atomics.get(counters, @slot_count)
+
+  @doc "How many workers the pool is meant to have, without extra ones."
+  @spec size(Handle.t()) :: non_neg_integer()
+  def size(%{counters: counters}), do: :atomics.get(counters, @size)
+
+  @spec put_size(Handle.t(), pos_integer()) :: :ok
+  def put_size(%{counters: counters}, size), do: :atomics.put(counters, @size, size)
 
   @spec queued(Handle.t()) :: integer()
   def queued(%{counters: counters}), do: :atomics.get(counters, @queued)
