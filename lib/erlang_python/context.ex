@@ -34,7 +34,7 @@ defmodule ErlangPython.Context do
   Opens a context for the calling process.
 
   Options: `:pool` (default `:default`) and `:mode`, `:dedicated` (default) or `:shared`. An error of kind
-  `:no_workers` if all workers are set aside already.
+  `:no_workers` if all workers, and those of the pool's `:max_overflow`, are set aside already. Waits for a worker that is starting.
   """
   @spec open(keyword()) :: {:ok, t()} | {:error, Error.t()}
   def open(opts \\ []) do

@@ -31,9 +31,9 @@ defmodule ErlangPython.Error do
   | `:overloaded` | the pool's queue or its concurrency limit is full | `:no` | `:current`, `:max` |
   | `:no_pool` | no such pool, or it is stopping | `:no`; `:maybe` if it ended under the request | `:pool` |
   | `:no_workers` | workers can't start, or all are set aside | `:no` | `:output`, `:status` or `:signal` |
-  | `:context_lost` | the context's worker died | `:no` | |
-  | `:context_closed` | the context was closed | `:no` | |
-  | `:encode` | a value has no encoding | `:no` for an argument, `:yes` for a result | `:path` |
+  | `:context_lost` | the worker of the context, or of the `ErlangPython.Ref`, died or was replaced | `:no` | |
+  | `:context_closed` | the context was closed, or the Ref released | `:no` | |
+  | `:encode` | a value has no encoding, or Refs of two workers are in one request | `:no` for an argument, `:yes` for a result | `:path` |
   | `:decode` | a message could not be decoded | `:no` for a request, `:yes` for a result | |
   | `:protocol` | the worker broke the wire protocol | `:maybe` | |
   | `:too_large` | a message is over the limit | `:no` for a request, `:yes` for a result | `:size`, `:limit` in bytes |

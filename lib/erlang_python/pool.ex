@@ -29,6 +29,10 @@ defmodule ErlangPython.Pool do
     * `:name` (`t:atom/0`) - required, except for `:default`.
     * `:workers` (`t:pos_integer/0`) - how many Python processes, at most 1024. The default is
       `System.schedulers_online()`.
+    * `:max_overflow` (`t:non_neg_integer/0`) - how many extra workers may be started while all others are set aside for
+      contexts (`ErlangPython.Context`, `ErlangPython.bind/1`). There is one that is not set aside as long as that allows; one that
+      has not been needed for five seconds, and holds no context, stream or object, ends. Calls that queue start none. The default
+      is 0.
 
   Which Python (each of these can also be set for all pools at once, by
   `config :erlang_python, python: "3.12"` and so on):
@@ -77,6 +81,9 @@ defmodule ErlangPython.Pool do
       metadata `:pool`, `:worker` and `:os_pid`; so does, under `:caller`, what belongs to no request.
     * `:stdin` (`:none` or `:caller`) - what Python's `input()` does: raise `EOFError` (default), or ask the group
       leader of the process that made the request.
+    * `:reload` (`:manual` or `:auto`) - whether workers look for changed source files before each request, and load their
+      modules, and those that import them, anew: for development. Where one can't be loaded, the old code stays and the
+      error is logged. Modules of installed packages are left alone. The default is `:manual` (`ErlangPython.reload/2`).
     * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
       127.0.0.1. The default is `:ipc`.
     * `:channel` (`:direct` or `:pyzmq`) - how Python speaks ZeroMQ: the worker's own ZMTP on its socket, or
@@ -144,7 +151,7 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  Numbers of the pool: `:workers` (how many there should be), each of which is `:starting`, `:idle`, `:busy`,
+  Numbers of the pool: `:workers` (how many there should be, extra ones of `:max_overflow` included), each of which is `:starting`, `:idle`, `:busy`,
   `:in_callback` (its main thread waits for Elixir) or `:bound` (set aside for a context),
   `:queued` (requests that wait for a worker) and `:in_flight` (requests that workers hold).
 

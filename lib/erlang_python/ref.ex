@@ -127,7 +127,7 @@ defmodule ErlangPython.Ref do
 
   @doc """
   Lets the object go: Python frees it, if nothing else holds it, when the requests before it have ended. `:ok` also if it was
-  released or lost already. Any process may.
+  released or lost already. Any process of its node may; on another one it raises `ErlangPython.Error`.
   """
   @spec release(t()) :: :ok
   def release(ref), do: ref |> check() |> Refs.release()

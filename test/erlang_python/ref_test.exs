@@ -6,6 +6,8 @@ defmodule ErlangPython.RefTest do
 
   @moduletag :tmp_dir
 
+  doctest ErlangPython.Ref
+
   defp keep!(code, pool, bindings \\ %{}) do
     ErlangPython.eval!(code, bindings, pool: pool, return: :ref)
   end
@@ -379,6 +381,29 @@ defmodule ErlangPython.RefTest do
     forged = %{ref | name: <<0::128>>}
     assert {:error, %Error{kind: :decode, message: message}} = Ref.value(forged)
     assert message =~ "another worker"
+    assert Ref.value(ref) == {:ok, [1]}
+  end
+
+  test "on another node it says where it belongs" do
+    pool = start_pool(workers: 1)
+    ref = keep!("[1]", pool)
+    # The same reference as that node would have sent it.
+    local = :erlang.term_to_binary(ref.table)
+    name = Atom.to_string(node())
+    other = String.duplicate("x", byte_size(name) - 5) <> "@host"
+    table = local |> :binary.replace(name, other) |> :erlang.binary_to_term()
+    elsewhere = %{ref | table: table}
+
+    for result <- [
+          Ref.value(elsewhere),
+          ErlangPython.call(:builtins, :len, [elsewhere], pool: pool),
+          ErlangPython.call(:builtins, :len, [[ref, elsewhere]], pool: pool)
+        ] do
+      assert {:error, %Error{kind: :encode, executed: :no, message: message}} = result
+      assert message =~ other
+    end
+
+    assert_raise Error, ~r/node/, fn -> Ref.release(elsewhere) end
     assert Ref.value(ref) == {:ok, [1]}
   end
 

@@ -167,7 +167,12 @@ defmodule ErlangPython.Pool.Refs do
 
   @spec release(Ref.t()) :: :ok
   def release(%Ref{} = ref) do
-    with {:ok, handle, _place} <- fetch(ref), do: drop(handle, ref.owner, ref.id)
+    case fetch(ref) do
+      {:ok, handle, _place} -> drop(handle, ref.owner, ref.id)
+      {:error, %{kind: kind}} when kind in [:context_closed, :context_lost] -> :ok
+      {:error, error} -> raise error
+    end
+
     :ok
   end
 
