@@ -29,6 +29,8 @@ defmodule ErlangPython do
       `{:error, %ErlangPython.Error{kind: :timeout}}`, and Python is stopped: by an interrupt, and
       if that does not help within the pool's `:grace`, by killing the worker. The default is
       `30_000`.
+    * `:traceparent` (`t:String.t/0`) - the trace that the request belongs to, as a W3C `traceparent`. By default
+      that of the calling process, where it has one; see [Telemetry](telemetry.md).
 
   `call/4`, `eval/3`, `run/3` and `async/4` take
 
@@ -73,13 +75,14 @@ defmodule ErlangPython do
   alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.{Broadcast, Configured, Manager, Refs}
   alias ErlangPython.Request.{Fanout, Message, Options}
+  alias ErlangPython.Telemetry.OpenTelemetry
 
   @type name :: atom() | String.t()
   @type bindings :: %{optional(name()) => term()} | [{atom(), term()}]
   @type result :: {:ok, term()} | {:error, Error.t()}
 
-  @call_options [:pool, :context, :timeout, :kwargs]
-  @code_options [:pool, :context, :timeout, :file, :line]
+  @call_options [:pool, :context, :timeout, :traceparent, :kwargs]
+  @code_options [:pool, :context, :timeout, :traceparent, :file, :line]
   # Of those that give the result to the process that asks.
   @waiting_options [:progress]
 
@@ -274,7 +277,7 @@ defmodule ErlangPython do
   @spec async(name(), name(), list(), keyword()) :: Task.t()
   def async(module, function, args \\ [], opts \\ []) do
     message = call_message(module, function, args)
-    options = call_options(opts)
+    options = opts |> call_options() |> OpenTelemetry.carry()
     owner = self()
     # Not the task's, which ends at once.
     Task.async(fn -> message |> Request.run(options) |> Refs.give(owner) end)

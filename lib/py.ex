@@ -30,12 +30,14 @@ defmodule :py do
     Reload,
     States,
     Streams,
+    Traces,
     Venv
   }
 
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.State
+  alias ErlangPython.Telemetry
 
   @type name :: atom() | binary() | charlist()
   @type code :: binary() | charlist()
@@ -479,6 +481,30 @@ defmodule :py do
           | [{atom(), term()}]
         ) :: :ok | {:error, reason()}
   def configure_logging(options), do: Logging.configure(options)
+
+  @doc "Records a span of each call, stream and callback from now on, and those of Python code; in all pools."
+  @spec enable_tracing() :: :ok
+  def enable_tracing, do: Telemetry.enable_tracing()
+
+  @doc "Records no more; what was recorded stays."
+  @spec disable_tracing() :: :ok
+  def disable_tracing, do: Telemetry.disable_tracing()
+
+  @doc """
+  The spans that have ended, in the order in which they began. The last 10 000 are kept.
+
+  Each is a map with `name` (binary), `kind` (`call`, `stream`, `callback`, `python`), `trace_id`, `span_id` and
+  `parent_id` (hexadecimal digits as binaries; `undefined` for the first of a trace), `start_time` and `end_time`
+  (microseconds since 1970), `duration_us`, `status` (`ok`, `error`, `unset`), `message` (binary or `undefined`),
+  `attributes` (map with binaries as keys), `events` (list of maps with `name`, `time`, `attributes`), `pool`, and
+  `worker` (an integer, or `undefined`).
+  """
+  @spec get_traces() :: {:ok, [map()]}
+  def get_traces, do: Traces.get()
+
+  @doc "Forgets what was recorded."
+  @spec clear_traces() :: :ok
+  def clear_traces, do: Telemetry.clear_traces()
 
   @doc "The version of the pool's Python, such as `3.11.7`, as a binary."
   @spec version() :: result()

@@ -3,7 +3,7 @@ defmodule ErlangPython.DocsTest do
   # with the development Python first on the PATH, and a folder of wheels.
   use ExUnit.Case, async: false
 
-  alias ErlangPython.{DocBlocks, TestPython, WheelFolder}
+  alias ErlangPython.{DocBlocks, StandIn, TestPython, WheelFolder}
 
   @root Path.expand("..", __DIR__)
   @pages ["README.md", "CHANGELOG.md"] ++
@@ -32,6 +32,7 @@ defmodule ErlangPython.DocsTest do
 
   for page <- @pages do
     test "the code of #{page} does what the page says" do
+      if unquote(page) == "docs/telemetry.md", do: StandIn.telemetry()
       outcomes = @root |> Path.join(unquote(page)) |> File.read!() |> run()
       assert is_list(outcomes)
     end
@@ -48,6 +49,7 @@ defmodule ErlangPython.DocsTest do
   # What is no doctest, as its results need a pool of its own or Erlang.
   for {module, language} <- [
         {ErlangPython.Pool, "elixir"},
+        {ErlangPython.Telemetry, "elixir"},
         {:py, "erlang"},
         {ErlangPython.ErlPort, "erlang"}
       ] do

@@ -4,6 +4,7 @@ defmodule ErlangPython.Application do
   #
   #     Callbacks     what Python may call, and what it is calling
   #     State.Table   values shared by Elixir and Python
+  #     Traces        spans that were recorded lately
   #     py_semaphore  the semaphore of the Erlang face
   #     Heir          ends the open requests of pools that are gone
   #     Names         pool name → supervisor
@@ -20,6 +21,7 @@ defmodule ErlangPython.Application do
     children = [
       ErlangPython.Callbacks,
       ErlangPython.State.Table,
+      ErlangPython.Telemetry.Traces,
       :py_semaphore,
       ErlangPython.Pool.Heir,
       {Registry, keys: :unique, name: ErlangPython.Pool.Names},

@@ -22,6 +22,8 @@ defmodule ErlangPython.Protocol do
     answer_error: 0x0B,
     drop_context: 0x0C,
     release: 0x0D,
+    traced: 0x0E,
+    spans: 0x10,
     hello: 0x11,
     ready: 0x12,
     failed: 0x13,
@@ -37,6 +39,7 @@ defmodule ErlangPython.Protocol do
     output: 0x1D,
     log: 0x1E,
     kept: 0x1F,
+    timed: 0x20,
     cancel: 0x21,
     ping: 0x22,
     shutdown: 0x23,
@@ -63,6 +66,17 @@ defmodule ErlangPython.Protocol do
   @doc "The head of a message, without its body."
   @spec head(byte(), non_neg_integer()) :: binary()
   def head(type, id), do: <<type, id::64>>
+
+  @doc "The head of a request, inside a `TRACED` if it brings a trace."
+  @spec request_head(byte(), non_neg_integer(), nested? :: boolean(), trace :: binary() | nil) ::
+          binary()
+  def request_head(type, id, false, nil), do: head(type, id)
+  def request_head(type, id, true, nil), do: head(nested(type), id)
+
+  def request_head(type, id, nested?, trace) do
+    traced = if nested?, do: nested(@types[:traced]), else: @types[:traced]
+    <<traced, id::64, trace::binary-26, type>>
+  end
 
   @doc "Sets the bit that says out-of-band frames follow."
   @spec mark_buffers(iodata(), [binary()]) :: iodata()

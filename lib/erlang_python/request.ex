@@ -6,6 +6,7 @@ defmodule ErlangPython.Request do
   alias ErlangPython.{Error, Iterator}
   alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Refs, Slots, Streams}
   alias ErlangPython.Request.{Message, Options, Progress, Reply}
+  alias ErlangPython.Telemetry.{CallSpan, TraceContext}
   alias ErlangPython.Worker.Exit
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
@@ -32,17 +33,13 @@ defmodule ErlangPython.Request do
     deadline = deadline(options.timeout)
 
     with {:ok, handle} <- pool(message, options) do
-      id = Slots.next_id(handle)
-      max_size = handle.options.max_message_size
+      case Slots.observed(handle) do
+        0 when options.traceparent == nil ->
+          perform(handle, message, options, deadline)
 
-      with {:ok, way} <- way(handle, options.context),
-           {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(way)) do
-        handle |> submit(id, wire, way, deadline, options) |> settle(handle, id)
-      else
-        {:refs, packed, refs} -> follow(refs, packed, handle, deadline, options)
-        {:error, error} -> {:error, error}
+        flags ->
+          CallSpan.run(handle, message, options, flags, &perform(handle, message, &1, deadline))
       end
-      |> end_iterators()
     end
   end
 
@@ -54,17 +51,43 @@ defmodule ErlangPython.Request do
     end
   end
 
+  defp perform(handle, message, options, deadline) do
+    id = Slots.next_id(handle)
+    max_size = handle.options.max_message_size
+
+    with {:ok, way} <- way(handle, options.context),
+         options = inherit(options, way),
+         {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(way)) do
+      hand_over(handle, id, wire, way, deadline, options)
+    else
+      {:refs, packed, refs} -> follow(refs, packed, handle, deadline, options)
+      {:error, error} -> {:error, error}
+    end
+    |> end_iterators()
+  end
+
   # To the worker of its Refs.
   defp follow(refs, packed, handle, deadline, options) do
     with {:ok, target, place} <- Refs.place(refs, handle, options),
          id = Slots.next_id(target),
          way = back_or(target, place),
          max_size = target.options.max_message_size,
-         {:ok, wire} <- Message.address(packed, id, max_size, nested?(way)),
+         {:ok, wire} <- Message.address(packed, id, options, max_size, nested?(way)),
          {:error, %Error{kind: :context_lost}} <-
-           target |> submit(id, wire, way, deadline, options) |> settle(target, id),
+           hand_over(target, id, wire, way, deadline, options),
          do: {:error, Refs.lost()}
   end
+
+  defp hand_over(handle, id, wire, way, deadline, options) do
+    CallSpan.sent(options, wire)
+    handle |> submit(id, wire, way, deadline, options) |> settle(handle, id)
+  end
+
+  # The trace goes through a callback also where nobody looks.
+  defp inherit(%{trace: nil} = options, %Origin{trace: %TraceContext{} = trace}),
+    do: %{options | trace: TraceContext.header(trace, false, false)}
+
+  defp inherit(options, _way), do: options
 
   # Those in the arguments of a request that Python has never seen, or died with.
   defp end_iterators(result) do
@@ -125,6 +148,7 @@ defmodule ErlangPython.Request do
 
     case submitted do
       {:ok, place} ->
+        if place == :queued, do: CallSpan.queued(options, handle)
         await(handle, id, alias_ref, deadline, patience(place, handle), options)
 
       {:error, error} ->
@@ -136,7 +160,7 @@ defmodule ErlangPython.Request do
     left = remaining(deadline)
 
     receive do
-      {^alias_ref, reply} -> Reply.read(reply, options.face)
+      {^alias_ref, reply} -> read(reply, options)
     after
       min(left, patience) ->
         if left <= patience do
@@ -161,7 +185,7 @@ defmodule ErlangPython.Request do
     :erlang.unalias(alias_ref)
 
     receive do
-      {^alias_ref, reply} -> Reply.read(reply, options.face)
+      {^alias_ref, reply} -> read(reply, options)
     after
       0 ->
         # Its answer may have been on its way, and found nobody.
@@ -170,6 +194,13 @@ defmodule ErlangPython.Request do
         {:error, error}
     end
   end
+
+  defp read(%Error{} = error, _options), do: {:error, error}
+
+  defp read(reply, %{observed: true} = options),
+    do: reply |> CallSpan.received() |> Reply.read(options.face)
+
+  defp read(reply, options), do: Reply.read(reply, options.face)
 
   @doc "What its caller is told when the time has passed."
   @spec timeout(Handle.t(), :no | :maybe, timeout()) :: Error.t()

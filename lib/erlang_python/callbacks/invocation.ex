@@ -5,6 +5,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   alias ErlangPython.Callbacks.{Functions, Origin, Running, Services}
   alias ErlangPython.{Error, Iterator, MessagePack, Protocol}
   alias ErlangPython.Pool.Pending
+  alias ErlangPython.Telemetry.CallbackSpan
   alias ErlangPython.ZMTP.Frame
 
   require Logger
@@ -30,8 +31,10 @@ defmodule ErlangPython.Callbacks.Invocation do
   end
 
   defp begin(type, origin, rest, raw) do
+    {span, origin, rest} = CallbackSpan.place(operation(type), origin, rest)
+
     if type == Protocol.type(:cast) do
-      cast(rest, raw)
+      cast(rest, raw, span)
     else
       origin = %{origin | callers: callers(origin)}
       Origin.enter(origin)
@@ -41,7 +44,9 @@ defmodule ErlangPython.Callbacks.Invocation do
 
       try do
         result =
-          if stopped?(origin), do: {:error, stopped()}, else: perform(type, rest, raw, origin)
+          if stopped?(origin),
+            do: {:error, stopped()},
+            else: CallbackSpan.run(span, fn -> perform(type, rest, raw, origin) end)
 
         # A result is encoded by code of the user's: while the callback still counts as running.
         message = pack(result, origin)
@@ -69,8 +74,12 @@ defmodule ErlangPython.Callbacks.Invocation do
       (origin.parent != 0 and Pending.abandoned?(origin.handle, origin.parent))
   end
 
-  defp cast(rest, raw) do
-    case perform(Protocol.type(:callback), rest, raw, nil) do
+  defp operation(Protocol.type(:callback)), do: :call
+  defp operation(Protocol.type(:cast)), do: :cast
+  defp operation(_service), do: :service
+
+  defp cast(rest, raw, span) do
+    case CallbackSpan.run(span, fn -> perform(Protocol.type(:callback), rest, raw, nil) end) do
       {:ok, _value, _face} ->
         :ok
 
@@ -107,7 +116,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   defp arguments(:elixir, args, kwargs, _raw), do: {:ok, args, kwargs}
 
   defp arguments(:erlang, _args, _kwargs, {body, buffers}) do
-    {:ok, [_parent, _target, args, kwargs]} = MessagePack.decode(body, buffers, :erlang)
+    {:ok, [_parent, _target, args, kwargs | _trace]} = MessagePack.decode(body, buffers, :erlang)
     {:ok, args, if(kwargs == :none, do: nil, else: kwargs)}
   end
 

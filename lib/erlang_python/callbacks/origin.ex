@@ -7,9 +7,10 @@ defmodule ErlangPython.Callbacks.Origin do
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool.Handle
+  alias ErlangPython.Telemetry.TraceContext
 
   @enforce_keys [:handle, :slot, :generation, :worker, :writer, :channel, :parent, :id]
-  defstruct @enforce_keys ++ [callers: []]
+  defstruct @enforce_keys ++ [callers: [], trace: nil]
 
   @type t :: %__MODULE__{
           handle: Handle.t(),
@@ -20,7 +21,8 @@ defmodule ErlangPython.Callbacks.Origin do
           channel: ErlangPython.Worker.channel(),
           parent: non_neg_integer(),
           id: pos_integer(),
-          callers: [pid()]
+          callers: [pid()],
+          trace: TraceContext.t() | nil
         }
 
   @key {__MODULE__, :own}
@@ -38,6 +40,22 @@ defmodule ErlangPython.Callbacks.Origin do
   def adopt(callers) do
     Process.put(:"$callers", callers)
     callers
+  end
+
+  @doc "The trace of the callback that the calling process works on, itself or as a task, in whatever pool."
+  @spec trace() :: TraceContext.t() | nil
+  def trace do
+    with nil <- Process.get(@key), callers when is_list(callers) <- Process.get(:"$callers") do
+      Enum.find_value(callers, fn pid ->
+        case is_pid(pid) && Running.lookup(pid) do
+          %__MODULE__{trace: trace} -> trace
+          _none -> nil
+        end
+      end)
+    else
+      %__MODULE__{trace: trace} -> trace
+      _none -> nil
+    end
   end
 
   @doc "The callback that started the calling process, over any number of tasks."

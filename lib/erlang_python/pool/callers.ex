@@ -10,6 +10,8 @@ defmodule ErlangPython.Pool.Callers do
 
   use GenServer
 
+  alias ErlangPython.Telemetry.Events
+
   alias ErlangPython.Pool.{
     Contexts,
     Directory,
@@ -67,7 +69,9 @@ defmodule ErlangPython.Pool.Callers do
     }
 
     Directory.register(handle, :callers)
-    {:ok, %{handle: handle, heir: adopt(handle), releases: Releases.new()}}
+    heir = adopt(handle)
+    Events.observe(handle)
+    {:ok, %{handle: handle, heir: heir, releases: Releases.new()}}
   end
 
   # An heir that is gone comes back at once, under its supervisor, and tells nobody.

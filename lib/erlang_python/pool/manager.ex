@@ -25,6 +25,7 @@ defmodule ErlangPython.Pool.Manager do
   }
 
   alias ErlangPython.Request.Message
+  alias ErlangPython.Telemetry.Events
   alias ErlangPython.Worker.{Exit, OSProcess, Running}
 
   # Start failures in a row before callers get the error instead of waiting. A pool that
@@ -382,6 +383,7 @@ defmodule ErlangPython.Pool.Manager do
       ref: Process.monitor(worker),
       phase: :starting,
       set_aside: false,
+      launched: System.monotonic_time(),
       os_pid: nil,
       hello: nil
     }
@@ -396,6 +398,7 @@ defmodule ErlangPython.Pool.Manager do
     state = put_in(state.slots[slot], entry)
     state = %{state | failures: 0, last_error: nil, had_worker: true}
     Directory.close_circuit(handle)
+    Events.worker_started(handle, entry)
 
     Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
     Slots.put_contexts(handle, slot, 0)
@@ -439,6 +442,7 @@ defmodule ErlangPython.Pool.Manager do
     lost = collect(handle, slot, entry, exit_of(entry, reason))
     Streams.lost(handle, slot, entry.generation)
     Refs.lost(handle, slot, entry.generation)
+    Events.worker_exited(handle, entry, reason)
 
     max_overflow = handle.options.max_overflow
 

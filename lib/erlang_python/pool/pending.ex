@@ -91,7 +91,7 @@ defmodule ErlangPython.Pool.Pending do
   end
 
   @doc "Ends a request with a message for its caller. False if it had its end already."
-  @spec finish(Handle.t(), id(), Error.t() | [binary()]) :: boolean()
+  @spec finish(Handle.t(), id(), Error.t()) :: boolean()
   def finish(handle, id, message) do
     case take(handle, id) do
       nil ->
@@ -123,7 +123,10 @@ defmodule ErlangPython.Pool.Pending do
   def vacate(handle, slot) when slot > 0, do: Slots.release(handle, slot)
   def vacate(handle, beside), do: Slots.add_beside(handle, -beside, -1)
 
-  @spec answer(reference() | pid() | nil, term(), Error.t() | [binary()]) :: term()
+  @typedoc "`:timed` with the slot: the message has its times."
+  @type answer :: Error.t() | [binary()] | {:timed, Slots.slot(), [binary()]}
+
+  @spec answer(reference() | pid() | nil, term(), answer()) :: term()
   def answer(nil, _tag, _message), do: :ok
   def answer(dest, tag, message), do: send(dest, {tag, message})
 

@@ -18,7 +18,10 @@ defmodule ErlangPython.Pool.Slots do
   @queued 4
   @admitted 5
   @size 6
-  @globals 8
+  @observed 7
+  @handlers 8
+  @looked_for_handlers 9
+  @globals 16
   @per_slot 9
   @in_flight 1
   @window 2
@@ -82,6 +85,27 @@ defmodule ErlangPython.Pool.Slots do
 
   @spec add_admitted(Handle.t(), integer()) :: integer()
   def add_admitted(%{counters: counters}, n), do: :atomics.add_get(counters, @admitted, n)
+
+  @doc "Who looks at the pool (`ErlangPython.Telemetry.Events`); 0 is nobody."
+  @spec observed(Handle.t()) :: non_neg_integer()
+  def observed(%{counters: counters}), do: :atomics.get(counters, @observed)
+
+  @spec put_observed(Handle.t(), non_neg_integer()) :: :ok
+  def put_observed(%{counters: counters}, flags), do: :atomics.put(counters, @observed, flags)
+
+  @doc "Were handlers of calls attached when somebody last looked?"
+  @spec handlers?(Handle.t()) :: boolean()
+  def handlers?(%{counters: counters}), do: :atomics.get(counters, @handlers) == 1
+
+  @doc "When that was, in milliseconds of monotonic time."
+  @spec looked_for_handlers(Handle.t()) :: integer()
+  def looked_for_handlers(%{counters: counters}), do: :atomics.get(counters, @looked_for_handlers)
+
+  @spec put_handlers(Handle.t(), boolean(), integer()) :: :ok
+  def put_handlers(%{counters: counters}, any?, now) do
+    :atomics.put(counters, @handlers, if(any?, do: 1, else: 0))
+    :atomics.put(counters, @looked_for_handlers, now)
+  end
 
   # --- one slot
 

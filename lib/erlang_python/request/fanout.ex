@@ -5,6 +5,7 @@ defmodule ErlangPython.Request.Fanout do
   alias ErlangPython.{Error, Request, UnknownOption}
   alias ErlangPython.Pool.{Configured, Slots}
   alias ErlangPython.Request.{Message, Options}
+  alias ErlangPython.Telemetry.OpenTelemetry
 
   require Logger
 
@@ -53,6 +54,8 @@ defmodule ErlangPython.Request.Fanout do
 
   @spec cast(Message.t(), Options.t()) :: :ok
   def cast(message, options) do
+    options = OpenTelemetry.carry(options)
+
     {:ok, _pid} =
       Task.Supervisor.start_child(ErlangPython.Casts, fn ->
         with {:error, error} <- Request.run(message, options), do: log(message, error)
@@ -67,6 +70,8 @@ defmodule ErlangPython.Request.Fanout do
 
   @spec map(Enumerable.t(), Message.t(), Options.t(), t()) :: Enumerable.t()
   def map(enumerable, {:call, module, function, []}, options, fanout) do
+    options = OpenTelemetry.carry(options)
+
     call = fn element ->
       Request.run({:call, module, function, args(fanout.args, element)}, options)
     end

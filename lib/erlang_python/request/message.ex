@@ -30,7 +30,7 @@ defmodule ErlangPython.Request.Message do
           {:ok, iodata()} | with_refs() | {:error, Error.t()}
   def encode(request, id, options, max_size, nested? \\ false) do
     with {:ok, packed} <- pack(request, options, max_size),
-         do: {:ok, frame(packed, id, nested?)}
+         do: {:ok, frame(packed, id, nested?, options.trace)}
   end
 
   @doc "For a request that goes to more than one worker, or of which is not known yet where it goes."
@@ -58,45 +58,45 @@ defmodule ErlangPython.Request.Message do
   end
 
   @doc "A packed request for a pool whose limit may be another."
-  @spec address(packed(), pos_integer(), max_size :: pos_integer(), nested? :: boolean()) ::
+  @spec address(packed(), pos_integer(), Options.t(), pos_integer(), nested? :: boolean()) ::
           {:ok, iodata()} | {:error, Error.t()}
-  def address({_type, body, buffers} = packed, id, max_size, nested?) do
-    with :ok <- check_size(body, buffers, max_size), do: {:ok, frame(packed, id, nested?)}
+  def address({_type, body, buffers} = packed, id, options, max_size, nested?) do
+    with :ok <- check_size(body, buffers, max_size),
+         do: {:ok, frame(packed, id, nested?, options.trace)}
   end
 
-  defp frame({type, body, buffers}, id, nested?) do
-    type = if nested?, do: Protocol.nested(type), else: type
-    head = Protocol.mark_buffers([Protocol.head(type, id) | body], buffers)
+  defp frame({type, body, buffers}, id, nested?, trace) do
+    head = Protocol.request_head(type, id, nested?, trace)
+    head = Protocol.mark_buffers([head | body], buffers)
     Frame.encode_message([head | buffers])
   end
 
   @doc "A message for one worker and no other."
   @type part ::
-          {:pull, stream :: pos_integer(), most :: pos_integer()}
+          {:pull, stream :: pos_integer(), most :: pos_integer(), trace :: binary() | nil}
           | {:close, stream :: pos_integer()}
           | {:drop_context, pos_integer()}
           | {:release, [Pending.id()]}
           | {:request, packed()}
 
   @spec control(part(), pos_integer(), nested? :: boolean()) :: iodata()
-  def control({:request, packed}, id, nested?), do: frame(packed, id, nested?)
+  def control({:request, packed}, id, nested?), do: frame(packed, id, nested?, nil)
 
-  def control({:pull, stream, most}, id, nested?),
-    do: small(Protocol.type(:pull), id, [stream, most], nested?)
+  def control({:pull, stream, most, trace}, id, nested?),
+    do: small(Protocol.type(:pull), id, [stream, most], nested?, trace)
 
   def control({:close, stream}, id, nested?),
-    do: small(Protocol.type(:close), id, [stream], nested?)
+    do: small(Protocol.type(:close), id, [stream], nested?, nil)
 
   def control({:drop_context, context}, id, nested?),
-    do: small(Protocol.type(:drop_context), id, [context], nested?)
+    do: small(Protocol.type(:drop_context), id, [context], nested?, nil)
 
   def control({:release, ids}, id, nested?),
-    do: small(Protocol.type(:release), id, [ids], nested?)
+    do: small(Protocol.type(:release), id, [ids], nested?, nil)
 
-  defp small(type, id, body, nested?) do
-    type = if nested?, do: Protocol.nested(type), else: type
+  defp small(type, id, body, nested?, trace) do
     {:ok, packed, []} = MessagePack.encode(body)
-    Frame.encode_message([[Protocol.head(type, id) | packed]])
+    Frame.encode_message([[Protocol.request_head(type, id, nested?, trace) | packed]])
   end
 
   defp layout({kind, module, function, args}, options),

@@ -1,11 +1,15 @@
 defmodule ErlangPython.Request.Options do
   @moduledoc false
   # The options of one request, checked. `ErlangPython` documents them.
+  #
+  # `observed` and `trace` are no options: whether somebody looks at the request, and what it brings of a
+  # trace (`ErlangPython.Telemetry.CallSpan`).
 
   alias ErlangPython.Context
   alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.Configured
   alias ErlangPython.Request.Progress
+  alias ErlangPython.Telemetry.TraceContext
   alias ErlangPython.UnknownOption
 
   @default_timeout 30_000
@@ -20,7 +24,10 @@ defmodule ErlangPython.Request.Options do
             return: :value,
             # Does the request itself say in which pool it is to run?
             placed?: false,
-            face: :elixir
+            face: :elixir,
+            traceparent: nil,
+            observed: false,
+            trace: nil
 
   @type face :: :elixir | :erlang
   @type t :: %__MODULE__{
@@ -33,7 +40,10 @@ defmodule ErlangPython.Request.Options do
           progress: pid() | (Progress.report() -> term()) | nil,
           return: :value | :ref,
           placed?: boolean(),
-          face: face()
+          face: face(),
+          traceparent: TraceContext.t() | nil,
+          observed: boolean(),
+          trace: binary() | nil
         }
 
   @spec new!(keyword(), [atom()]) :: t()
@@ -74,6 +84,18 @@ defmodule ErlangPython.Request.Options do
   defp check(:timeout, :infinity), do: :infinity
   defp check(:timeout, ms) when is_integer(ms) and ms > 0, do: ms
   defp check(:timeout, value), do: bad(:timeout, "a positive integer (ms) or :infinity", value)
+
+  defp check(:traceparent, nil), do: nil
+
+  defp check(:traceparent, value) do
+    case TraceContext.parse(value) do
+      {:ok, context} ->
+        context
+
+      :error ->
+        bad(:traceparent, "a W3C traceparent (00-<32 hex>-<16 hex>-<2 hex>) or nil", value)
+    end
+  end
 
   defp check(:kwargs, value), do: named!(:kwargs, value)
 

@@ -16,15 +16,23 @@ defmodule ErlangPython.Request.Reply do
           {:ok | :opened | :kept, term()} | {:error, Error.t()}
   def read(%Error{} = error, _face), do: {:error, error}
 
-  def read([<<_buffers::1, type::7, _id::64, body::binary>> | buffers], face) do
+  def read([<<_buffers::1, type::7, _id::64, body::binary>> | buffers], face),
+    do: read(type, body, buffers, face)
+
+  defp read(type, body, buffers, face) do
     case type do
       Protocol.type(:result) -> result(MessagePack.decode(body, buffers, face))
       Protocol.type(:opened) -> left(:opened, MessagePack.decode(body, buffers, face))
       Protocol.type(:kept) -> left(:kept, MessagePack.decode(body))
       Protocol.type(:error) -> {:error, error(MessagePack.decode(body))}
       Protocol.type(:cancelled) -> {:error, cancelled()}
+      Protocol.type(:timed) -> timed(body, buffers, face)
     end
   end
+
+  defp timed(<<_times::binary-16, type, body::binary>>, buffers, face)
+       when type != Protocol.type(:timed),
+       do: read(type, body, buffers, face)
 
   @spec undecodable(Exception.t()) :: Error.t()
   def undecodable(error) do

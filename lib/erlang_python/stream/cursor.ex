@@ -7,16 +7,18 @@ defmodule ErlangPython.Stream.Cursor do
   alias ErlangPython.Pool.{Handle, Streams}
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Stream.{Demand, Pull}
+  alias ErlangPython.Telemetry.StreamSpan
 
   @enforce_keys [:handle, :stream, :options]
-  defstruct @enforce_keys ++ [pull: nil, most: 1]
+  defstruct @enforce_keys ++ [pull: nil, most: 1, span: nil]
 
   @type t :: %__MODULE__{
           handle: Handle.t(),
           stream: Streams.t(),
           options: Options.t(),
           pull: Pull.t() | nil,
-          most: pos_integer()
+          most: pos_integer(),
+          span: StreamSpan.t() | nil
         }
 
   @typedoc "Items, and what comes after them."
@@ -27,6 +29,11 @@ defmodule ErlangPython.Stream.Cursor do
   @doc "Opens a stream, with the calling process as its owner, and takes its first item."
   @spec open(Message.t(), Options.t()) :: step()
   def open(message, options) do
+    {span, options} = StreamSpan.start(message, options)
+    message |> first(options) |> StreamSpan.step(span)
+  end
+
+  defp first(message, options) do
     case Request.open(message, options) do
       {:opened, handle, stream, [items, _not_ended]} -> {items, new(handle, stream, options)}
       {:ok, [items, ending]} -> {items, over(ending)}
@@ -40,14 +47,21 @@ defmodule ErlangPython.Stream.Cursor do
 
   @doc "Waits for further items, no longer than the request's timeout."
   @spec next(t()) :: step()
-  def next(%{pull: nil} = cursor) do
-    case Pull.start(cursor.handle, cursor.stream, cursor.most) do
+  def next(%{span: span} = cursor) do
+    waiting = StreamSpan.wait(span)
+    cursor |> pull() |> StreamSpan.step(waiting)
+  end
+
+  defp pull(%{pull: nil} = cursor) do
+    trace = StreamSpan.header(cursor.span)
+
+    case Pull.start(cursor.handle, cursor.stream, cursor.most, trace) do
       {:ok, pull} -> await(cursor, pull)
       {:error, error} -> failed(cursor, error)
     end
   end
 
-  def next(%{pull: pull} = cursor), do: await(cursor, pull)
+  defp pull(%{pull: pull} = cursor), do: await(cursor, pull)
 
   defp await(cursor, pull) do
     case Pull.await(pull, cursor.options) do
@@ -88,6 +102,7 @@ defmodule ErlangPython.Stream.Cursor do
   """
   @spec close(t()) :: :ok | :later | {:error, Error.t()}
   def close(cursor) do
+    StreamSpan.closed(cursor.span)
     if cursor.pull, do: Pull.abandon(cursor.pull)
     ref = :erlang.alias([:reply])
 

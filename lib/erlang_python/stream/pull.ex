@@ -11,7 +11,7 @@ defmodule ErlangPython.Stream.Pull do
   alias ErlangPython.Pool.{Directory, Handle, Intake, Slots, Streams}
   alias ErlangPython.Request.{Options, Reply}
 
-  @enforce_keys [:handle, :stream, :id, :ref, :most, :started, :flush_after]
+  @enforce_keys [:handle, :stream, :id, :ref, :most, :trace, :started, :flush_after]
   defstruct @enforce_keys
 
   @opaque t :: %__MODULE__{
@@ -20,6 +20,7 @@ defmodule ErlangPython.Stream.Pull do
             id: pos_integer(),
             ref: reference(),
             most: pos_integer(),
+            trace: binary() | nil,
             started: integer(),
             flush_after: pos_integer() | nil
           }
@@ -30,8 +31,10 @@ defmodule ErlangPython.Stream.Pull do
   @longest_flush_ms 100
   @patience_ms 1_000
 
-  @spec start(Handle.t(), Streams.t(), pos_integer()) :: {:ok, t()} | {:error, Error.t()}
-  def start(handle, stream, most) do
+  @doc "`trace`: what it brings of one."
+  @spec start(Handle.t(), Streams.t(), pos_integer(), trace :: binary() | nil) ::
+          {:ok, t()} | {:error, Error.t()}
+  def start(handle, stream, most, trace) do
     ref = :erlang.alias([:reply])
 
     pull = %__MODULE__{
@@ -40,6 +43,7 @@ defmodule ErlangPython.Stream.Pull do
       id: Slots.next_id(handle),
       ref: ref,
       most: most,
+      trace: trace,
       started: now_us(),
       # A pull of one item ends with it.
       flush_after: if(most > 1, do: @flush_after_ms)
@@ -55,8 +59,9 @@ defmodule ErlangPython.Stream.Pull do
     end
   end
 
-  defp submit(%{handle: handle, stream: stream, id: id, ref: ref, most: most}) do
-    part = %{id: id, message: {:pull, stream.id, most}, dest: ref, tag: ref, caller: self()}
+  defp submit(%{handle: handle, stream: stream, id: id, ref: ref} = pull) do
+    message = {:pull, stream.id, pull.most, pull.trace}
+    part = %{id: id, message: message, dest: ref, tag: ref, caller: self()}
     Intake.pin(handle, part, stream.slot, stream.generation)
   end
 

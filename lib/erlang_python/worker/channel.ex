@@ -10,6 +10,7 @@ defmodule ErlangPython.Worker.Channel do
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Refs, Slots, Streams, Window}
   alias ErlangPython.{MessagePack, Protocol, Worker}
+  alias ErlangPython.Telemetry.Traces
   alias ErlangPython.Worker.CallerOutput
 
   require Protocol
@@ -73,54 +74,34 @@ defmodule ErlangPython.Worker.Channel do
          count,
          sent_at
        )
-       when type in [Protocol.type(:result), Protocol.type(:error), Protocol.type(:cancelled)] do
-    occupied = state.occupied
-
-    case Pending.take(state.handle, id) do
-      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
-        Pending.answer(dest, tag, message)
-        answer(rest, state, count + 1, sent_at || sent)
-
-      # It was outside the window, or had been taken from this worker, which answers all the same.
-      {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
-        Pending.answer(dest, tag, message)
-        Pending.vacate(state.handle, place)
-        # The main thread is free: this end has overtaken its DETACHED.
-        if place > 0 and Slots.queued(state.handle) > 0, do: Queue.dispatch(state.handle)
-        answer(rest, state, count, sent_at)
-
-      # Its end came before.
-      nil ->
-        answer(rest, state, count, sent_at)
-    end
-  end
+       when type in [Protocol.type(:result), Protocol.type(:error), Protocol.type(:cancelled)],
+       do: ended(id, message, rest, state, count, sent_at)
 
   defp answer(
          [[<<_buffers::1, type::7, id::64, _::binary>> | _] = message | rest],
-         %{handle: handle, occupied: occupied} = state,
+         state,
          count,
          sent_at
        )
-       when type in [Protocol.type(:opened), Protocol.type(:kept)] do
-    owners = if type == Protocol.type(:opened), do: Streams, else: Refs
-    left = owners.opened(handle, id, state.slot, state.generation)
+       when type in [Protocol.type(:opened), Protocol.type(:kept)],
+       do: left(type, id, message, rest, state, count, sent_at)
 
-    case Pending.take(handle, id) do
-      {_id, dest, tag, _caller, place, _generation, sent, _wire} ->
-        owners.confirm(handle, left, dest)
-        Pending.answer(dest, tag, message)
+  # One of these, with its times: its caller gets those, and from whom.
+  defp answer(
+         [
+           [<<_buffers::1, Protocol.type(:timed)::7, id::64, _times::128, type, _::binary>> | _] =
+             message
+           | rest
+         ],
+         state,
+         count,
+         sent_at
+       ) do
+    timed = {:timed, state.slot, message}
 
-        if place == occupied do
-          answer(rest, state, count + 1, sent_at || sent)
-        else
-          Pending.vacate(handle, place)
-          answer(rest, state, count, sent_at)
-        end
-
-      nil ->
-        owners.confirm(handle, left, nil)
-        answer(rest, state, count, sent_at)
-    end
+    if type in [Protocol.type(:opened), Protocol.type(:kept)],
+      do: left(type, id, timed, rest, state, count, sent_at),
+      else: ended(id, timed, rest, state, count, sent_at)
   end
 
   defp answer(
@@ -174,13 +155,71 @@ defmodule ErlangPython.Worker.Channel do
     answer(rest, state, count, sent_at)
   end
 
+  defp answer(
+         [[<<_buffers::1, Protocol.type(:spans)::7, _id::64, body::binary>>] = message | rest],
+         state,
+         count,
+         sent_at
+       ) do
+    if Traces.receive_from(state.handle, state.slot, body) == :error,
+      do: send(state.worker, {:message, state.channel, message})
+
+    answer(rest, state, count, sent_at)
+  end
+
   defp answer([message | rest], state, count, sent_at) do
-    state = ended(state, count, sent_at)
+    state = count_ended(state, count, sent_at)
     send(state.worker, {:message, state.channel, message})
     answer(rest, state, 0, nil)
   end
 
-  defp answer([], state, count, sent_at), do: {:ok, ended(state, count, sent_at)}
+  defp answer([], state, count, sent_at), do: {:ok, count_ended(state, count, sent_at)}
+
+  defp ended(id, message, rest, state, count, sent_at) do
+    occupied = state.occupied
+
+    case Pending.take(state.handle, id) do
+      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
+        Pending.answer(dest, tag, message)
+        answer(rest, state, count + 1, sent_at || sent)
+
+      # It was outside the window, or had been taken from this worker, which answers all the same.
+      {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
+        Pending.answer(dest, tag, message)
+        Pending.vacate(state.handle, place)
+        # The main thread is free: this end has overtaken its DETACHED.
+        if place > 0 and Slots.queued(state.handle) > 0, do: Queue.dispatch(state.handle)
+        answer(rest, state, count, sent_at)
+
+      # Its end came before.
+      nil ->
+        answer(rest, state, count, sent_at)
+    end
+  end
+
+  # It has left something in the worker: a stream, or its value.
+  defp left(type, id, message, rest, %{handle: handle} = state, count, sent_at) do
+    owners = if type == Protocol.type(:opened), do: Streams, else: Refs
+    left = owners.opened(handle, id, state.slot, state.generation)
+    occupied = state.occupied
+
+    case Pending.take(handle, id) do
+      {_id, dest, tag, _caller, place, _generation, sent, _wire} ->
+        owners.confirm(handle, left, dest)
+        Pending.answer(dest, tag, message)
+
+        if place == occupied do
+          answer(rest, state, count + 1, sent_at || sent)
+        else
+          Pending.vacate(handle, place)
+          answer(rest, state, count, sent_at)
+        end
+
+      nil ->
+        owners.confirm(handle, left, nil)
+        answer(rest, state, count, sent_at)
+    end
+  end
 
   defp write(state, id, text) do
     {written, output} = CallerOutput.write(state.output, state.handle, id, text)
@@ -188,9 +227,9 @@ defmodule ErlangPython.Worker.Channel do
     %{state | output: output}
   end
 
-  defp ended(state, 0, _sent_at), do: state
+  defp count_ended(state, 0, _sent_at), do: state
 
-  defp ended(%{handle: handle, slot: slot} = state, count, sent_at) do
+  defp count_ended(%{handle: handle, slot: slot} = state, count, sent_at) do
     now = System.monotonic_time(:microsecond)
     Slots.put_last_end(handle, slot, now)
     window = Window.observe(state.window, count, sent_at, now)

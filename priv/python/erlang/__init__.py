@@ -18,6 +18,7 @@ from erlang._interrupted import Interrupted
 from erlang._iterator import Iterator
 from erlang._progress import progress
 from erlang._request import Request, current_request
+from erlang._span import Span, trace
 from erlang._state import (
     state_clear,
     state_decr,
@@ -42,6 +43,7 @@ __all__ = [
     "Pid",
     "Ref",
     "Request",
+    "Span",
     "Tensor",
     "UnknownFunction",
     "acall",
@@ -59,6 +61,7 @@ __all__ = [
     "state_incr",
     "state_keys",
     "state_set",
+    "trace",
 ]
 
 # Names in tracebacks and pickles are those that users import.

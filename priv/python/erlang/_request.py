@@ -15,6 +15,7 @@ class Running:
     progressed = 0.0  # when it last told of it
     bar_open = False  # has it drawn a bar that is not full yet?
     output: Any = None  # what it has printed (_output.py); made when it prints
+    trace: Any = None  # the trace that it belongs to, if it came with one (_tracing.py)
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
         self.key = key  # its id as it is on the wire
@@ -50,6 +51,12 @@ class Request:
     def cancelled(self) -> bool:
         """Has Elixir said that nobody waits for the result any more?"""
         return self._running.cancelled
+
+    @property
+    def traceparent(self) -> "Optional[str]":
+        """The trace that the request belongs to, as the W3C header; ``None`` if it came without."""
+        trace = self._running.trace
+        return None if trace is None else trace.traceparent
 
     def __repr__(self) -> str:
         return f"<erlang.Request {self.id}{' cancelled' if self.cancelled else ''}>"

@@ -18,6 +18,7 @@ from erlang_python_worker._lines import MainLine, Message, ThreadLine, left_behi
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import INHERITED, Requests
+from erlang_python_worker._tracing import SPAN, Tracing, current_span
 
 if TYPE_CHECKING:
     from erlang_python_worker._loop_lines import LoopLine
@@ -44,6 +45,7 @@ class Bridge:
         loops: EventLoops,
         requests: Requests,
         forks: Forks,
+        tracing: Tracing,
     ) -> None:
         self._main = main
         self._channel = channel
@@ -52,23 +54,22 @@ class Bridge:
         self._loops = loops
         self._requests = requests
         self._forks = forks
+        self._tracing = tracing
         self._threads = threading.local()
         self._lines: "weakref.WeakSet[ThreadLine]" = weakref.WeakSet()
 
     def call(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
-        return self.line().call(
-            wire.CALLBACK, [self._parent(), function, list(args), kwargs or None]
-        )
+        return self.line().call(wire.CALLBACK, self._callback(function, args, kwargs))
 
     async def acall(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
-        body = [self._parent(), function, list(args), kwargs or None]
+        body = self._callback(function, args, kwargs)
         return await self._loop_line().call(wire.CALLBACK, body)
 
     async def aservice(self, name: str, *args: Any) -> Any:
         return await self._loop_line().call(wire.SERVICE, [self._parent(), name, list(args)])
 
     def cast(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
-        self.line().tell(wire.CAST, [self._parent(), function, list(args), kwargs or None])
+        self.line().tell(wire.CAST, self._callback(function, args, kwargs))
 
     def service(self, name: str, *args: Any) -> Any:
         return self.line().call(wire.SERVICE, [self._parent(), name, list(args)])
@@ -94,6 +95,16 @@ class Bridge:
         finally:
             self._requests.expose(armed)
         return True
+
+    def _callback(
+        self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
+    ) -> "list[Any]":
+        run = self._requests.current()
+        body = [0 if run is None else run.id, function, list(args), kwargs or None]
+        trace = self._tracing.carried(run)
+        if trace is not None:
+            body.append(trace)
+        return body
 
     def _parent(self) -> int:
         run = self._requests.current()
@@ -206,6 +217,9 @@ def inherit_requests(requests: Requests) -> None:
 
     def start_inheriting(self: threading.Thread) -> None:
         setattr(self, INHERITED, requests.current())
+        span = current_span()
+        if span is not None:
+            setattr(self, SPAN, span)
         start(self)
 
     start_inheriting.__doc__ = start.__doc__

@@ -199,7 +199,7 @@ class MainLine(BlockingLine):
                 # Of a callback that an interrupt ended.
             elif head and head[0] & wire.NESTED:
                 self._serve(head, buffers)
-            elif self.hand_over is not None and head and head[0] & wire.TYPE in _PARTS:
+            elif self.hand_over is not None and head and wire.request_type(head) in _PARTS:
                 self.hand_over(head, buffers)
             else:
                 self._held.append((head, buffers))
@@ -223,12 +223,12 @@ class MainLine(BlockingLine):
 
     def _is_pinned(self, head: bytes, buffers: "list[Any]") -> bool:
         """Does it belong to a context, or hold an object that is kept here?"""
-        if not head or head[0] & wire.TYPE not in _PLACED:
+        if not head or wire.request_type(head) not in _PLACED:
             return False
         if kept.mark in head:
             return True
         try:
-            body = self._decoder.decode(head[HEAD_SIZE:], list(buffers))
+            body = self._decoder.decode(wire.request_body(head), list(buffers))
         except DecodeError:
             return False
         return type(body) is list and len(body) > 5 and body[5] is not None

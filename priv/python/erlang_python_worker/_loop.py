@@ -106,6 +106,8 @@ class Loop:
         else:
             # A part of a stream has made its end itself.
             end = task.result() if face is None else runner.result(run.key, task.result(), face)
+        if run.trace is not None:
+            end = run.trace.finish(end)
         self._requests.finish(run)
         end_output(run)
         try:

@@ -6,13 +6,14 @@ VERSION = 1
 BUFFERS_FOLLOW, NESTED = 0x80, 0x40
 TYPE = 0x3F
 HEAD_SIZE = 9  # one byte of type, eight of id
+TRACE_SIZE = 26  # of `TRACED`, between the head and the type of the request
 
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 STREAM_CALL, STREAM_EVAL, PULL, CLOSE = 0x06, 0x07, 0x08, 0x09
-ANSWER, ANSWER_ERROR, DROP_CONTEXT, RELEASE = 0x0A, 0x0B, 0x0C, 0x0D
+ANSWER, ANSWER_ERROR, DROP_CONTEXT, RELEASE, TRACED, SPANS = 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x10
 HELLO, READY, FAILED, RESULT, ERROR, CANCELLED = 0x11, 0x12, 0x13, 0x14, 0x15, 0x16
 DETACHED, CALLBACK, CAST, SEND, SERVICE = 0x17, 0x18, 0x19, 0x1A, 0x1B
-OPENED, OUTPUT, LOG, KEPT = 0x1C, 0x1D, 0x1E, 0x1F
+OPENED, OUTPUT, LOG, KEPT, TIMED = 0x1C, 0x1D, 0x1E, 0x1F, 0x20
 CANCEL, PING, SHUTDOWN, FLUSH, STACKS = 0x21, 0x22, 0x23, 0x24, 0x25
 CANCEL_ACK, PONG, FLUSHED, STACKED = 0x31, 0x32, 0x33, 0x34
 
@@ -40,6 +41,21 @@ End = Tuple[bytes, bytes, "list[Any]"]
 
 class ProtocolError(Exception):
     """A message that breaks docs/protocol.md."""
+
+
+def request_type(head: bytes) -> int:
+    """The type of a request, also of one in a `TRACED`."""
+    kind = head[0] & TYPE
+    if kind == TRACED and len(head) > HEAD_SIZE + TRACE_SIZE:
+        return head[HEAD_SIZE + TRACE_SIZE]
+    return kind
+
+
+def request_body(head: bytes) -> bytes:
+    """Its body."""
+    if head[0] & TYPE == TRACED:
+        return head[HEAD_SIZE + TRACE_SIZE + 1 :]
+    return head[HEAD_SIZE:]
 
 
 def head(kind: int, request_id: int = 0) -> bytes:

@@ -24,6 +24,8 @@ from erlang_python_worker._stream_requests import GUARDED as _STREAMS_GUARDED
 from erlang_python_worker._stream_requests import KINDS as STREAM_KINDS
 from erlang_python_worker._stream_requests import StreamRequests
 from erlang_python_worker._streams import TooLarge
+from erlang_python_worker._tracing import GUARDED as _TRACING_GUARDED
+from erlang_python_worker._tracing import Tracing
 from erlang_python_worker._types import find
 
 CANCELLED: End = (bytes((wire.CANCELLED,)), b"", [])
@@ -73,13 +75,20 @@ class Runner:
     """Runs requests one after another; nested ones within. One owner."""
 
     def __init__(
-        self, executor: Executor, forks: Forks, limits: Limits, arms: Arms, loop: Detached
+        self,
+        executor: Executor,
+        forks: Forks,
+        limits: Limits,
+        arms: Arms,
+        loop: Detached,
+        tracing: Tracing,
     ) -> None:
         self._by_type = executor.by_type
         self._loop = loop
         self._forks = forks
         self._limits = limits
         self._arms = arms
+        self._tracing = tracing
         self.decode = Decoder().decode
         self._encoders = (Encoder(find), Encoder(find, plain=True))
         self._streams = StreamRequests(executor, self._encoders, limits, self._failure)
@@ -105,6 +114,9 @@ class Runner:
             kind = head[0] & wire.TYPE
             run = self._by_type.get(kind)
             if run is None and kind not in STREAM_KINDS:
+                if kind == wire.TRACED:
+                    arms.armed = False
+                    return self._tracing.run(head, buffers, self._attempt)
                 raise ProtocolError(f"unknown message type 0x{head[0]:02x}")
             data: Any = head if len(head) < _COPY_BELOW else memoryview(head)
             body = self.decode(data[HEAD_SIZE:], buffers)
@@ -194,7 +206,12 @@ def prepare() -> None:
 
 
 # The functions in which an interrupt may still be raised when the code has ended.
-GUARDED = (Runner._attempt.__code__, Runner.run.__code__, *_STREAMS_GUARDED)
+GUARDED = (
+    Runner._attempt.__code__,
+    Runner.run.__code__,
+    *_STREAMS_GUARDED,
+    *_TRACING_GUARDED,
+)
 
 
 class Server:

@@ -23,6 +23,7 @@ def main() -> None:
     # Only now: these import msgpack, and zmq where it is used.
     import erlang._calls
     import erlang._request
+    import erlang._span
     import erlang_python_worker._execute
     from erlang_python_worker import _parent
     from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
@@ -34,7 +35,8 @@ def main() -> None:
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._output import Output
     from erlang_python_worker._requests import Requests
-    from erlang_python_worker._runner import Limits, NoArms, Runner, Server
+    from erlang_python_worker._runner import Arms, Limits, NoArms, Runner, Server
+    from erlang_python_worker._tracing import Tracing
     from erlang_python_worker._worker import Worker
 
     requests = Requests(_map(begun))
@@ -51,17 +53,22 @@ def main() -> None:
     numbers = itertools.count(1)
 
     output = Output(channel, requests, forks)
+    tracing = Tracing(channel, requests, forks, limits)
+    erlang._span._tracer = tracing
 
     def serve_on(own: Channel) -> Server:
-        return Server(own, Runner(executor, forks, limits, NoArms(), loops), forks, output)
+        return Server(own, runner_of(NoArms()), forks, output)
+
+    def runner_of(arms: Arms) -> Runner:
+        return Runner(executor, forks, limits, arms, loops, tracing)
 
     loops = EventLoops(
         lambda: beam.connect(f"{token}/a{next(numbers)}"),
-        lambda: Runner(executor, forks, limits, NoArms(), loops),
+        lambda: runner_of(NoArms()),
         limits,
         requests,
     )
-    runner = Runner(executor, forks, limits, requests, loops)
+    runner = runner_of(requests)
     server = Server(channel, runner, forks, output, detaches=True)
     line = MainLine(channel, limits, requests, server)
 
@@ -69,7 +76,7 @@ def main() -> None:
         own = beam.connect(f"{token}/t{next(numbers)}")
         return ThreadLine(own, limits, requests, serve_on(own))
 
-    bridge = Bridge(line, channel, open_line, loops, requests, forks)
+    bridge = Bridge(line, channel, open_line, loops, requests, forks, tracing)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
     control = beam.connect(f"{token}/control")

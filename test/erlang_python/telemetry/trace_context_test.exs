@@ -1,0 +1,89 @@
+defmodule ErlangPython.Telemetry.TraceContextTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Request.{Message, Options, Reply}
+  alias ErlangPython.Telemetry.TraceContext
+
+  @trace "0af7651916cd43dd8448eb211c80319c"
+  @span "b7ad6b7169203331"
+  @valid "00-#{@trace}-#{@span}-01"
+
+  test "a traceparent is read and written" do
+    assert {:ok, context} = TraceContext.parse(@valid)
+    assert {TraceContext.trace_id(context), TraceContext.span_id(context)} == {@trace, @span}
+    assert TraceContext.format(context) == @valid
+    assert {:ok, %{flags: 0}} = TraceContext.parse("00-#{@trace}-#{@span}-00")
+  end
+
+  # W3C Trace Context, "Versioning of traceparent".
+  test "a later version is read as far as it is known" do
+    assert {:ok, context} = TraceContext.parse("cc-#{@trace}-#{@span}-01-what-comes")
+    assert TraceContext.format(context) == @valid
+    assert {:ok, _context} = TraceContext.parse("cc-#{@trace}-#{@span}-01")
+  end
+
+  for {what, text} <- [
+        {"no text", nil},
+        {"an empty text", ""},
+        {"too little", "00-#{@trace}-#{@span}"},
+        {"too much for its version", @valid <> "-x"},
+        {"more without a dash", "cc-#{@trace}-#{@span}-01x"},
+        {"version ff", "ff-#{@trace}-#{@span}-01"},
+        {"a version that is no number", "zz-#{@trace}-#{@span}-01"},
+        {"upper case", String.upcase(@valid)},
+        {"a trace id of zeros", "00-#{String.duplicate("0", 32)}-#{@span}-01"},
+        {"a span id of zeros", "00-#{@trace}-#{String.duplicate("0", 16)}-01"},
+        {"flags that are no number", "00-#{@trace}-#{@span}-0g"},
+        {"spaces", " " <> @valid},
+        {"another type", 7}
+      ] do
+    test "#{what} is none" do
+      assert TraceContext.parse(unquote(text)) == :error
+    end
+  end
+
+  test "a child is in the same trace, the first of a trace in a new one" do
+    {:ok, context} = TraceContext.parse(@valid)
+    child = TraceContext.child(context)
+    assert child.trace_id == context.trace_id
+    assert child.span_id != context.span_id
+    refute TraceContext.same?(child, context)
+    assert TraceContext.child(nil).trace_id != TraceContext.child(nil).trace_id
+  end
+
+  test "what a request brings says what is asked for" do
+    {:ok, context} = TraceContext.parse(@valid)
+    assert TraceContext.header(nil, false, false) == nil
+    assert <<1, 0::200>> = TraceContext.header(nil, true, false)
+    assert <<3, packed::binary-25>> = TraceContext.header(context, true, true)
+    assert TraceContext.unpack(packed) == context
+    assert TraceContext.unpack(<<0::200>>) == nil
+    assert TraceContext.unpack(nil) == nil
+  end
+
+  describe "the golden messages" do
+    setup do
+      lines = "test/vectors/messages.tsv" |> File.read!() |> String.split("\n", trim: true)
+
+      %{
+        golden:
+          for line <- lines, [name, hex, _what] = String.split(line, "\t"), into: %{} do
+            {name, hex |> String.split() |> Enum.map(&Base.decode16!(&1, case: :lower))}
+          end
+      }
+    end
+
+    test "a traced request is written so", %{golden: %{"TRACED" => [golden]}} do
+      {:ok, context} = TraceContext.parse(@valid)
+      trace = TraceContext.header(context, true, true)
+      options = %Options{kwargs: nil, trace: trace}
+      {:ok, wire} = Message.encode({:call, "math", "sqrt", [16]}, 7, options, 1_000)
+      # In a frame of ZMTP: flags and size come first.
+      assert <<0, _size, ^golden::binary>> = IO.iodata_to_binary(wire)
+    end
+
+    test "a timed end is read so", %{golden: %{"TIMED" => frames}} do
+      assert Reply.read(frames, :elixir) == {:ok, 4.0}
+    end
+  end
+end
