@@ -7,7 +7,7 @@ defmodule ErlangPython.ErlangSuiteTest do
 
   @moduletag timeout: 300_000
 
-  for file <- Path.wildcard(Path.join(__DIR__, "erlang/*_tests.erl")) do
+  for file <- Path.wildcard(Path.join(__DIR__, "erlang/py*_tests.erl")) do
     module = Path.basename(file, ".erl")
 
     test module do
