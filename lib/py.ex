@@ -40,7 +40,8 @@ defmodule :py do
   alias ErlangPython.Telemetry
 
   @type name :: atom() | binary() | charlist()
-  @type code :: binary() | charlist()
+  @typedoc "A binary or a charlist, also one of several parts."
+  @type code :: :unicode.chardata()
   @type args :: [term()]
   @type names :: %{optional(name()) => term()} | [{name(), term()}]
 

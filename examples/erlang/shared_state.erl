@@ -13,7 +13,7 @@ main() ->
     io:format("  Erlang sees the model ~p~n", [Model]),
 
     io:format("~nWhat Erlang stores it gets back as it was:~n"),
-    Term = {session, self(), "text", [1 | 2]},
+    Term = {session, self(), "text", #{started => make_ref()}},
     ok = py:state_store({user, 7}, Term),
     {ok, Term} = py:state_fetch({user, 7}),
     io:format("  ~p~n", [Term]),
