@@ -160,6 +160,14 @@ defmodule ErlangPython.CellTest do
                cells(notebook, [cell.("t = 'x' * 200_000"), "t", cell.("t"), cell.("len(t)")])
 
       assert text =~ "characters left out"
+
+      # What has come in has not to go out again.
+      assert [_, 80_000, true] =
+               cells(notebook, [
+                 "big = String.duplicate(\"x\", 80_000)",
+                 cell.("len(big)"),
+                 "is_binary(big)"
+               ])
     end
   end
 

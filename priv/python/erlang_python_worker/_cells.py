@@ -43,6 +43,9 @@ class _Value(NamedTuple):
     digest: "Optional[bytes]"  # of its wire form
     only_inward: Any = None  # itself, if it can come in, as an iterator does, but not go out
 
+    def is_still(self, value: Any, digest: "Optional[bytes]") -> bool:
+        return self.only_inward is value if digest is None else self.digest == digest
+
 
 class _Object(NamedTuple):
     number: int
@@ -168,6 +171,8 @@ def _showing(show: erlang.Callable) -> "Iterator[None]":
 
 def _register(code: str, file: str, line: int) -> None:
     """Make the lines of a cell readable in tracebacks, beside those of others in its file."""
+    if os.path.isfile(file):
+        return
     known = linecache.cache.get(file, (0, None, [], file))
     lines = list(known[2]) if len(known) == 4 else []
     new = code.splitlines(True)
@@ -239,22 +244,18 @@ class _Cell:
         return ["display", {"text/plain": text(value), **forms}]
 
     def _leave(self, one: str, value: Any, out: "dict[str, Any]") -> None:
-        wire = self._encode(value)
-        if wire is None or wire[1] > self._left:
+        digest, size = self._encode(value) or (None, 0)
+        known = self._variables.values.get(one) if one in self._came_in else None
+        if known is not None and known.is_still(value, digest):
+            return
+        if digest is None or size > self._left:
             self._leave_object(one, value, out)
-            return
-        digest, size = wire
-        known = self._variables.values.get(one)
-        if one in self._came_in and known is not None and known.digest == digest:
-            return
-        self._left -= size
-        self._variables.values[one] = _Value(next(_numbers), digest)
-        out[one] = ["value", value]
+        else:
+            self._left -= size
+            self._variables.values[one] = _Value(next(_numbers), digest)
+            out[one] = ["value", value]
 
     def _leave_object(self, one: str, value: Any, out: "dict[str, Any]") -> None:
-        came_in = self._variables.values.get(one)
-        if came_in is not None and came_in.only_inward is value:
-            return
         if one in self._objects and self._objects[one] is value:
             return
         self._variables.values.pop(one, None)
