@@ -27,9 +27,8 @@ defmodule ErlangPython.MixProject do
   end
 
   # PropEr comes with the system's Erlang. Without it the property tests are excluded. The tests in Erlang are EUnit's.
-  defp extra_applications(:test), do: [:eunit, proper: :optional, telemetry: :optional]
-  # Started before this application where the release has it.
-  defp extra_applications(_env), do: [telemetry: :optional]
+  defp extra_applications(:test), do: [:eunit, proper: :optional]
+  defp extra_applications(_env), do: []
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]

@@ -61,10 +61,9 @@ defmodule ErlangPython.Telemetry.CallSpan do
   def sent(%{observed: false}, _wire), do: :ok
 
   def sent(_options, wire) do
-    note(%{
-      encode_size: IO.iodata_length(wire),
-      submitted: :os.system_time(:nanosecond)
-    })
+    report = Process.get(@key)
+    size = IO.iodata_length(wire)
+    Process.put(@key, %{report | encode_size: size, submitted: :os.system_time(:nanosecond)})
   end
 
   @doc "It waits for a worker."
@@ -77,54 +76,57 @@ defmodule ErlangPython.Telemetry.CallSpan do
   def received({:timed, slot, [head | buffers] = frames}) do
     # Times are taken by the system's clock, which both sides share.
     <<_type, _id::64, begun::64, run::64, _rest::binary>> = head
-    note(%{decode_size: size([head | buffers]), worker: slot, begun: begun, run: run})
+    size = size(0, [head | buffers])
+    report = Process.get(@key)
+    Process.put(@key, %{report | decode_size: size, worker: slot, begun: begun, run: run})
     frames
   end
 
   def received(frames) do
-    note(%{decode_size: size(frames)})
+    Process.put(@key, %{Process.get(@key) | decode_size: size(0, frames)})
     frames
   end
 
-  defp size(frames), do: Enum.reduce(frames, 0, &(byte_size(&1) + &2))
-
-  defp note(facts), do: Process.put(@key, Map.merge(Process.get(@key), facts))
+  defp size(sum, []), do: sum
+  defp size(sum, [frame | frames]), do: size(sum + byte_size(frame), frames)
 
   # --- events
 
   defp start(handle, message, flags) do
-    span = %{
-      handle: handle,
-      flags: flags,
-      started: System.monotonic_time(),
-      # The clock by which Python takes its times, and not the one that Erlang makes of it.
-      system_time: :os.system_time(),
-      metadata: Map.put(describe(message), :pool, handle.name)
+    {operation, module, function} = describe(message)
+
+    metadata = %{
+      pool: handle.name,
+      operation: operation,
+      module: module,
+      function: function,
+      worker: nil,
+      error: nil,
+      telemetry_span_context: make_ref()
     }
 
-    if Events.telemetry?(flags) do
-      metadata =
-        Map.merge(span.metadata, %{worker: nil, error: nil, telemetry_span_context: make_ref()})
+    # The clock by which Python takes its times, and not the one that Erlang makes of it.
+    system_time = :os.system_time()
+    started = System.monotonic_time()
 
-      measurements = %{system_time: span.system_time, monotonic_time: span.started}
+    if Events.telemetry?(flags) do
+      measurements = %{system_time: system_time, monotonic_time: started}
       Events.execute([:call, :start], measurements, metadata)
-      %{span | metadata: metadata}
-    else
-      span
     end
+
+    %{
+      handle: handle,
+      flags: flags,
+      started: started,
+      system_time: system_time,
+      metadata: metadata
+    }
   end
 
-  @doc "What a request is, as events tell it."
-  @spec describe(Message.t()) :: %{
-          operation: atom(),
-          module: String.t() | nil,
-          function: String.t() | nil
-        }
-  def describe({operation, module, function, _args}),
-    do: %{operation: operation, module: module, function: function}
-
-  def describe({operation, _code, _bindings}),
-    do: %{operation: operation, module: nil, function: nil}
+  @doc "The operation, module and function of a request; the last two are nil for code."
+  @spec describe(Message.t()) :: {atom(), String.t() | nil, String.t() | nil}
+  def describe({operation, module, function, _args}), do: {operation, module, function}
+  def describe({operation, _code, _bindings}), do: {operation, nil, nil}
 
   @doc "The same as the name of a span."
   @spec name(map()) :: String.t()

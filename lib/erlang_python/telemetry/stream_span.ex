@@ -38,14 +38,16 @@ defmodule ErlangPython.Telemetry.StreamSpan do
   defp begin(handle, message, options, flags) do
     now = System.monotonic_time()
     system_time = :os.system_time()
-    described = CallSpan.describe(message)
+    {operation, module, function} = CallSpan.describe(message)
 
-    metadata =
-      Map.merge(described, %{
-        pool: handle.name,
-        error: nil,
-        telemetry_span_context: make_ref()
-      })
+    metadata = %{
+      pool: handle.name,
+      operation: operation,
+      module: module,
+      function: function,
+      error: nil,
+      telemetry_span_context: make_ref()
+    }
 
     measurements = %{system_time: system_time, monotonic_time: now}
     if Events.telemetry?(flags), do: Events.execute([:stream, :start], measurements, metadata)
