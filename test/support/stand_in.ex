@@ -8,8 +8,15 @@ defmodule ErlangPython.StandIn do
   @doc "`:telemetry`, the real one where the machine has it."
   @spec telemetry() :: :ok
   def telemetry do
-    if load("telemetry_stand_in.exs") do
+    if owner = load("telemetry_stand_in.exs") do
       on_exit(fn ->
+        ref = Process.monitor(owner)
+        Process.exit(owner, :kill)
+
+        receive do
+          {:DOWN, ^ref, :process, _pid, _reason} -> :ok
+        end
+
         # Its end is worth a line in the log, and not in the output of the tests.
         ExUnit.CaptureLog.capture_log(fn -> Application.stop(:telemetry) end)
         Application.unload(:telemetry)

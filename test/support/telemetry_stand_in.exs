@@ -1,10 +1,10 @@
 # `:telemetry`, for machines on which it can't be had: the functions of its API, with the same
 # answers. Handlers run in the calling process, and one that fails is detached. It is made only where the real
-# one is missing; its value says whether it was.
+# one is missing; its value is the process that holds the handlers, or nil.
 
 if Code.ensure_loaded?(:telemetry) do
   {:ok, _started} = Application.ensure_all_started(:telemetry)
-  false
+  nil
 else
   defmodule :telemetry do
     require Logger
@@ -83,5 +83,5 @@ else
 
   :ok = :application.load({:application, :telemetry, application})
   :ok = Application.start(:telemetry)
-  true
+  owner
 end
