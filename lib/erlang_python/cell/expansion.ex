@@ -104,7 +104,7 @@ defmodule ErlangPython.Cell.Expansion do
   defp analyse(code, file, line, opts) do
     with {:ok, %{context: context}} <- opts |> target() |> Session.fetch() do
       message = {:call, "erlang_python_worker._cell_names", "analyse", [code, file, line]}
-      options = Options.new!([context: context, timeout: @timeout], [:timeout])
+      options = Options.new!([context: context, timeout: @timeout], [:context, :timeout])
 
       # The cell itself will say so when it runs.
       with {:error, %Error{kind: kind}} when kind in [:context_lost, :context_closed] <-

@@ -125,13 +125,10 @@ defmodule ErlangPython.Pool.Refs do
   @doc "Its pool and its worker."
   @spec fetch(Ref.t()) :: {:ok, Handle.t(), Contexts.place()} | {:error, Error.t()}
   def fetch(%Ref{table: table} = ref) do
-    with :ok <- check_node(table),
-         {:ok, %{refs: ^table} = handle} <- Handle.fetch(ref.pool) do
-      fetch(handle, ref)
-    else
-      {:error, error} -> {:error, error}
+    case Handle.fetch(ref.pool) do
+      {:ok, %{refs: ^table} = handle} -> fetch(handle, ref)
       # It has stopped; another one of this name may have been started.
-      _no_such_pool -> {:error, lost()}
+      _no_such_pool -> {:error, elsewhere(node(table))}
     end
   end
 
@@ -146,13 +143,11 @@ defmodule ErlangPython.Pool.Refs do
       if Handle.gone?(handle), do: {:error, lost()}, else: reraise(error, __STACKTRACE__)
   end
 
-  defp check_node(table) do
-    if node(table) == node() do
-      :ok
-    else
-      message = "this Ref is of the node #{node(table)}, and its object can be used only there"
-      {:error, refused("the request", message)}
-    end
+  defp elsewhere(node) when node == node(), do: lost()
+
+  defp elsewhere(node) do
+    message = "this Ref is of the node #{node}, and its object can be used only there"
+    refused("the request", message)
   end
 
   @doc "The pool of the first Ref in a term; only asked where a pool would be started for it."
