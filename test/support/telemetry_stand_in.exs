@@ -56,22 +56,19 @@ else
     end
   end
 
-  # The table belongs to a process that is not the test's.
-  owner =
-    spawn(fn ->
+  # The table belongs to a process that is not the test's. Who made it waits for it, or hears why not.
+  maker = self()
+
+  {owner, ref} =
+    spawn_monitor(fn ->
       :telemetry.new()
-
-      receive do
-        {:answer, asker} -> send(asker, :ready)
-      end
-
+      send(maker, :telemetry_is_there)
       Process.sleep(:infinity)
     end)
 
-  send(owner, {:answer, self()})
-
   receive do
-    :ready -> :ok
+    :telemetry_is_there -> Process.demonitor(ref, [:flush])
+    {:DOWN, ^ref, :process, _pid, reason} -> exit(reason)
   end
 
   application = [
