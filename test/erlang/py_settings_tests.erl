@@ -7,6 +7,7 @@ settings_test_() ->
     [
         {Title, {timeout, 120, Test}}
      || {Title, Test} <- [
+            {"many first calls at once", fun first_calls/0},
             {"num_workers", fun num_workers/0},
             {"num_async_workers and num_subinterp_workers", fun other_workers/0},
             {"max_concurrent", fun max_concurrent/0},
@@ -26,6 +27,24 @@ workers(Settings) ->
         ?assertEqual(N, length(py_pool:broadcast({eval, "1"}))),
         N
     end).
+
+%% Whoever comes while the pool starts waits for it, whatever he asks.
+first_calls() ->
+    First = [
+        fun() -> {ok, _} = py:version() end,
+        fun() -> [{ok, 1}] = py_pool:broadcast({eval, "1"}) end,
+        fun() -> {ok, _} = py:memory_stats() end,
+        fun() -> true = lists:member(py:execution_mode(), [multi_executor, free_threaded]) end,
+        fun() -> ok = py:add_path("/tmp") end,
+        fun() -> {ok, 4.0} = py:call(math, sqrt, [16]) end
+    ],
+    [
+        py_test:with_settings([{num_workers, 1}], fun() ->
+            Pids = [spawn_monitor(Call) || Call <- First ++ First],
+            [receive {'DOWN', Ref, process, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Ref} <- Pids]
+        end)
+     || _ <- lists:seq(1, 20)
+    ].
 
 num_workers() ->
     ?assertEqual(3, workers([{num_workers, 3}])),

@@ -91,7 +91,16 @@ defmodule ErlangPython.Pool.Manager do
   def slots(handle), do: call(handle, :slots)
 
   defp call(handle, request, timeout \\ :infinity),
-    do: GenServer.call(Directory.whereis(handle, :manager), request, timeout)
+    do: GenServer.call(whereis(handle), request, timeout)
+
+  # Whoever comes first may come while the pool is being started. Its supervisor answers when all of it is there.
+  defp whereis(handle) do
+    with nil <- Directory.whereis(handle, :manager),
+         supervisor when is_pid(supervisor) <- Supervisor.whereis(handle.name) do
+      Elixir.Supervisor.count_children(supervisor)
+      Directory.whereis(handle, :manager)
+    end
+  end
 
   @impl true
   def init(handle) do
