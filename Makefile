@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo examples test lint bench docs lock clean
+.PHONY: help ready setup demo examples test lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -16,7 +16,7 @@ export ERL_LIBS := $(CURDIR)/.cache/erlang:$(ERL_LIBS)
 venv := .cache/venv/bin
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
 
 ready: .cache/toolchain.stamp .cache/venv.stamp
 
@@ -45,6 +45,20 @@ lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 
 bench: ready ## the benchmarks, with their baselines in the same run; ARGS="--quick latency" runs less
 	@MIX_ENV=prod mix run bench/run.exs $(ARGS)
+
+# On more than this machine's Elixir and Python.
+
+test-pythons: ready ## the worker's tests and the core Elixir tests on each Python that is here; ARGS="3.9 3.12"
+	@mix run --no-start scripts/test_pythons.exs $(ARGS)
+
+test-debian12: ## `make demo` and `make test` on a Debian 12 of its own with nothing but git and make (as root); FRESH=1
+	@scripts/debian.sh bookworm make demo test
+
+test-debian13: ## `make lint` and `make test` on a Debian 13 of its own with nothing but git and make (as root); FRESH=1
+	@scripts/debian.sh trixie make lint test
+
+first-result: ready ## time from nothing to the first result in IEx, Mix, Livebook and a release; ARGS=--debian
+	@mix run --no-start bench/first_result.exs $(ARGS)
 
 docs: ready .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
 	@scripts/docs.sh

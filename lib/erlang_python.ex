@@ -460,8 +460,7 @@ defmodule ErlangPython do
 
   Options are those of `ErlangPython.Context.open/1`. Raises `ErlangPython.Error` if no context can be opened.
   """
-  @spec with_context((() -> result) | (Context.t() -> result), keyword()) :: result
-        when result: term()
+  @spec with_context((... -> result), keyword()) :: result when result: term()
   def with_context(fun, opts \\ []) when is_function(fun, 0) or is_function(fun, 1) do
     case Binding.with_new(fun, opts) do
       {:ok, result} -> result

@@ -267,7 +267,7 @@ defmodule :py do
   Runs a function of no argument, or of the context, bound to a worker of its own, and gives its result. May be nested;
   unbinds also when it raises.
   """
-  @spec with_context((() -> term()) | (Context.t() -> term())) :: term()
+  @spec with_context((... -> term())) :: term()
   def with_context(fun), do: Contexts.with_context(fun)
 
   @doc "Calls a function in a context. Raises `context_not_bound` if that was released."

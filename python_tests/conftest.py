@@ -3,8 +3,13 @@ from contextlib import ExitStack
 from typing import Callable
 
 import pytest
+from hypothesis import settings
 
 from peer import READY, Peer
+
+# A busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ defmodule ApiPages do
 
     since = if since = metadata[:since], do: "\n_Since #{since}._\n", else: ""
     # Its own headings stand below its title.
-    text = if is_map(doc), do: doc["en"] |> String.replace(~r/^## /m, "#### ") |> linked.(), else: ""
+    text =
+      if is_map(doc), do: doc["en"] |> String.replace(~r/^## /m, "#### ") |> linked.(), else: ""
 
     """
 

@@ -34,12 +34,12 @@ defmodule Bench.Rows.Latency do
 
     p99 = Enum.map(rounds.call, &Stats.quantile(&1, 0.99))
     what = "call p50, one caller, `math.sqrt(16)`"
+    echo = {"pyzmq echo of 64 bytes", pyzmq}
+    submit = {"`ProcessPoolExecutor`", executor}
 
     [
-      Result.compare(what, :time, call, {"pyzmq echo of 64 bytes", pyzmq}, target: {:at_most, 0.9}),
-      Result.compare(what, :time, call, {"`ProcessPoolExecutor`", executor},
-        target: {:at_most, 0.3}
-      ),
+      Result.compare(what, :time, call, echo, target: {:at_most, 0.9}),
+      Result.compare(what, :time, call, submit, target: {:at_most, 0.3}),
       Result.compare("call p99, one caller", :time, p99, {"its p50", call}, target: {:at_most, 4})
     ]
   end

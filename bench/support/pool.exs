@@ -17,7 +17,7 @@ defmodule Bench.Pool do
   """
 
   @doc "Runs `fun` with a pool of that name and stops the pool."
-  @spec with_pool(atom(), keyword(), (() -> result)) :: result when result: var
+  @spec with_pool(atom(), keyword(), (... -> result)) :: result when result: var
   def with_pool(name, options \\ [], fun) do
     start(name, options)
     result = fun.()

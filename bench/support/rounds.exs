@@ -8,7 +8,7 @@ defmodule Bench.Rounds do
 
   Gives what each answered, by name, in the order of the rounds.
   """
-  @spec run(pos_integer(), [{atom(), (() -> value)}]) :: %{atom() => [value]} when value: term()
+  @spec run(pos_integer(), [{atom(), (... -> value)}]) :: %{atom() => [value]} when value: term()
   def run(count, variants) do
     for {_name, variant} <- variants, do: variant.()
 

@@ -5,7 +5,8 @@
         [--python PATH or VERSION] [--wheels DIR] [--no-downloads]
 
 The environment lands in DIR/envs/ID. Its interpreter is the last line on stdout, after
-"ready: ". Exits with 1 if that can't be done, and says why on stderr.
+"ready: ". Exits with 1 if that can't be done, with 3 if it is for want of a Python, and says why on
+stderr.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ from _uv import find_uv, uv_environment
 # Which interpreter the environment was made for. Written last.
 MARKER = "erlang_python.txt"
 IDENTITY = Path(__file__).resolve().parent / "identity.py"
+# The exit status for want of a Python: no folder of wheels would help.
+NO_PYTHON = 3
+
+
+class NoPythonError(ProvisionError):
+    """No interpreter fits, and none can be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,9 @@ def install(options: Options, scratch: Path, made: Path) -> None:
     try:
         uv = find_uv(options.base, options.wheels)
     except ProvisionError:
-        # What pip can do too need not fail for want of uv.
-        if not options.requirements or not has_pip(sys.executable):
+        # What pip can do too need not fail for want of uv. Another Python it can't get.
+        absent = options.python and "/" not in options.python
+        if not options.requirements or absent or not has_pip(sys.executable):
             raise
         by_pip(options, scratch, made)
     else:
@@ -116,7 +124,7 @@ def install(options: Options, scratch: Path, made: Path) -> None:
 
 
 def by_pip(options: Options, scratch: Path, made: Path) -> None:
-    python = options.python if options.python and "/" in options.python else sys.executable
+    python = options.python or sys.executable
     tell("there is no uv: by venv and pip")
     run([python, "-I", "-m", "venv", str(made)], dict(os.environ), scratch)
     command = [str(made / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
@@ -145,26 +153,49 @@ class Uv:
         self.scratch = scratch
 
     def install(self, made: Path) -> None:
-        python = self.interpreter()
-        tell(f"making it with {python or 'a Python that uv downloads'}")
-        chosen = ["--python", python] if python else []
-        self.run("venv", "--relocatable", "--no-project", *chosen, str(made))
+        self.make(made)
         # The base interpreter's own, where `made` is a copy of a virtual environment's.
         command = ["--python", str(made / "bin" / "python"), "--compile-bytecode"]
         self.run("pip", "install", *command, *from_wheels(self.options.wheels), *self.wanted())
 
+    def make(self, made: Path) -> None:
+        """The environment without packages; uv downloads its interpreter if it has to."""
+        command = ["venv", "--relocatable", "--no-project", str(made), "--python"]
+        python = self.interpreter()
+        if python is not None:
+            tell(f"making it with {python}")
+            self.run(*command, python)
+            return
+        wanted = self.wanted_python()
+        if not self.options.downloads:
+            raise NoPythonError(
+                f"no Python {wanted} was found, and downloads are off: install it "
+                f"(`uv python install '{wanted}'`), or allow `downloads: true`"
+            )
+        tell(f"making it with a Python {wanted} that uv downloads")
+        try:
+            self.run(*command, wanted)
+        except ProvisionError as error:
+            raise NoPythonError(
+                f"no Python {wanted} was found, and uv could not download one:\n{error}\n"
+                "install it by the system or by pyenv and name its path (`python: path`), or set "
+                "UV_PYTHON_INSTALL_MIRROR to a mirror of uv's Pythons"
+            ) from error
+
     def interpreter(self) -> str | None:
-        """The Python to take, None if uv has to download one."""
+        """The path of the Python to take, None if there is none that fits."""
         request = self.options.python
         if request and "/" in request:
             self.check_requires_python(request)
             return request
-        found = self.find(request, self.environment)
-        if found is None and not self.options.downloads:
-            raise ProvisionError(self.no_python(request))
-        if found is None and request is None and self.project is not None:
-            request = requires_python(self.project)
-        return found or request
+        return self.find(request, self.environment)
+
+    def wanted_python(self) -> str:
+        """What to look for and to download, in uv's words."""
+        of_project = (
+            (pinned_python(self.project) or requires_python(self.project)) if self.project else None
+        )
+        return self.options.python or of_project or ">=3.9"
 
     def find(self, request: str | None, environment: dict[str, str]) -> str | None:
         where = ["--project", str(self.project)] if self.project else ["--no-project"]
@@ -190,13 +221,6 @@ class Uv:
                 f"requires-python = {requires_python(self.project)!r}"
             )
 
-    def no_python(self, request: str | None) -> str:
-        wanted = request or (requires_python(self.project) if self.project else None) or ">=3.9"
-        return (
-            f"no Python {wanted} was found, and downloads are off: install it "
-            f"(`uv python install '{wanted}'`), or allow `downloads: true`"
-        )
-
     def wanted(self) -> list[str]:
         """What `uv pip install` is to install, as its arguments."""
         options = self.options
@@ -215,6 +239,15 @@ class Uv:
         # Relative paths and settings in a pyproject.toml belong to its folder.
         cwd = self.project or self.scratch
         run([self.uv, *arguments], self.environment, cwd, each_line=tell_step)
+
+
+def pinned_python(project: Path) -> str | None:
+    """The first version that a `.python-version` names, which uv follows before all else."""
+    try:
+        lines = (project / ".python-version").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    return next((line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#"), None)
 
 
 def requires_python(project: Path) -> str | None:
@@ -257,7 +290,7 @@ def main(arguments: list[str]) -> int:
             f"(for {wanted})\n{error}\nto try by hand: {by_hand}",
             file=sys.stderr,
         )
-        return 1
+        return NO_PYTHON if isinstance(error, NoPythonError) else 1
     return 0
 
 

@@ -112,7 +112,7 @@ defmodule ErlangPython.BeamDeathTest do
       :exit_status,
       :stderr_to_stdout,
       line: 10_000,
-      env: [{'TMPDIR', String.to_charlist(short(tmp))}],
+      env: [{~c"TMPDIR", String.to_charlist(short(tmp))}],
       args:
         ["-noshell" | paths] ++
           ["-s", "elixir", "start_cli", "-extra", "--no-halt", script]

@@ -203,13 +203,14 @@ defmodule ErlangPython.ContextTest do
       assert ErlangPython.bind(pool: pool) == :ok
       assert ErlangPython.bind(pool: pool) == :ok
       assert ErlangPython.bound?()
-      assert ErlangPython.exec("x = 1") == :ok
-      assert ErlangPython.eval("x") == {:ok, 1}
-      assert Task.await(ErlangPython.async(:__main__, "x.__add__", [1])) == {:ok, 2}
-      assert ErlangPython.stream_eval("[x]") |> Enum.to_list() == [1]
+      assert ErlangPython.exec("bound_x = 1") == :ok
+      assert ErlangPython.eval("bound_x") == {:ok, 1}
+      assert Task.await(ErlangPython.async(:__main__, "bound_x.__add__", [1])) == {:ok, 2}
+      assert ErlangPython.stream_eval("[bound_x]") |> Enum.to_list() == [1]
       # Another process is not bound, and another pool is another pool.
       refute Task.await(Task.async(&ErlangPython.bound?/0))
-      assert {:error, %Error{type: "NameError"}} = ErlangPython.eval("x", %{}, pool: :default)
+      elsewhere = ErlangPython.eval("bound_x", %{}, pool: :default)
+      assert {:error, %Error{type: "NameError"}} = elsewhere
       assert ErlangPython.unbind() == :ok
       assert ErlangPython.unbind() == :ok
       refute ErlangPython.bound?()

@@ -79,8 +79,11 @@ defmodule ErlangPython.EnvTest do
 
     Enum.find_value(9..14, fn minor ->
       with false <- String.starts_with?(default, "3.#{minor}."),
-           {:ok, path} <- Interpreter.find(python: "3.#{minor}"),
-           do: {path, "3.#{minor}"}
+           {:ok, path} <- Interpreter.find(python: "3.#{minor}") do
+        {path, "3.#{minor}"}
+      else
+        _the_default_or_not_here -> nil
+      end
     end)
   end
 
@@ -242,8 +245,65 @@ defmodule ErlangPython.EnvTest do
         assert error.message =~ "uv python install"
       end)
 
+      # Neither pip nor a wheel could help.
+      put_env(%{"PATH" => "/usr/bin:/bin"})
+
+      capture_log(fn ->
+        assert {:error, error} =
+                 Env.build(Env.requirements(["six"], python: "3.99", wheels: wheels))
+
+        assert error.message =~ "no uv on the PATH"
+      end)
+
       assert {:error, error} = Env.build(Env.venv("#{base}/none"))
       assert error.message == "no such virtual environment: #{base}/none"
+    end
+
+    test "says what to do where a Python can't be downloaded", %{tmp_dir: folder} do
+      # One that uv offers and nobody has here.
+      list = ~w(python list --only-downloads --no-config)
+      {offered, 0} = System.cmd("uv", list, stderr_to_stdout: true)
+      [_, version] = Regex.run(~r/^cpython-(3\.\d+\.\d+)-/m, offered)
+      File.write!(Path.join(folder, "pyproject.toml"), project(">=3.9"))
+
+      # A project's file says so before its `requires-python` does.
+      File.write!(Path.join(folder, ".python-version"), "# of the project\n#{version}\n")
+
+      capture_log(fn ->
+        for env <- [
+              Env.uv(folder),
+              Env.uv(pyproject: project("==#{version}")),
+              Env.requirements(["six"], python: version)
+            ] do
+          assert {:error, error} = Env.build(env)
+          assert error.message =~ ~r/no Python (==)?#{version} was found, and uv could not/
+          assert error.message =~ "Failed to download"
+          assert error.message =~ "UV_PYTHON_INSTALL_MIRROR"
+          assert error.message =~ "`python: path`"
+          # Wheels are not what is missing.
+          refute error.message =~ "pip download"
+        end
+
+        assert {:error, error} = Env.build(Env.uv(pyproject: folder, downloads: false))
+        assert error.message =~ "no Python #{version} was found, and downloads are off"
+      end)
+    end
+
+    test "asks uv for a Python where there is none at all", context do
+      %{base: base, wheels: wheels} = context
+      alone = Path.join(base, "alone")
+      File.mkdir_p!(alone)
+      File.ln_s!(System.find_executable("uv"), Path.join(alone, "uv"))
+      put_env(%{"PATH" => alone, "UV_PYTHON_INSTALL_DIR" => alone})
+
+      capture_log(fn ->
+        for downloads <- [true, false] do
+          env = Env.requirements(["six"], wheels: wheels, downloads: downloads)
+          assert {:error, error} = Env.build(env)
+          assert error.message =~ "there is no Python on the PATH"
+          assert error.message =~ "install Python 3.9 or newer"
+        end
+      end)
     end
 
     test "gives what is there as it is" do

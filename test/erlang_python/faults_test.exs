@@ -177,9 +177,8 @@ defmodule ErlangPython.FaultsTest do
 
     test "a worker that does not end in order is replaced all the same" do
       pool = start_pool(workers: 1, grace: 100)
-
-      :ok =
-        ErlangPython.exec("import atexit, time; atexit.register(time.sleep, 600)", %{}, pool: pool)
+      code = "import atexit, time; atexit.register(time.sleep, 600)"
+      :ok = ErlangPython.exec(code, %{}, pool: pool)
 
       [%{os_pid: before}] = Pool.workers(pool)
       assert Pool.restart(pool) == :ok

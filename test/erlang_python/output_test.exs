@@ -239,7 +239,7 @@ defmodule ErlangPython.OutputTest do
              worker: "#{pool}-1",
              python_logger: "shop.cart",
              python_function: "<module>",
-             file: 'cart.py',
+             file: ~c"cart.py",
              line: 16,
              request: 7
            }

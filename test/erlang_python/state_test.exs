@@ -10,7 +10,7 @@ defmodule ErlangPython.StateTest do
   end
 
   test "terms are kept verbatim" do
-    for value <- [nil, :atom, 'charlist', {1, [2]}, self(), make_ref(), <<255>>, 1.5, %{a: 1}] do
+    for value <- [nil, :atom, ~c"charlist", {1, [2]}, self(), make_ref(), <<255>>, 1.5, %{a: 1}] do
       assert State.put({:key, value}, value) == :ok
       assert State.get({:key, value}) === value
     end

@@ -29,7 +29,7 @@ defmodule ErlangPython.Context.Binding do
   end
 
   @doc "Runs the function as if the process were bound to this context."
-  @spec within(Context.t(), (() -> result)) :: result when result: term()
+  @spec within(Context.t(), (... -> result)) :: result when result: term()
   def within(context, fun) do
     before = Process.put(@key, context)
 
@@ -44,8 +44,7 @@ defmodule ErlangPython.Context.Binding do
   defp restore(before), do: Process.put(@key, before)
 
   @doc "Runs the function with a context of its own, and then as before."
-  @spec with_new((() -> result) | (Context.t() -> result), keyword()) ::
-          {:ok, result} | {:error, Error.t()}
+  @spec with_new((... -> result), keyword()) :: {:ok, result} | {:error, Error.t()}
         when result: term()
   def with_new(fun, opts) do
     with {:ok, context} <- Context.open(opts) do

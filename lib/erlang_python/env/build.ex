@@ -129,9 +129,9 @@ defmodule ErlangPython.Env.Build do
   end
 
   defp job(env, id, arguments) do
-    with {:ok, command} <- launcher(env) do
+    with {:ok, command, hint} <- launcher(env) do
       script = ["-I", Paths.environment_script(), "--base", Cache.base(), "--id", id]
-      hint = if wheels(env), do: "", else: without_network(env)
+      hint = if wheels(env), do: hint, else: hint <> without_network(env)
       {:ok, %{command: command ++ script ++ arguments, hint: hint}}
     end
   end
@@ -142,7 +142,7 @@ defmodule ErlangPython.Env.Build do
 
     case Enum.find_value(named ++ [nil], &found/1) do
       nil -> by_uv(env)
-      path -> {:ok, [path]}
+      path -> {:ok, [path], ""}
     end
   end
 
@@ -161,9 +161,11 @@ defmodule ErlangPython.Env.Build do
       uv ->
         downloads = if env.downloads, do: [], else: ["--no-python-downloads"]
 
-        {:ok,
-         [uv, "run", "--no-project", "--no-config"] ++
-           downloads ++ ["--python", ">=3.9", "python"]}
+        command = [uv, "run", "--no-project", "--no-config"] ++ downloads
+
+        {:ok, command ++ ["--python", ">=3.9", "python"],
+         "\nthere is no Python on the PATH, and uv was asked for one: if it has none and can't download it, " <>
+           "install Python 3.9 or newer, or give `:python` a path"}
     end
   end
 

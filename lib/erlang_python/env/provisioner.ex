@@ -7,6 +7,9 @@ defmodule ErlangPython.Env.Provisioner do
 
   require Logger
 
+  # environment.py: for want of a Python, where the hint's wheels would not help.
+  @no_python 3
+
   alias ErlangPython.Env
   alias ErlangPython.Env.Problem
   alias ErlangPython.Error
@@ -122,6 +125,6 @@ defmodule ErlangPython.Env.Provisioner do
   defp result(status, %{job: %{command: [python | _arguments], hint: hint}} = run) do
     output = Enum.join(run.output, "\n")
     said = if output == "", do: "#{python} ended with status #{status}", else: output
-    Problem.error(said <> hint, python, output)
+    Problem.error(if(status == @no_python, do: said, else: said <> hint), python, output)
   end
 end

@@ -24,7 +24,7 @@ defmodule ErlangPython.ErlangFace.Contexts do
   def with_context(_other), do: {:error, :invalid_args}
 
   @doc "Runs a call in the context. A context that was released is the caller's mistake, and raises."
-  @spec within(term(), (() -> result)) :: result | {:error, :invalid_args} when result: term()
+  @spec within(term(), (... -> result)) :: result | {:error, :invalid_args} when result: term()
   def within(%Context{} = context, call) do
     case Binding.within(context, call) do
       {:error, :context_not_bound} -> :erlang.error(:context_not_bound)
