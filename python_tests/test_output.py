@@ -9,6 +9,9 @@ import pytest
 
 from peer import CANCELLED, EXEC, LOG, OUTPUT, READY, RESULT, RUN, STREAM_EVAL, Message, Peer
 
+# Python 3.12 and newer warn of forks beside threads, of which a worker has one of its own.
+FORK = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\n"
+
 
 @pytest.fixture(params=["direct", "pyzmq"])
 def caller(request: pytest.FixtureRequest) -> Iterator[Peer]:
@@ -196,7 +199,7 @@ def test_late_prints_go_to_the_descriptor(caller: Peer) -> None:
 
 
 def test_forked_children_print_to_the_descriptor(caller: Peer) -> None:
-    code = "import os\nprint('half', end='')\npid = os.fork()\n"
+    code = f"print('half', end='')\n{FORK}"
     code += "if pid == 0:\n    print('child')\n    os._exit(0)\nos.waitpid(pid, 0)[1]"
     assert texts(caller, code) == ["half"]
     caller.wait_line(b"child")
@@ -321,7 +324,7 @@ def test_threads_and_preload_log(start: type[Peer]) -> None:
 
 
 def test_forked_children_log_to_the_descriptor(caller: Peer) -> None:
-    code = "import logging, os\npid = os.fork()\n"
+    code = f"import logging\n{FORK}"
     code += "if pid == 0:\n    logging.error('child')\n    os._exit(0)\nos.waitpid(pid, 0)[1]"
     assert caller.value(code) == 0
     caller.wait_line(b"child")
