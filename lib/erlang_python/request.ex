@@ -211,11 +211,21 @@ defmodule ErlangPython.Request do
         :maybe -> "had no result"
       end
 
-    stopped = if executed == :maybe, do: "; Python was told to stop", else: ""
+    more =
+      cond do
+        executed == :maybe ->
+          "; Python was told to stop"
+
+        Slots.all_starting?(handle) ->
+          "; all of them are still starting (the first use installs what they need, and logs it)"
+
+        true ->
+          ""
+      end
 
     %Error{
       kind: :timeout,
-      message: "the request #{what} after #{timeout} ms#{stopped}",
+      message: "the request #{what} after #{timeout} ms#{more}",
       executed: executed,
       details: %{timeout: timeout}
     }

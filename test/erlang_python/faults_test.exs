@@ -209,6 +209,14 @@ defmodule ErlangPython.FaultsTest do
   end
 
   describe "the process behind a worker" do
+    test "a call that no worker was there for in time says so" do
+      code = "import time; time.sleep(600)"
+      pool = start_pool(workers: 2, lazy: true, grace: 100, preload: [{:code, code}])
+      assert {:error, error} = ErlangPython.eval("1", %{}, pool: pool, timeout: 50)
+      assert {error.kind, error.executed} == {:timeout, :no}
+      assert error.message =~ "all of them are still starting"
+    end
+
     test "dies while it starts: the pool says so, and tries again", %{tmp_dir: dir} do
       gate = gate(dir)
       code = "started, go = #{inspect(gate.started)}, #{inspect(gate.go)}\n" <> @gated

@@ -115,6 +115,12 @@ defmodule ErlangPython.Pool.Slots do
   @spec window(Handle.t(), slot()) :: non_neg_integer()
   def window(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @window))
 
+  @doc "Is no worker ready, not even for a context?"
+  @spec all_starting?(Handle.t()) :: boolean()
+  def all_starting?(handle) do
+    Enum.all?(1..count(handle)//1, &(window(handle, &1) == 0 and contexts(handle, &1) == 0))
+  end
+
   @spec put_window(Handle.t(), slot(), non_neg_integer()) :: :ok
   def put_window(%{counters: counters}, slot, n),
     do: :atomics.put(counters, at(slot, @window), n)
