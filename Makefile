@@ -48,7 +48,7 @@ bench: ready ## the benchmarks, with their baselines in the same run; ARGS="--qu
 
 # On more than this machine's Elixir and Python.
 
-test-pythons: ready ## the worker's tests and the core Elixir tests on each Python that is here; ARGS="3.9 3.12"
+test-pythons: .cache/toolchain.stamp ## the worker's tests and the core Elixir tests on each Python that is here; ARGS="3.9 3.12"
 	@mix run --no-start scripts/test_pythons.exs $(ARGS)
 
 test-debian12: ## `make demo` and `make test` on a Debian 12 of its own with nothing but git and make (as root); FRESH=1
@@ -57,8 +57,8 @@ test-debian12: ## `make demo` and `make test` on a Debian 12 of its own with not
 test-debian13: ## `make lint` and `make test` on a Debian 13 of its own with nothing but git and make (as root); FRESH=1
 	@scripts/debian.sh trixie make lint test
 
-first-result: ready ## time from nothing to the first result in IEx, Mix, Livebook and a release; ARGS=--debian
-	@mix run --no-start bench/first_result.exs $(ARGS)
+first-result: .cache/toolchain.stamp ## time from nothing to the first result in IEx, Mix, Livebook and a release; ARGS=--debian
+	@elixir bench/first_result.exs $(ARGS)
 
 docs: ready .cache/docs-venv.stamp ## the documentation and API pages as a static site in doc/
 	@scripts/docs.sh

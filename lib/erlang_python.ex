@@ -69,7 +69,7 @@ defmodule ErlangPython do
   option or argument raises `ArgumentError`.
   """
 
-  alias ErlangPython.{Bytes, Cell, Context, Error, Iterator, Request}
+  alias ErlangPython.{Bytes, Cell, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding

@@ -6,7 +6,7 @@
 # anew. Needs root, for chroot; mounts and processes are in namespaces of their own and end with the command.
 set -eu
 cd "$(dirname "$0")/.."
-suite=$1
+suite=${1:?usage: debian.sh SUITE COMMAND...}
 shift
 : "${MIRROR:=http://deb.debian.org/debian}"
 root=$PWD/.cache/debian/$suite
@@ -23,14 +23,14 @@ need_debootstrap() {
     PATH=$PATH:/usr/sbin:/sbin
     has debootstrap && return
     has apt-get || die "debootstrap is missing: install it by this system's package manager"
-    echo "Installing debootstrap"
+    echo "Installing debootstrap" >&2
     { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >"$log" 2>&1 ||
         die "cannot install debootstrap (all output: $log); run: apt-get update && apt-get install debootstrap"
 }
 
 make_root() {
     need_debootstrap
-    echo "Making $root (Debian $suite with git and make)"
+    echo "Making $root (Debian $suite with git and make)" >&2
     rm -rf "$root" "$root.new"
     debootstrap --variant=minbase --include=git,make "$suite" "$root.new" "$MIRROR" >"$log" 2>&1 || {
         tail -n 3 "$log" >&2
@@ -85,6 +85,8 @@ enter() {
 [ "$(uname)" = Linux ] || die "a Debian root can be entered on Linux only"
 [ "$(id -u)" = 0 ] || die "chroot needs root: run it with sudo"
 mkdir -p .cache/debian
+exec 9>"$root.lock"
+flock --nonblock 9 || die "another command runs in $root: wait for its end"
 [ -z "${FRESH:-}" ] && [ -d "$root" ] || make_root
 copy_network
 copy_checkout

@@ -4,13 +4,13 @@ defmodule Bench.Machine do
 
   alias Bench.Baseline
 
-  @spec describe() :: [{String.t(), String.t()}]
-  def describe do
+  @spec describe(python :: String.t()) :: [{String.t(), String.t()}]
+  def describe(python \\ python()) do
     [
       {"date", DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_string()},
       {"commit", commit()},
       {"Elixir", "#{System.version()}, OTP #{otp()} (#{:erlang.system_info(:emu_flavor)})"},
-      {"Python", python()},
+      {"Python", python},
       {"CPU", "#{cpu()}, #{System.schedulers_online()} cores"},
       {"kernel", kernel()},
       {"load before", load()}

@@ -23,8 +23,11 @@ defmodule Bench.Report do
   end
 
   @spec table([Result.t()]) :: iodata()
-  def table(results) do
-    rows = [@titles | Enum.map(results, &cells/1)]
+  def table(results), do: grid([@titles | Enum.map(results, &cells/1)])
+
+  @doc "A Markdown table of texts, of which the first row are the titles."
+  @spec grid([[String.t()]]) :: iodata()
+  def grid(rows) do
     widths = rows |> Enum.zip_with(& &1) |> Enum.map(&longest/1)
     rule = for width <- widths, do: String.duplicate("-", width)
     for cells <- [hd(rows), rule | tl(rows)], do: row(cells, widths)
