@@ -21,7 +21,7 @@ defmodule ErlangPython.KinoStandIn do
   """
 
   @doc "Defines the modules; gives a function that takes them away again."
-  @spec define() :: (() -> :ok)
+  @spec define() :: (... -> :ok)
   def define do
     modules = Code.compile_string(@code)
 

@@ -5,7 +5,7 @@ defmodule ErlangPython.ErlangFace.CallList do
   alias ErlangPython.ErlangFace.{Calls, OnBehalf}
 
   @doc "Each call as a function for a process of its own, which makes it for the calling one."
-  @spec functions(term()) :: {:ok, [(() -> Calls.result())]} | {:error, :invalid_args}
+  @spec functions(term()) :: {:ok, [(... -> Calls.result())]} | {:error, :invalid_args}
   def functions(calls) when is_list(calls) do
     if not List.improper?(calls) and Enum.all?(calls, &call?/1),
       do: {:ok, for(call <- calls, do: OnBehalf.carry(fn -> perform(call) end))},

@@ -6,7 +6,7 @@ defmodule ErlangPython.ErlangFace.OnBehalf do
   alias ErlangPython.Context.Binding
 
   @doc "The function, to be run once by a process that was started for it."
-  @spec carry((() -> result)) :: (() -> result) when result: term()
+  @spec carry((... -> result)) :: (... -> result) when result: term()
   def carry(fun) do
     context = Binding.current()
     callers = [self() | Process.get(:"$callers", [])]

@@ -14,7 +14,7 @@ defmodule ErlangPython.Pool.Refs do
   @type kept :: %{id: Pending.id(), owner: pid()}
 
   @typedoc "A Ref among the arguments of a request, and what says where it stands."
-  @type passed :: {Ref.t(), (() -> String.t())}
+  @type passed :: {Ref.t(), (... -> String.t())}
 
   @spec new() :: :ets.table()
   def new, do: :ets.new(__MODULE__, [:ordered_set, :public, write_concurrency: true])

@@ -52,7 +52,7 @@ defmodule ErlangPython.Telemetry.CallbackSpan do
   defp carried([trace]), do: TraceContext.unpack(trace)
   defp carried(_none), do: nil
 
-  @spec run(t() | nil, (() -> result)) :: result
+  @spec run(t() | nil, (... -> result)) :: result
         when result: {:ok, term(), :elixir | :erlang} | {:error, {String.t(), list()}}
   def run(nil, fun), do: fun.()
 

@@ -6,8 +6,8 @@ the one can't overtake the other, whichever thread prints. What belongs to no re
 it went before, to the descriptor.
 
 A destructor or a signal handler may print in the middle of anything, this file included. So
-nothing here waits for a lock that the same thread may hold, and pieces are only ever added to
-and taken from a deque, each of which is one step.
+nothing here waits for a lock that the same thread may hold, but for one that it may take twice,
+and pieces are only ever added to and taken from a deque, each of which is one step.
 """
 
 import io
@@ -36,10 +36,12 @@ class Printed:
     threads stay whole.
     """
 
-    __slots__ = ("channel", "pieces")
+    __slots__ = ("channel", "pieces", "sending")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        # Held from the look whether the request has ended until the message is on its way.
+        self.sending = threading.RLock()
         self.pieces: "dict[tuple[int, int], deque[bytes]]" = {}
 
 
@@ -49,10 +51,11 @@ def end_output(run: Running) -> None:
     run.ended = True
     printed = run.output
     if printed is not None:
-        if run.bar_open:
-            _post(printed.channel, run, 2, b"\n")
-        for key, pieces in list(printed.pieces.items()):
-            _post(printed.channel, run, key[1], _take(pieces))
+        with printed.sending:
+            if run.bar_open:
+                _post(printed.channel, run, 2, b"\n")
+            for key, pieces in list(printed.pieces.items()):
+                _post(printed.channel, run, key[1], _take(pieces))
 
 
 class Output:
@@ -131,7 +134,9 @@ class Output:
 
     def _send(self, run: Any, number: int, pieces: "deque[bytes]") -> None:
         data = _take(pieces)
-        if run.ended or not _post(run.output.channel, run, number, data):
+        with run.output.sending:
+            sent = not run.ended and _post(run.output.channel, run, number, data)
+        if not sent:
             self._write_descriptor(number, data)
 
     def _write_descriptor(self, number: int, data: bytes) -> None:
