@@ -5,7 +5,7 @@ defmodule ErlangPython.TasksTest do
   alias ErlangPython.Env.{Interpreter, Runtime}
   alias ErlangPython.{TestPython, WheelFolder}
 
-  @moduletag timeout: 120_000
+  @moduletag timeout: 300_000
 
   @root Path.expand("../..", __DIR__)
   @nowhere "http://127.0.0.1:9"
