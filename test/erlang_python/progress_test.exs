@@ -99,7 +99,8 @@ defmodule ErlangPython.ProgressTest do
     pool = start_pool(stdout: :caller)
 
     draw = fn code ->
-      capture_io(fn -> {:ok, _} = ErlangPython.run("import erlang\n" <> code, %{}, pool: pool) end)
+      code = "import erlang\n" <> code
+      capture_io(fn -> {:ok, _} = ErlangPython.run(code, %{}, pool: pool) end)
     end
 
     assert draw.("erlang.progress(5, 10, 'half')\nerlang.progress(10, 10, 'all')") ==

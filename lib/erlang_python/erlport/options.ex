@@ -47,11 +47,10 @@ defmodule ErlangPython.ErlPort.Options do
   end
 
   defp option({:python_path, path}, acc) do
-    with [_ | _] = paths <- paths(path),
-         do: %{acc | paths: paths},
-         else:
-           (_ ->
-              "{python_path, Path}: a path, paths with colons between them, or a list of these")
+    case paths(path) do
+      [_ | _] = paths -> %{acc | paths: paths}
+      _ -> "{python_path, Path}: a path, paths with colons between them, or a list of these"
+    end
   end
 
   defp option({:cd, folder}, acc) do
