@@ -57,7 +57,7 @@ defmodule PhoenixMl.Model do
   defp begin(tokens) do
     case Enumerable.reduce(tokens, {:cont, nil}, fn token, _before -> {:suspend, token} end) do
       {:suspended, first, next} -> {:ok, Stream.concat([first], rest(next))}
-      {:done, nil} -> {:ok, []}
+      {ended, nil} when ended in [:done, :halted] -> {:ok, []}
     end
   rescue
     error in ErlangPython.Error -> {:error, error}
@@ -68,7 +68,7 @@ defmodule PhoenixMl.Model do
   defp pull(next) do
     case next.({:cont, nil}) do
       {:suspended, token, next} -> {[token], next}
-      {:done, _last} -> {:halt, nil}
+      {ended, _last} when ended in [:done, :halted] -> {:halt, nil}
     end
   end
 
