@@ -36,7 +36,7 @@ sections =
       section <- String.split(text, ~r/^(?=##+ )/m),
       # What explains, and not what shows.
       prose = section |> String.replace(~r/```.*?```/s, "") |> String.trim(),
-      do: {page, prose |> String.split("\n") |> hd() |> String.trim_leading("# "), prose}
+      do: {page, prose |> String.split("\n") |> hd() |> String.replace(~r/^#+ /, ""), prose}
 
 # 3. Their vectors, computed in batches by both workers.
 {micros, tensors} =

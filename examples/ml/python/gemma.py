@@ -64,7 +64,13 @@ def complete(prompt: str, most: int = 60) -> Iterator[str]:
         return closed.is_set()
 
     def generate() -> None:
-        request = {"prompt": prompt, "n_predict": most, "temperature": 0, "stop": ["\n"], "stream": True}
+        request = {
+            "prompt": prompt,
+            "n_predict": most,
+            "temperature": 0,
+            "stop": ["\n"],
+            "stream": True,
+        }
         try:
             SERVER.handle_completions(request, take)
             pieces.put(None)

@@ -77,7 +77,9 @@ class MiniLM:
             made = self._dense(f"{at}attention.self.{name}", hidden)
             return made.reshape(count, length, self.heads, each).transpose(0, 2, 1, 3)
 
-        scores = by_head("query") @ by_head("key").transpose(0, 1, 3, 2) / np.float32(math.sqrt(each))
+        scores = (
+            by_head("query") @ by_head("key").transpose(0, 1, 3, 2) / np.float32(math.sqrt(each))
+        )
         mixed = softmax(scores + bias) @ by_head("value")
         return mixed.transpose(0, 2, 1, 3).reshape(count, length, size)
 
