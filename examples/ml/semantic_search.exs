@@ -61,18 +61,18 @@ place = int(scores.argmax())
 
 ErlangPython.Pool.broadcast(:embeddings, {:exec, "import minilm"})
 
-for {question, page, title} <- [
-      {"How do I ship my app in a container image?", "deployment", "Docker"},
-      {"What does the reader see when it is too slow?", "streaming", "How far Python runs ahead"},
-      {"The machine has no access to the internet", "environments", "Without a network"},
-      {"A segmentation fault killed the process", "errors-and-timeouts", "Dead workers"}
+for {question, page} <- [
+      {"How do I ship my app in a container image?", "deployment"},
+      {"What happens when the reader is too slow?", "streaming"},
+      {"Install packages on a computer that is offline", "environments"},
+      {"A segmentation fault killed the process", "errors-and-timeouts"}
     ] do
   {place, score} =
     ErlangPython.run!(best, %{tensors: tensors, question: question}, pool: :embeddings)
 
-  {^page, found, _prose} = Enum.at(sections, place)
-  IO.puts("\n#{question}\n  docs/#{page}.md, #{found} (#{Float.round(score, 2)})")
-  ^title = found
+  {found, title, _prose} = Enum.at(sections, place)
+  IO.puts("\n#{question}\n  docs/#{found}.md, #{title} (#{Float.round(score, 2)})")
+  ^page = found
 end
 
 ErlangPython.Pool.stop(:embeddings)

@@ -31,10 +31,10 @@ Answer:"""
 
 def model_file() -> Path:
     """The whole file, in the environment that has its pieces; the package compares its SHA-256."""
-    final = Path(sys.prefix) / weights.MODEL_NAME
+    final: Path = Path(sys.prefix) / weights.MODEL_NAME
     if not final.exists():
         # Nobody sees half of it, also if two start at once.
-        made = weights.assemble(final.with_name(f"{final.name}.{os.getpid()}"))
+        made: Path = weights.assemble(final.with_name(f"{final.name}.{os.getpid()}"))
         made.replace(final)
     return final
 

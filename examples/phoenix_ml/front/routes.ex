@@ -80,7 +80,7 @@ defmodule PhoenixMl.Front.Routes do
     body = body |> JSON.encode() |> IO.iodata_to_binary()
 
     head =
-      [code: status, content_type: 'application/json', content_length: size(body)] ++
+      [code: status, content_type: ~c"application/json", content_length: size(body)] ++
         for {name, value} <- headers, do: {String.to_charlist(name), String.to_charlist(value)}
 
     {:proceed, [{:response, {:response, head, [body]}}]}

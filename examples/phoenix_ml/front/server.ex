@@ -30,7 +30,7 @@ defmodule PhoenixMl.Front.Server do
     [
       port: Application.fetch_env!(:phoenix_ml, PhoenixMl.Front)[:port],
       bind_address: {127, 0, 0, 1},
-      server_name: 'phoenix_ml',
+      server_name: ~c"phoenix_ml",
       server_root: folder,
       document_root: folder,
       modules: [PhoenixMl.Front.Routes],

@@ -54,7 +54,7 @@ defmodule PhoenixMlTest do
     {:ok, request} =
       :httpc.request(
         :post,
-        {url("/api/answer"), [], 'application/json', ~s({"query": "Can I bring my puppy?"})},
+        {url("/api/answer"), [], ~c"application/json", ~s({"query": "Can I bring my puppy?"})},
         [],
         sync: false,
         stream: :self
@@ -154,6 +154,51 @@ defmodule PhoenixMlTest do
     assert Enum.all?(pids(), &(&1 not in before))
   end
 
+  @tag :capture_log
+  test "an answer that fails in the middle breaks off, and one that nobody reads is stopped" do
+    replace_answer("""
+    def answer(question):
+        yield "so far, so "
+        raise ValueError("bad")
+    """)
+
+    said = post_once("/api/answer", ~s({"query": "dogs"}))
+    assert said =~ "HTTP/1.1 200 OK"
+    assert String.ends_with?(said, "B\r\nso far, so \r\n")
+
+    replace_answer("""
+    import time
+    closed = False
+
+    def answer(question):
+        global closed
+        try:
+            while True:
+                time.sleep(0.001)
+                yield "and so on "
+        finally:
+            closed = True
+    """)
+
+    socket = send_post("/api/answer", ~s({"query": "dogs"}))
+    assert {:ok, "HTTP/1.1 200 OK" <> _more} = :gen_tcp.recv(socket, 0, 120_000)
+    :ok = :gen_tcp.close(socket)
+
+    closed? = fn ->
+      {:ok, workers} = ErlangPython.Pool.broadcast(:ml, {:eval, "answers.closed"})
+      Enum.any?(workers, &match?({_id, {:ok, true}}, &1))
+    end
+
+    Stream.repeatedly(closed?) |> Enum.find(& &1)
+    :ok = ErlangPython.Pool.restart(:ml)
+  end
+
+  defp replace_answer(code) do
+    code = "import answers\nexec(#{inspect(code)}, answers.__dict__)"
+    {:ok, workers} = ErlangPython.Pool.broadcast(:ml, {:exec, code})
+    assert Enum.all?(workers, &match?({_id, {:ok, nil}}, &1))
+  end
+
   test "Ollama's tokens are passed on as they come" do
     # Ollama itself is too large to be here: a server that says what its documentation shows.
     {:ok, _pid} =
@@ -236,7 +281,7 @@ defmodule PhoenixMlTest do
     end
   end
 
-  defp url(path), do: 'http://127.0.0.1:#{PhoenixMl.Front.port()}#{path}'
+  defp url(path), do: ~c"http://127.0.0.1:#{PhoenixMl.Front.port()}#{path}"
   defp json(body), do: ErlangPython.call!(:json, :loads, [body])
 
   defp get(path) do
@@ -248,7 +293,7 @@ defmodule PhoenixMlTest do
 
   defp post(path, body) do
     {:ok, {{_version, status, _reason}, _headers, body}} =
-      :httpc.request(:post, {url(path), [], 'application/json', body}, [timeout: 120_000],
+      :httpc.request(:post, {url(path), [], ~c"application/json", body}, [timeout: 120_000],
         body_format: :binary
       )
 
@@ -256,13 +301,15 @@ defmodule PhoenixMlTest do
   end
 
   # Without httpc, which does what `retry-after` says, as often as it takes.
-  defp post_once(path, body) do
+  defp post_once(path, body), do: path |> send_post(body) |> receive_all("")
+
+  defp send_post(path, body) do
     {:ok, socket} =
-      :gen_tcp.connect('127.0.0.1', PhoenixMl.Front.port(), [:binary, active: false])
+      :gen_tcp.connect(~c"127.0.0.1", PhoenixMl.Front.port(), [:binary, active: false])
 
     head = "POST #{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
     :ok = :gen_tcp.send(socket, [head, "content-length: #{byte_size(body)}\r\n\r\n", body])
-    receive_all(socket, "")
+    socket
   end
 
   defp receive_all(socket, text) do

@@ -10,12 +10,14 @@ import importlib.util
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-Array = np.ndarray
+# float32, unless it says otherwise; NumPy's types can't tell more of an array than that it is one.
+Array = Any
 
 
 class MiniLM:
@@ -131,4 +133,5 @@ def encode(texts: list[str]) -> Array:
 def similarity(texts: list[str]) -> list[list[float]]:
     """The cosine of each pair of texts."""
     vectors = MODEL.encode(texts)
-    return (vectors @ vectors.T).tolist()
+    cosines: list[list[float]] = (vectors @ vectors.T).tolist()
+    return cosines
