@@ -23,11 +23,17 @@ defmodule PhoenixMlTest do
     :ok = :httpc.set_options(max_sessions: 100, max_keep_alive_length: 100)
   end
 
+  # Workers that a test has ended are there again.
+  setup do
+    Stream.repeatedly(fn -> ErlangPython.Pool.stats(:ml).idle end) |> Enum.find(&(&1 == 2))
+    :ok
+  end
+
   test "fifty clients at once get the right answers" do
     clients =
       for client <- 0..49 do
         Task.async(fn ->
-          for request <- 0..5 do
+          for request <- 0..3 do
             {question, expected} = Enum.at(@questions, rem(client + request, length(@questions)))
             started = System.monotonic_time(:microsecond)
             {200, body} = post("/api/search", ~s({"query": "#{question}", "top": 2}))
@@ -41,12 +47,12 @@ defmodule PhoenixMlTest do
       end
 
     {micros, times} = :timer.tc(fn -> clients |> Task.await_many(:infinity) |> List.flatten() end)
-    assert length(times) == 300
+    assert length(times) == 200
     sorted = Enum.sort(times)
 
     IO.puts(
-      "300 searches by 50 clients: #{round(300 / (micros / 1.0e6))}/s, " <>
-        "median #{div(Enum.at(sorted, 150), 1000)} ms, 99% #{div(Enum.at(sorted, 297), 1000)} ms"
+      "200 searches by 50 clients: #{round(200 / (micros / 1.0e6))}/s, " <>
+        "median #{div(Enum.at(sorted, 100), 1000)} ms, 99% #{div(Enum.at(sorted, 198), 1000)} ms"
     )
   end
 
