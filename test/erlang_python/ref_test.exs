@@ -347,6 +347,20 @@ defmodule ErlangPython.RefTest do
     end
   end
 
+  test "a release takes no place from a request" do
+    pool = start_pool(workers: 1, max_concurrent: 1)
+
+    for _ <- 1..200 do
+      ref = keep!("[1]", pool)
+      assert Ref.release(ref) == :ok
+      assert ErlangPython.eval("1", %{}, pool: pool) == {:ok, 1}
+    end
+
+    {:ok, handle} = Handle.fetch(pool)
+    none_kept(pool)
+    assert ErlangPython.Pool.Slots.admitted(handle) == 0
+  end
+
   test "wrong values are refused" do
     pool = start_pool(workers: 1)
     ref = keep!("[1]", pool)

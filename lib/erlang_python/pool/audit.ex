@@ -38,8 +38,7 @@ defmodule ErlangPython.Pool.Audit do
         end),
       beside: Map.new(slots, fn slot -> {slot, {Slots.beside(handle, slot), rows.(-slot)}} end),
       queue: {Slots.queued(handle), Queue.size(handle)},
-      admitted:
-        {Slots.admitted(handle), placed |> Map.values() |> Enum.map(&length/1) |> Enum.sum()},
+      admitted: {Slots.admitted(handle), Pending.admitted(handle)},
       lost: waiting |> Enum.reject(&Queue.member?(handle, &1)) |> Enum.sort()
     }
   end

@@ -137,8 +137,10 @@ defmodule ErlangPython.Pool.Intake do
   def pin(handle, %{id: id} = part, slot, generation) do
     with {^generation, worker, writer} <- Directory.worker(handle, slot) do
       watch(handle, part.caller)
-      # It goes on with what was admitted.
-      unless handle.options.max_concurrent == :infinity, do: Slots.add_admitted(handle, 1)
+      # It goes on with what was admitted; what is nobody's takes no place from anybody.
+      unless handle.options.max_concurrent == :infinity or part.caller == nil,
+        do: Slots.add_admitted(handle, 1)
+
       way = way(part.message, handle, slot, generation)
       wire = Message.control(part.message, id, way == :nested)
       request = part |> Map.delete(:message) |> Map.put(:wire, :pinned)

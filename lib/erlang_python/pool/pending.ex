@@ -82,7 +82,7 @@ defmodule ErlangPython.Pool.Pending do
   def take(%{pending: table} = handle, id) do
     case :ets.take(table, id) do
       [row] ->
-        leave(handle)
+        leave(handle, elem(row, @caller - 1))
         row
 
       [] ->
@@ -134,7 +134,8 @@ defmodule ErlangPython.Pool.Pending do
   @spec take_queued(Handle.t(), id()) :: boolean()
   def take_queued(%{pending: table} = handle, id) do
     if :ets.select_delete(table, [{{id, :_, :_, :_, 0, :_, :_, :_}, [], [true]}]) == 1 do
-      leave(handle)
+      # What queues is somebody's.
+      leave(handle, :somebody)
       true
     else
       false
@@ -223,6 +224,13 @@ defmodule ErlangPython.Pool.Pending do
   def places(%{pending: table}),
     do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
+  @doc "How many there are that count for `:max_concurrent`: those that somebody has made."
+  @spec admitted(Handle.t()) :: non_neg_integer()
+  def admitted(%{pending: table}) do
+    spec = [{{:_, :_, :_, :"$1", :_, :_, :_, :_}, [{:"=/=", :"$1", nil}], [true]}]
+    :ets.select_count(table, spec)
+  end
+
   @spec all(Handle.t()) :: [id()]
   def all(%{pending: table}),
     do: :ets.select(table, [{{:"$1", :_, :_, :_, :_, :_, :_, :_}, [], [:"$1"]}])
@@ -240,7 +248,8 @@ defmodule ErlangPython.Pool.Pending do
   end
 
   # The other half of Intake's admission under :max_concurrent.
-  @spec leave(Handle.t()) :: term()
-  defp leave(%{options: %{max_concurrent: :infinity}}), do: :ok
-  defp leave(handle), do: Slots.add_admitted(handle, -1)
+  @spec leave(Handle.t(), pid() | :somebody | nil) :: term()
+  defp leave(%{options: %{max_concurrent: :infinity}}, _caller), do: :ok
+  defp leave(_handle, nil), do: :ok
+  defp leave(handle, _caller), do: Slots.add_admitted(handle, -1)
 end
