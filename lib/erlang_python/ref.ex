@@ -46,7 +46,7 @@ defmodule ErlangPython.Ref do
   alias ErlangPython.Pool.Refs
   alias ErlangPython.Request.Options
 
-  @enforce_keys [:id, :name, :type, :owner, :pool, :table, :slot, :generation]
+  @enforce_keys [:id, :name, :type, :owner, :pool, :pool_id, :slot, :generation]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -55,7 +55,7 @@ defmodule ErlangPython.Ref do
           type: String.t(),
           owner: pid(),
           pool: atom(),
-          table: reference(),
+          pool_id: reference(),
           slot: pos_integer(),
           generation: pos_integer()
         }

@@ -402,11 +402,11 @@ defmodule ErlangPython.RefTest do
     pool = start_pool(workers: 1)
     ref = keep!("[1]", pool)
     # The same reference as that node would have sent it.
-    local = :erlang.term_to_binary(ref.table)
+    local = :erlang.term_to_binary(ref.pool_id)
     name = Atom.to_string(node())
     other = String.duplicate("x", byte_size(name) - 5) <> "@host"
-    table = local |> :binary.replace(name, other) |> :erlang.binary_to_term()
-    elsewhere = %{ref | table: table}
+    pool_id = local |> :binary.replace(name, other) |> :erlang.binary_to_term()
+    elsewhere = %{ref | pool_id: pool_id}
 
     for result <- [
           Ref.value(elsewhere),

@@ -56,6 +56,7 @@ defmodule ErlangPython.Pool.Callers do
 
     handle = %Handle{
       name: options.name,
+      id: make_ref(),
       options: options,
       pending: Pending.new(),
       queue: Queue.new(),

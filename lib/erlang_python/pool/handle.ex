@@ -7,6 +7,8 @@ defmodule ErlangPython.Pool.Handle do
 
   @enforce_keys [
     :name,
+    # Of this pool and no later one of its name.
+    :id,
     :options,
     :pending,
     :queue,
@@ -21,6 +23,7 @@ defmodule ErlangPython.Pool.Handle do
 
   @type t :: %__MODULE__{
           name: atom(),
+          id: reference(),
           options: Options.t(),
           pending: :ets.table(),
           queue: :ets.table(),

@@ -47,7 +47,7 @@ defmodule ErlangPython.Pool.Refs do
            type: type,
            owner: self(),
            pool: handle.name,
-           table: table,
+           pool_id: handle.id,
            slot: slot,
            generation: generation
          }}
@@ -62,8 +62,8 @@ defmodule ErlangPython.Pool.Refs do
   @spec give({:ok, term()} | {:error, Error.t()}, pid()) :: {:ok, term()} | {:error, Error.t()}
   def give({:ok, %Ref{} = ref}, owner) do
     with {:ok, handle, {slot, generation}} <- fetch(ref) do
-      :ets.insert(ref.table, {{owner, ref.id}, slot, generation})
-      :ets.delete(ref.table, {ref.owner, ref.id})
+      :ets.insert(handle.refs, {{owner, ref.id}, slot, generation})
+      :ets.delete(handle.refs, {ref.owner, ref.id})
       # Also of an owner that is dead already, which releases it.
       Intake.watch(handle, owner)
       {:ok, %{ref | owner: owner}}
@@ -103,10 +103,10 @@ defmodule ErlangPython.Pool.Refs do
   end
 
   defp same_worker?(one, other), do: place_of(one) == place_of(other)
-  defp place_of(ref), do: {ref.table, ref.slot, ref.generation}
+  defp place_of(ref), do: {ref.pool_id, ref.slot, ref.generation}
 
   # Only a request that names no place of its own follows its Refs to another pool.
-  defp check_pool(%{refs: table}, %{refs: table}, _options, _ref, _where), do: :ok
+  defp check_pool(%{id: id}, %{id: id}, _options, _ref, _where), do: :ok
   defp check_pool(_target, _handle, %{placed?: false, context: nil}, _ref, _where), do: :ok
 
   defp check_pool(_target, handle, _options, ref, where),
@@ -124,9 +124,12 @@ defmodule ErlangPython.Pool.Refs do
 
   @doc "Its pool and its worker."
   @spec fetch(Ref.t()) :: {:ok, Handle.t(), Contexts.place()} | {:error, Error.t()}
-  def fetch(%Ref{table: table} = ref) do
-    case Handle.fetch(ref.pool) do
-      {:ok, %{refs: ^table} = handle} -> fetch(handle, ref)
+  def fetch(%Ref{pool_id: pool_id} = ref) do
+    with :ok <- check_node(pool_id),
+         {:ok, %{id: ^pool_id} = handle} <- Handle.fetch(ref.pool) do
+      fetch(handle, ref)
+    else
+      {:error, error} -> {:error, error}
       # It has stopped; another one of this name may have been started.
       _no_such_pool -> {:error, elsewhere(node(table))}
     end
@@ -135,7 +138,7 @@ defmodule ErlangPython.Pool.Refs do
   defp fetch(handle, %{slot: slot, generation: generation} = ref) do
     cond do
       Slots.generation(handle, slot) != generation -> {:error, lost()}
-      :ets.member(ref.table, {ref.owner, ref.id}) -> {:ok, handle, {slot, generation}}
+      :ets.member(handle.refs, {ref.owner, ref.id}) -> {:ok, handle, {slot, generation}}
       true -> {:error, released()}
     end
   rescue
@@ -143,11 +146,13 @@ defmodule ErlangPython.Pool.Refs do
       if Handle.gone?(handle), do: {:error, lost()}, else: reraise(error, __STACKTRACE__)
   end
 
-  defp elsewhere(node) when node == node(), do: lost()
-
-  defp elsewhere(node) do
-    message = "this Ref is of the node #{node}, and its object can be used only there"
-    refused("the request", message)
+  defp check_node(pool_id) do
+    if node(pool_id) == node() do
+      :ok
+    else
+      message = "this Ref is of the node #{node(pool_id)}, and its object can be used only there"
+      {:error, refused("the request", message)}
+    end
   end
 
   @doc "The pool of the first Ref in a term; only asked where a pool would be started for it."
