@@ -131,7 +131,7 @@ defmodule ErlangPython.Pool.Refs do
     else
       {:error, error} -> {:error, error}
       # It has stopped; another one of this name may have been started.
-      _no_such_pool -> {:error, elsewhere(node(table))}
+      _no_such_pool -> {:error, lost()}
     end
   end
 
