@@ -4,6 +4,8 @@ defmodule ErlangPython.ProgressTest do
 
   import ExUnit.{CaptureIO, CaptureLog}
 
+  alias ErlangPython.LogEvents
+
   @steps """
   import erlang
   for step in range(1001):
@@ -50,13 +52,14 @@ defmodule ErlangPython.ProgressTest do
   test "a function that raises is logged, and the call goes on" do
     pool = start_pool()
 
-    log =
-      capture_log(fn ->
-        assert {:ok, 1000} =
-                 ErlangPython.run(@steps, %{}, pool: pool, progress: fn _ -> raise "no bar" end)
-      end)
+    LogEvents.forward()
+    options = [pool: pool, progress: fn _ -> raise "no bar" end]
 
-    assert log =~ "no bar"
+    capture_log(fn ->
+      assert {:ok, 1000} = ErlangPython.run(@steps, %{}, options)
+      assert_receive {:logged, :error, text}, 30_000
+      assert text =~ "no bar"
+    end)
   end
 
   test "threads, coroutines and contexts report too" do

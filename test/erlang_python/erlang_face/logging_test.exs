@@ -2,9 +2,9 @@ defmodule ErlangPython.ErlangFace.LoggingTest do
   # `py:configure_logging`. Not async: it reads the log, in the default pool.
   use ExUnit.Case, async: false
 
-  import ExUnit.CaptureLog
+  alias ErlangPython.{LogEvents, Pool, TestPython}
 
-  alias ErlangPython.TestPython
+  @moduletag :capture_log
 
   setup do
     pools = Application.fetch_env!(:erlang_python, :pools)
@@ -15,36 +15,50 @@ defmodule ErlangPython.ErlangFace.LoggingTest do
 
     on_exit(fn ->
       Application.put_env(:erlang_python, :pools, pools)
-      ErlangPython.Pool.stop(:default)
+      Pool.stop(:default)
     end)
+
+    LogEvents.forward()
   end
 
   @log """
   import logging
   logging.getLogger('shop').debug('one')
   logging.getLogger('shop').info('two')
+  logging.getLogger('shop').error('end')
   """
 
+  # What both workers log, up to the end of each.
   defp logged do
-    capture_log(fn ->
-      assert [{:ok, _}, {:ok, _}] = :py_pool.broadcast({:exec, @log})
-    end)
+    assert [{:ok, _}, {:ok, _}] = :py_pool.broadcast({:exec, @log})
+    collect([], 2)
+  end
+
+  defp collect(texts, 0), do: Enum.sort(texts)
+
+  defp collect(texts, left) do
+    assert_receive {:logged, _level, text}, 30_000
+
+    cond do
+      text =~ "end" -> collect(texts, left - 1)
+      text =~ "one" or text =~ "two" -> collect([text | texts], left)
+      true -> collect(texts, left)
+    end
   end
 
   test "sets the level and the text in every worker, also in later ones" do
+    assert logged() == []
     assert :ok = :py.configure_logging()
-    log = logged()
-    assert length(String.split(log, "two")) == 3
-    refute log =~ "one"
+    assert logged() == ["two", "two"]
 
+    all = ["<shop> one", "<shop> one", "<shop> two", "<shop> two"]
     assert :ok = :py.configure_logging(%{level: :debug, format: "<%(name)s> %(message)s"})
-    assert length(String.split(logged(), "<shop> one")) == 3
-
-    :ok = ErlangPython.Pool.restart(:default)
-    assert length(String.split(logged(), "<shop> one")) == 3
+    assert logged() == all
+    :ok = Pool.restart(:default)
+    assert logged() == all
 
     assert :ok = :py.configure_logging(level: :error)
-    assert logged() == ""
+    assert logged() == []
   end
 
   test "refuses what it does not know" do
