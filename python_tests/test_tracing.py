@@ -15,6 +15,7 @@ from peer import (
     CANCELLED,
     CAST,
     ERROR,
+    MOVE,
     NESTED,
     OPENED,
     PULL,
@@ -27,7 +28,7 @@ from peer import (
     Peer,
 )
 
-TRACED, TIMED, SPANS = 0x0E, 0x20, 0x10
+TRACED, TIMED, SPANS, DETACHED = 0x0E, 0x20, 0x10, 0x17
 TIMED_MODE, RECORDED, BOTH = 1, 2, 3
 TRACE = bytes(range(1, 17))
 ABOVE = b"aboveabo"
@@ -474,6 +475,38 @@ def test_a_callback_without_a_trace_carries_none(worker: Peer) -> None:
     number = worker.begin_code(RUN, "import erlang\nwith erlang.Span('s'): erlang.call('f')")
     call = worker.callback()
     assert (call.type, carried(call)) == (CALLBACK, None)
+    worker.answer(call)
+    assert worker.end(number).type == RESULT
+
+
+def test_a_callback_of_a_coroutine_carries_a_trace_and_a_context(worker: Peer) -> None:
+    body = ["import erlang\nawait erlang.acall('f')", None, None, 1, 0, 3]
+    number = traced(worker, body)
+    assert worker.receive().type == DETACHED
+    call = worker.callback()
+    assert call.body[4:] == [TRACE + ABOVE + b"\x01", 3]
+    worker.answer(call)
+    message = worker.receive_from_any()
+    assert (message.id, Timed(message).type) == (number, RESULT)
+
+
+def test_a_traced_request_that_moves_runs_once_beside_the_main_thread(worker: Peer) -> None:
+    code = """
+import erlang, threading
+thread = threading.Thread(target=erlang.call, args=("f",))
+thread.start()
+thread.join()
+"""
+    number = worker.begin_code(RUN, code)
+    call = worker.callback()
+    where = "import threading\nthreading.current_thread() is threading.main_thread()"
+    moved = traced(worker, [where, None, None, 1, 0], mode=TIMED_MODE)
+    worker.control(MOVE, moved)
+    head = struct.pack(">BQB", TRACED, moved, TIMED_MODE) + TRACE + ABOVE + b"\x01"
+    body = msgpack.packb([where, None, None, 1, 0])
+    worker._send_to("/control", head + bytes((RUN,)) + body)
+    end = Timed(worker.receive_from_any())
+    assert (end.type, end.body) == (RESULT, False)
     worker.answer(call)
     assert worker.end(number).type == RESULT
 

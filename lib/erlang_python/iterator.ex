@@ -45,7 +45,7 @@ defmodule ErlangPython.Iterator do
           | {:error, :error | :throw | :exit, term(), Exception.stacktrace()}
   def next(pid, most, worker) do
     ref = :erlang.monitor(:process, pid, alias: :reply_demonitor)
-    send(pid, {:next, ref, most, worker})
+    send(pid, {:next, ref, most, worker, [self() | Process.get(:"$callers", [])]})
 
     receive do
       {^ref, reply} -> reply
@@ -73,9 +73,16 @@ defmodule ErlangPython.Iterator do
 
   defp loop(state) do
     receive do
-      {:next, from, most, worker} -> state |> watch(worker) |> pull(from, most)
-      :halt -> halt(state)
-      {:DOWN, _ref, :process, _owner_or_worker, _reason} -> halt(state)
+      {:next, from, most, worker, callers} ->
+        # What the elements call is called for whoever waits for them.
+        Process.put(:"$callers", callers)
+        state |> watch(worker) |> pull(from, most)
+
+      :halt ->
+        halt(state)
+
+      {:DOWN, _ref, :process, _owner_or_worker, _reason} ->
+        halt(state)
     end
   end
 

@@ -45,6 +45,7 @@ defmodule ErlangPython.Protocol do
     shutdown: 0x23,
     flush: 0x24,
     stacks: 0x25,
+    move: 0x26,
     cancel_ack: 0x31,
     pong: 0x32,
     flushed: 0x33,

@@ -3,7 +3,7 @@ defmodule ErlangPython.Request do
   # One request and its end, as its caller lives through it: encode, hand over, wait, decode.
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.{Error, Iterator}
+  alias ErlangPython.{Context, Error, Iterator}
   alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Refs, Slots, Streams}
   alias ErlangPython.Request.{Message, Options, Progress, Reply}
   alias ErlangPython.Telemetry.{CallSpan, TraceContext}
@@ -15,6 +15,7 @@ defmodule ErlangPython.Request do
   @longest_patience_ms 1_000
   defp patience(:behind, _handle), do: 2
   defp patience(:queued, handle), do: if(Slots.callbacks(handle, 1) > 0, do: 25, else: 100)
+  defp patience(:pinned, _handle), do: 25
   defp patience(place, _handle) when place in [:alone, :beside], do: @longest_patience_ms
 
   @type result :: {:ok, term()} | {:error, Error.t()}
@@ -55,28 +56,47 @@ defmodule ErlangPython.Request do
     id = Slots.next_id(handle)
     max_size = handle.options.max_message_size
 
-    with {:ok, way} <- way(handle, options.context),
-         options = inherit(options, way),
-         {:ok, wire} <- Message.encode(message, id, options, max_size, nested?(way)) do
-      hand_over(handle, id, wire, way, deadline, options)
+    with {:ok, way, placed} <- way(handle, options),
+         placed = inherit(placed, way),
+         {:ok, wire} <- Message.encode(message, id, placed, max_size, nested?(way)) do
+      hand_over(handle, id, wire, way, deadline, placed)
     else
-      {:refs, packed, refs} -> follow(refs, packed, handle, deadline, options)
+      {:refs, packed, refs} -> follow(refs, packed, message, handle, deadline, options)
       {:error, error} -> {:error, error}
     end
     |> end_iterators()
   end
 
   # To the worker of its Refs.
-  defp follow(refs, packed, handle, deadline, options) do
+  defp follow(refs, packed, message, handle, deadline, options) do
     with {:ok, target, place} <- Refs.place(refs, handle, options),
          id = Slots.next_id(target),
          way = back_or(target, place),
+         options = inherit(options, way),
          max_size = target.options.max_message_size,
+         {:ok, packed} <- leave_context(packed, message, handle, way, options),
          {:ok, wire} <- Message.address(packed, id, options, max_size, nested?(way)),
          {:error, %Error{kind: :context_lost}} <-
            hand_over(target, id, wire, way, deadline, options),
          do: {:error, Refs.lost()}
   end
+
+  # The context of a coroutine that made the callback is in its own worker only.
+  defp leave_context(packed, message, handle, way, %{context: nil} = options) do
+    case Origin.own(handle) do
+      %Origin{context: id} = own when id != nil and own != way ->
+        Iterator.stop(Iterator.take_started())
+
+        with {:refs, packed, _refs} <-
+               Message.pack(message, options, handle.options.max_message_size),
+             do: {:ok, packed}
+
+      _none_or_there ->
+        {:ok, packed}
+    end
+  end
+
+  defp leave_context(packed, _message, _handle, _way, _options), do: {:ok, packed}
 
   defp hand_over(handle, id, wire, way, deadline, options) do
     CallSpan.sent(options, wire)
@@ -99,16 +119,33 @@ defmodule ErlangPython.Request do
   end
 
   # To any worker, to that of a context, or back to where the callback came from in which the caller works.
-  defp way(handle, nil), do: {:ok, Origin.own(handle)}
+  defp way(handle, %{context: nil} = options) do
+    case Origin.own(handle) do
+      %Origin{context: id} = origin when id != nil ->
+        # Its mode makes no difference to a request.
+        context = %Context{id: id, pool: handle.name, mode: :shared}
+        {:ok, origin, %{options | context: context}}
 
-  defp way(handle, context) do
-    with {:ok, place} <- Contexts.fetch(handle, context.id), do: {:ok, back_or(handle, place)}
+      origin_or_none ->
+        {:ok, origin_or_none, options}
+    end
   end
 
+  defp way(handle, options) do
+    with {:ok, place} <- Contexts.fetch(handle, options.context.id),
+         do: {:ok, back_or(handle, place), options}
+  end
+
+  # Not behind the main thread, where that waits for the callback.
   defp back_or(handle, {slot, generation} = place) do
-    case Origin.own(handle) do
-      %{slot: ^slot, generation: ^generation} = origin -> origin
-      _elsewhere -> place
+    own = Origin.own(handle)
+
+    case own || Origin.ancestor(handle) do
+      %{slot: ^slot, generation: ^generation} = origin ->
+        if own, do: origin, else: {:beside, origin}
+
+      _elsewhere ->
+        place
     end
   end
 
@@ -142,9 +179,11 @@ defmodule ErlangPython.Request do
     }
 
     submitted =
-      if is_tuple(way),
-        do: Intake.submit_pinned(handle, request, way),
-        else: Intake.submit(handle, request, way)
+      case way do
+        {:beside, origin} -> Intake.submit_beside(handle, request, origin)
+        {_slot, _generation} -> Intake.submit_pinned(handle, request, way)
+        origin_or_none -> Intake.submit(handle, request, origin_or_none)
+      end
 
     case submitted do
       {:ok, place} ->

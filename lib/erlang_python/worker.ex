@@ -220,6 +220,8 @@ defmodule ErlangPython.Worker do
     {:noreply, state}
   end
 
+  def handle_info({:move, id, wire}, state), do: {:noreply, Stopping.move(state, id, wire)}
+
   def handle_info({:cancel, id}, state), do: {:noreply, Stopping.cancel(state, id)}
 
   def handle_info({:rebalance, id}, state), do: {:noreply, Stopping.rebalance(state, id)}

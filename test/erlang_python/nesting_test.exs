@@ -3,7 +3,8 @@ defmodule ErlangPython.NestingTest do
   use ErlangPython.PoolCase, async: false
 
   alias ErlangPython.Callbacks.Running
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Intake, Pending, Slots}
+  alias ErlangPython.Request.{Message, Options}
 
   @moduletag timeout: 120_000
   @moduletag :tmp_dir
@@ -259,6 +260,60 @@ defmodule ErlangPython.NestingTest do
     await_nothing_left(pool)
   end
 
+  test "a thread that was left behind in a callback makes no worker look stuck" do
+    pool = start_pool(workers: 1)
+    {:ok, handle} = Handle.fetch(pool)
+    test = self()
+
+    register(:hold, fn what ->
+      send(test, {what, self()})
+      receive do: (:go -> :ok)
+    end)
+
+    where = "import threading\nthreading.current_thread() is threading.main_thread()"
+
+    leave =
+      "import threading\nthreading.Thread(target=erlang.hold, args=('left',), daemon=True).start()"
+
+    assert run!(pool, leave) == nil
+    assert_receive {"left", left}
+
+    for loop <- [false, true] do
+      # A coroutine's callback holds nobody up either.
+      coroutine = loop && Task.async(fn -> run(pool, "await erlang.acall('hold', 'loop')") end)
+      if loop, do: assert_receive({"loop", _pid})
+
+      code =
+        "import erlang\nerlang.send(test, 'busy')\nwhile 'stop' not in globals(): pass\ndel stop"
+
+      busy = Task.async(fn -> run!(pool, code, %{test: test}) end)
+      assert_receive "busy"
+      queued = Task.async(fn -> run!(pool, where) end)
+      eventually(fn -> assert Slots.queued(handle) == 1 end)
+      [id] = Pending.of_caller(handle, queued.pid)
+
+      eventually(fn ->
+        assert System.monotonic_time(:microsecond) - Slots.last_end(handle, 1) > 20_000
+      end)
+
+      Intake.reconsider(handle, id)
+      assert {_caller, 0, _pinned?} = Pending.standing(handle, id)
+
+      # By a thread beside it: the main one is busy.
+      {_generation, worker, _writer} = Directory.worker(handle, 1)
+      id = Slots.next_id(handle)
+      options = Options.new!([pool: pool], [:pool])
+      {:ok, wire} = Message.encode({:exec, "stop = 1", nil}, id, options, 1_000_000)
+      send(worker, {:beside, wire})
+      assert Task.await(busy) == nil
+      assert Task.await(queued) == true
+      if loop, do: Task.shutdown(coroutine, :brutal_kill)
+    end
+
+    send(left, :go)
+    await_nothing_left(pool)
+  end
+
   test "others are served by the workers that are free while one waits, and by it when it is back" do
     pool = start_pool(workers: 1, window: 16)
     test = self()
@@ -304,6 +359,42 @@ defmodule ErlangPython.NestingTest do
 
       await_nothing_left(pool)
       assert run!(pool, "1") == 1
+    end
+
+    test "tells the deepest level first" do
+      pool = start_pool(workers: 1)
+      {:ok, handle} = Handle.fetch(pool)
+      test = self()
+
+      register(:dive, fn n ->
+        send(test, {:level, n, self()})
+        code = if n == 10, do: "import time\ntime.sleep(60)", else: "erlang.dive(n + 1)"
+        run(pool, code, %{n: n})
+      end)
+
+      caller = Task.async(fn -> run(pool, "erlang.dive(1)") end)
+
+      levels =
+        for n <- 1..10 do
+          assert_receive {:level, ^n, pid}
+          pid
+        end
+
+      # Each level's request goes to the alias in its row; the manager sends the ends.
+      requests = fn -> Enum.map([caller.pid | levels], &Pending.of_caller(handle, &1)) end
+      eventually(fn -> assert Enum.all?(requests.(), &match?([_id], &1)) end)
+      aliases = for [id] <- requests.(), do: handle |> Pending.lookup(id) |> elem(1)
+      :erlang.trace(Directory.whereis(handle, :manager), true, [:send])
+      System.cmd("kill", ["-9", "#{os_pid(pool)}"])
+
+      for alias_ref <- Enum.reverse(aliases) do
+        assert_receive {:trace, _manager, kind, {to, %Error{kind: :worker_exit}}, _to}
+                       when kind in [:send, :send_to_non_existing_process]
+
+        assert to == alias_ref
+      end
+
+      assert {:error, %Error{kind: :worker_exit}} = Task.await(caller, 30_000)
     end
 
     test "ends a callback that does not act on it after the grace period, and one that waits for nothing at once" do

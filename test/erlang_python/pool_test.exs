@@ -210,6 +210,23 @@ defmodule ErlangPython.PoolTest do
       await_whole(pool, 1)
     end
 
+    test ":max_requests counts what runs beside the main thread" do
+      name = "pool_test_fan_out"
+      pool = start_pool(workers: 1, max_requests: 10)
+      on_exit(fn -> ErlangPython.unregister(name) end)
+
+      ErlangPython.register(name, fn ->
+        fn -> for n <- 1..10, do: ErlangPython.eval!("n", %{n: n}, pool: pool) end
+        |> Task.async()
+        |> Task.await(:infinity)
+      end)
+
+      [%{os_pid: before}] = Pool.workers(pool)
+      assert {:ok, [1 | _]} = ErlangPython.eval("erlang.call('#{name}')", %{}, pool: pool)
+      eventually(fn -> refute os_process?(before) end)
+      await_whole(pool, 1)
+    end
+
     test ":max_memory replaces a worker that has grown" do
       pool = start_pool(workers: 1, max_memory: 150_000_000)
       pid = ErlangPython.call!(:os, :getpid, [], pool: pool)

@@ -22,6 +22,10 @@ defmodule ErlangPython.Callbacks.Invocation do
   def run([<<_bits::2, type::6, _id::64, body::binary>> | buffers], origin) do
     # For the face of the function they are decoded once more where it differs.
     case MessagePack.decode(body, buffers) do
+      {:ok, [parent, target, args, kwargs, trace, context]} when is_integer(parent) ->
+        origin = %{origin | parent: parent, context: context}
+        begin(type, origin, [target, args, kwargs, trace], {body, buffers})
+
       {:ok, [parent | rest]} when is_integer(parent) ->
         begin(type, %{origin | parent: parent}, rest, {body, buffers})
 
@@ -116,7 +120,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   defp arguments(:elixir, args, kwargs, _raw), do: {:ok, args, kwargs}
 
   defp arguments(:erlang, _args, _kwargs, {body, buffers}) do
-    {:ok, [_parent, _target, args, kwargs | _trace]} = MessagePack.decode(body, buffers, :erlang)
+    {:ok, [_parent, _target, args, kwargs | _more]} = MessagePack.decode(body, buffers, :erlang)
     {:ok, args, if(kwargs == :none, do: nil, else: kwargs)}
   end
 

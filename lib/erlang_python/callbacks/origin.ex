@@ -3,14 +3,15 @@ defmodule ErlangPython.Callbacks.Origin do
   # Where a callback came from: which thread of which worker waits for it, and on whose behalf.
   #
   # The process that works on the callback keeps it in its dictionary. Its own calls go back into
-  # that thread; those of tasks that it starts find it through `$callers`.
+  # that thread; those of tasks that it starts find it through `$callers`. `context` is that of a coroutine's request, for
+  # no thread waits there that would know it.
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool.Handle
   alias ErlangPython.Telemetry.TraceContext
 
   @enforce_keys [:handle, :slot, :generation, :worker, :writer, :channel, :parent, :id]
-  defstruct @enforce_keys ++ [callers: [], trace: nil]
+  defstruct @enforce_keys ++ [callers: [], trace: nil, context: nil]
 
   @type t :: %__MODULE__{
           handle: Handle.t(),
@@ -22,7 +23,8 @@ defmodule ErlangPython.Callbacks.Origin do
           parent: non_neg_integer(),
           id: pos_integer(),
           callers: [pid()],
-          trace: TraceContext.t() | nil
+          trace: TraceContext.t() | nil,
+          context: ErlangPython.Pool.Contexts.id() | nil
         }
 
   @key {__MODULE__, :own}

@@ -55,6 +55,16 @@ defmodule ErlangPython.Callbacks.Running do
   def of_request(%{pending: pool}, id),
     do: :ets.select(@table, [{{:"$1", id, pool, :_}, [], [:"$1"]}])
 
+  @doc "The requests whose callbacks the threads of a worker wait for."
+  @spec parents(ErlangPython.Pool.Handle.t(), Slots.slot()) :: [pos_integer()]
+  def parents(%{pending: pool}, slot) do
+    of_slot = {:==, {:map_get, :slot, :"$2"}, slot}
+
+    @table
+    |> :ets.select([{{:_, :"$1", pool, :"$2"}, [of_slot, {:>, :"$1", 0}], [:"$1"]}])
+    |> Enum.uniq()
+  end
+
   @doc "For whom a process works: nobody, if it works on no callback."
   @spec callers(pid()) :: [pid()]
   def callers(pid) do

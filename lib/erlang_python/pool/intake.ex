@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Intake do
   # The way of a request into the pool and, when its caller gives up, out of it. Runs in the
   # caller's process.
 
-  alias ErlangPython.Callbacks.Origin
+  alias ErlangPython.Callbacks.{Holding, Origin}
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Contexts, Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Request.Message
@@ -20,9 +20,9 @@ defmodule ErlangPython.Pool.Intake do
 
   @typedoc """
   Where a request went: to an idle worker, behind others of a worker that is still within its window, into
-  the queue, or to a worker whose main thread it does not need.
+  the queue, to a worker whose main thread it does not need, or to the only one that can serve it, behind whatever that has.
   """
-  @type place :: :alone | :behind | :queued | :beside
+  @type place :: :alone | :behind | :queued | :beside | :pinned
 
   @doc """
   Hands a request to a free worker, or to the queue; one that comes out of a callback (`origin`) to the worker which
@@ -54,6 +54,24 @@ defmodule ErlangPython.Pool.Intake do
       %Origin{} = origin -> beside(handle, request, origin)
       _none -> place(handle, request, claimed)
     end
+  end
+
+  @doc """
+  Hands a request to the worker whose callback (`origin`) has started the calling process, which is not that of the
+  callback itself: it runs beside the main thread.
+  """
+  @spec submit_beside(Handle.t(), request(), Origin.t()) :: {:ok, place()} | {:error, Error.t()}
+  def submit_beside(handle, request, origin) do
+    with :ok <- check_open(handle),
+         :ok <- admit(handle, origin) do
+      Callers.watch(handle, request.caller, request.watch)
+      beside(handle, request, origin)
+    end
+  rescue
+    error in ArgumentError ->
+      if Handle.gone?(handle),
+        do: {:error, stopped(handle, :no)},
+        else: reraise(error, __STACKTRACE__)
   end
 
   # Into the thread that waits in the callback; for a coroutine's, into one beside it.
@@ -93,7 +111,7 @@ defmodule ErlangPython.Pool.Intake do
     }
   end
 
-  @doc "Hands a request to the worker that holds its context, behind what that has. It never goes to another."
+  @doc "Hands a request to the worker that holds its context or its Refs, behind what that has. It never goes to another."
   @spec submit_pinned(Handle.t(), request(), Contexts.place()) ::
           {:ok, place()} | {:error, Error.t()}
   def submit_pinned(handle, request, {slot, generation} = place) do
@@ -103,7 +121,8 @@ defmodule ErlangPython.Pool.Intake do
 
       case Directory.worker(handle, slot) do
         {^generation, _worker, writer} ->
-          insert_beside(handle, %{request | wire: :pinned}, %{slot: slot, generation: generation})
+          row = %{request | wire: {:pinned, request.wire}}
+          insert_beside(handle, row, %{slot: slot, generation: generation})
           send(writer, {:tx, request.wire})
           confirm_pinned(handle, request.id, place)
 
@@ -122,7 +141,7 @@ defmodule ErlangPython.Pool.Intake do
   defp confirm_pinned(handle, id, {slot, generation}) do
     if Slots.generation(handle, slot) != generation and Pending.discard(handle, id),
       do: {:error, Contexts.lost()},
-      else: {:ok, :beside}
+      else: {:ok, :pinned}
   end
 
   @doc """
@@ -141,9 +160,9 @@ defmodule ErlangPython.Pool.Intake do
       unless handle.options.max_concurrent == :infinity or part.caller == nil,
         do: Slots.add_admitted(handle, 1)
 
-      way = way(part.message, handle, slot, generation)
+      way = way(handle, slot, generation)
       wire = Message.control(part.message, id, way == :nested)
-      request = part |> Map.delete(:message) |> Map.put(:wire, :pinned)
+      request = part |> Map.delete(:message) |> Map.put(:wire, kept(way, part.message, wire))
       insert_beside(handle, request, %{slot: slot, generation: generation})
 
       case way do
@@ -166,18 +185,22 @@ defmodule ErlangPython.Pool.Intake do
         else: reraise(error, __STACKTRACE__)
   end
 
+  defp kept(:main, {:pull, _stream, _most, _trace}, wire), do: {:pinned, wire}
+  defp kept(:main, _another, _wire), do: :pinned
+  defp kept(_nested_or_beside, _part, _wire), do: :beside
+
   defp lost({:request, _packed}), do: Exit.lost_before()
   defp lost(_of_stream), do: Exit.lost_stream()
 
   # For whose end the main thread waits can't wait for that of the main thread.
-  defp way(message, handle, slot, generation) do
-    case Origin.own(handle) || Origin.ancestor(handle) do
+  defp way(handle, slot, generation) do
+    own = Origin.own(handle)
+
+    case own || Origin.ancestor(handle) do
       %{slot: ^slot, generation: ^generation} = origin ->
-        cond do
-          origin == Origin.own(handle) and not match?({:loop, _number}, origin.channel) -> :nested
-          match?({:request, _packed}, message) -> :beside
-          true -> :main
-        end
+        if origin == own and not match?({:loop, _number}, origin.channel),
+          do: :nested,
+          else: :beside
 
       _other ->
         :main
@@ -236,14 +259,15 @@ defmodule ErlangPython.Pool.Intake do
 
   @doc """
   Looks again at a request that waits: for one that was sent ahead of its turn, behind a request that takes longer than
-  expected, another worker is asked for; for one in the queue of a pool that is stuck, a thread beside a
-  worker's main thread. `:gone` if the pool is, so that no answer will come any more.
+  expected, another worker is asked for; for one in the queue of a pool that is stuck, and for one that only a stuck worker
+  can serve, a thread beside the main thread. `:gone` if the pool is, so that no answer will come any more.
   """
   @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
   def reconsider(handle, id) do
     case Pending.lookup(handle, id) do
       {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> release_stuck(handle, id)
       {_id, _, _, _, slot, _, _, _} = row when slot > 0 -> rebalance(handle, row)
+      {_id, _, _, _, _place, _, _, {:pinned, _wire}} = row -> release_pinned(handle, row)
       _outside_the_window_or_ended -> :ok
     end
   rescue
@@ -299,6 +323,15 @@ defmodule ErlangPython.Pool.Intake do
       do: Pending.finish(handle, id, worker_gone())
   end
 
+  # The main thread has not even read it, where it waits for a thread of its own or in an event loop.
+  defp release_pinned(handle, {id, _dest, _tag, _caller, place, generation, _sent_at, pinned}) do
+    {:pinned, wire} = pinned
+
+    with true <- stuck?(handle, -place, System.monotonic_time(:microsecond)),
+         {^generation, worker, _writer} <- Directory.worker(handle, -place),
+         do: send(worker, {:move, id, wire})
+  end
+
   # The worker of the callback that started this process, if there is one.
   defp waiting_slot(handle) do
     case Origin.ancestor(handle) do
@@ -317,7 +350,7 @@ defmodule ErlangPython.Pool.Intake do
 
   defp stuck?(handle, slot, now) do
     Slots.callbacks(handle, slot) > 0 and now - Slots.last_end(handle, slot) >= @stuck_us and
-      Directory.worker(handle, slot) != nil
+      Directory.worker(handle, slot) != nil and Holding.main_thread?(handle, slot)
   end
 
   @doc "What the callers of a pool that has ended are told."

@@ -12,7 +12,8 @@ defmodule ErlangPython.Pool.Pending do
   # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
   # not count into the worker's window: it is nested in a callback, runs in another thread or on the
   # event loop, or is a pull of a stream. `wire` is kept so that a request which never ran can be given to another worker; it
-  # is `:pinned` where only this worker will do.
+  # is `:pinned` where only this worker will do (`{:pinned, wire}` if another of its threads may take it, `:moved` when one was
+  # asked to), `:beside` where such a thread has it, `:detached` once the request runs on the worker's event loop.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}
@@ -27,7 +28,8 @@ defmodule ErlangPython.Pool.Pending do
   @type id :: pos_integer()
   @type row ::
           {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid() | nil, place(),
-           generation :: non_neg_integer(), sent_at :: integer(), wire :: iodata() | :pinned}
+           generation :: non_neg_integer(), sent_at :: integer(),
+           wire :: iodata() | :pinned | {:pinned, iodata()} | :moved | :beside | :detached}
 
   @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
   @type place :: integer()
@@ -59,6 +61,21 @@ defmodule ErlangPython.Pool.Pending do
   @doc "Who made a request; nil if it had its end."
   @spec caller(Handle.t(), id()) :: pid() | nil
   def caller(%{pending: table}, id), do: element(table, id, @caller, nil)
+
+  @doc "Who made a request, where it is, and whether it is pinned to its worker; nil if it had its end."
+  @spec standing(Handle.t(), id()) :: {pid() | nil, place(), pinned? :: boolean()} | nil
+  def standing(%{pending: table}, id) do
+    # One that was moved may have begun in the main thread just before.
+    pinned = {:orelse, {:"=:=", :"$3", :pinned}, {:"=:=", :"$3", :moved}, {:is_tuple, :"$3"}}
+
+    # Without a copy of the wire.
+    case :ets.select(table, [
+           {{id, :_, :_, :"$1", :"$2", :_, :_, :"$3"}, [], [{{:"$1", :"$2", pinned}}]}
+         ]) do
+      [standing] -> standing
+      [] -> nil
+    end
+  end
 
   @doc "Is it still open, although nobody waits for it any more?"
   @spec abandoned?(Handle.t(), id()) :: boolean()
@@ -181,6 +198,17 @@ defmodule ErlangPython.Pool.Pending do
     end
   end
 
+  @doc "A pinned request goes to another thread of its worker. False if it did so before, or had its end."
+  @spec move(Handle.t(), id()) :: boolean()
+  def move(%{pending: table}, id) do
+    spec = [
+      {{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {:pinned, :_}}, [],
+       [{{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", :moved}}]}
+    ]
+
+    :ets.select_replace(table, spec) == 1
+  end
+
   @doc """
   A request no longer occupies the main thread of its worker. Gives when it was sent; the caller of this function
   releases the slot. False if it is not there (any more).
@@ -188,8 +216,8 @@ defmodule ErlangPython.Pool.Pending do
   @spec detach(Handle.t(), id(), Slots.slot(), pos_integer()) :: {:ok, integer()} | false
   def detach(%{pending: table} = handle, id, slot, generation) do
     spec = [
-      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :"$5"}, [],
-       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :"$5"}}]}
+      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :_}, [],
+       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :detached}}]}
     ]
 
     # Counted first: who takes the row out counts it off at once.

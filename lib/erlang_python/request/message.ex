@@ -71,6 +71,10 @@ defmodule ErlangPython.Request.Message do
     Frame.encode_message([head | buffers])
   end
 
+  @doc "Says that the request which follows was sent to the main thread before, and moves off it."
+  @spec move(pos_integer()) :: iodata()
+  def move(id), do: Frame.encode_message([Protocol.head(Protocol.type(:move), id)])
+
   @doc "A message for one worker and no other."
   @type part ::
           {:pull, stream :: pos_integer(), most :: pos_integer(), trace :: binary() | nil}

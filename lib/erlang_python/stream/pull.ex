@@ -11,7 +11,7 @@ defmodule ErlangPython.Stream.Pull do
   alias ErlangPython.Pool.{Directory, Handle, Intake, Slots, Streams}
   alias ErlangPython.Request.{Options, Reply}
 
-  @enforce_keys [:handle, :stream, :id, :ref, :most, :trace, :started, :flush_after]
+  @enforce_keys [:handle, :stream, :id, :ref, :most, :trace, :started, :flush_after, :patience]
   defstruct @enforce_keys
 
   @opaque t :: %__MODULE__{
@@ -22,14 +22,17 @@ defmodule ErlangPython.Stream.Pull do
             most: pos_integer(),
             trace: binary() | nil,
             started: integer(),
-            flush_after: pos_integer() | nil
+            flush_after: pos_integer() | nil,
+            patience: pos_integer()
           }
 
   # A little more than Python collects.
   @flush_after_ms 3
   # A pull that has not begun has nothing to flush; it is asked again, less and less often.
   @longest_flush_ms 100
-  @patience_ms 1_000
+  # It may wait for a worker that is stuck; that is looked at less and less often, too.
+  @patience_ms 25
+  @longest_patience_ms 1_000
 
   @doc "`trace`: what it brings of one."
   @spec start(Handle.t(), Streams.t(), pos_integer(), trace :: binary() | nil) ::
@@ -46,7 +49,8 @@ defmodule ErlangPython.Stream.Pull do
       trace: trace,
       started: now_us(),
       # A pull of one item ends with it.
-      flush_after: if(most > 1, do: @flush_after_ms)
+      flush_after: if(most > 1, do: @flush_after_ms),
+      patience: @patience_ms
     }
 
     case submit(pull) do
@@ -76,7 +80,7 @@ defmodule ErlangPython.Stream.Pull do
 
   defp await(%{ref: ref} = pull, options, deadline) do
     left = remaining(deadline)
-    patience = min(left, pull.flush_after || @patience_ms)
+    patience = min(left, pull.flush_after || pull.patience)
 
     receive do
       {^ref, reply} -> ended(pull, reply, options)
@@ -93,7 +97,8 @@ defmodule ErlangPython.Stream.Pull do
             last_word(pull, options, stopped(pull))
 
           true ->
-            await(pull, options, deadline)
+            patience = min(2 * pull.patience, @longest_patience_ms)
+            await(%{pull | patience: patience}, options, deadline)
         end
     end
   end

@@ -49,7 +49,7 @@ defmodule ErlangPython.Telemetry.CallbackSpan do
 
   def place(_operation, origin, other), do: {nil, origin, other}
 
-  defp carried([trace]), do: TraceContext.unpack(trace)
+  defp carried([trace]) when trace != nil, do: TraceContext.unpack(trace)
   defp carried(_none), do: nil
 
   @spec run(t() | nil, (... -> result)) :: result

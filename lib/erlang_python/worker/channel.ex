@@ -184,9 +184,10 @@ defmodule ErlangPython.Worker.Channel do
         answer(rest, state, count + 1, sent_at || sent)
 
       # It was outside the window, or had been taken from this worker, which answers all the same.
-      {_id, dest, tag, _caller, place, _generation, _sent, _wire} ->
+      {_id, dest, tag, _caller, place, _generation, _sent, wire} ->
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)
+        count_beside(state, wire)
         # The main thread is free: this end has overtaken its DETACHED.
         if place > 0 and Slots.queued(state.handle) > 0, do: Queue.dispatch(state.handle)
         answer(rest, state, count, sent_at)
@@ -204,7 +205,7 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(handle, id) do
-      {_id, dest, tag, _caller, place, _generation, sent, _wire} ->
+      {_id, dest, tag, _caller, place, _generation, sent, wire} ->
         owners.confirm(handle, left, dest)
         Pending.answer(dest, tag, message)
 
@@ -212,6 +213,7 @@ defmodule ErlangPython.Worker.Channel do
           answer(rest, state, count + 1, sent_at || sent)
         else
           Pending.vacate(handle, place)
+          count_beside(state, wire)
           answer(rest, state, count, sent_at)
         end
 
@@ -248,6 +250,13 @@ defmodule ErlangPython.Worker.Channel do
   # Closed: the worker drains.
   defp adapt(_handle, _slot, 0, _size), do: :ok
   defp adapt(handle, slot, old, new), do: Slots.adapt_window(handle, slot, old, new)
+
+  # Others count when they leave the main thread, or not at all.
+  defp count_beside(%{handle: handle, slot: slot} = state, wire)
+       when is_list(wire) or is_binary(wire),
+       do: retire(state, Slots.add_served(handle, slot, 1))
+
+  defp count_beside(_state, _wire), do: :ok
 
   defp retire(%{handle: %{options: %{max_requests: max}}} = state, served) when served >= max do
     send(state.worker, {:retire, "served #{served} requests"})

@@ -5,7 +5,7 @@ defmodule ErlangPython.Worker.Stopping do
 
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.Pool.{Pending, Queue, Slots}
-  alias ErlangPython.{Protocol, Worker.Running, Worker.State}
+  alias ErlangPython.{Protocol, Request.Message, Worker.Running, Worker.State}
 
   require Protocol
 
@@ -94,6 +94,18 @@ defmodule ErlangPython.Worker.Stopping do
   end
 
   def rebalance(state, _id), do: state
+
+  @doc "Moves a request that the main thread has not begun, because it waits, to a thread beside it."
+  @spec move(State.t(), Pending.id(), iodata()) :: State.t()
+  def move(%{handle: handle, writers: %{control: writer}} = state, id, wire) do
+    # One that has begun may be what it waits in.
+    unless Running.begun?(State.begun(state), id) or not Pending.move(handle, id),
+      do: send(writer, {:tx, [Message.move(id), wire]})
+
+    state
+  end
+
+  def move(state, _id, _wire), do: state
 
   @doc "What `CANCEL_ACK` says of a request."
   @spec acknowledged(State.t(), Pending.id(), term()) :: {:ok, State.t()} | :error

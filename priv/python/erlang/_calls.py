@@ -1,5 +1,6 @@
 """Calling into Elixir and Erlang."""
 
+import os
 from typing import Any, Optional, Protocol
 
 from erlang._elixir_error import UnknownFunction
@@ -37,8 +38,15 @@ def connected() -> bool:
 
 def bridge() -> _Bridge:
     if _bridge is None:
-        raise RuntimeError("this process is no worker of erlang_python: it has no Elixir to call")
+        raise no_worker()
     return _bridge
+
+
+def no_worker() -> RuntimeError:
+    return RuntimeError(
+        f"process {os.getpid()} is no worker of erlang_python, or a child of one: it has no "
+        "Elixir to call; let it return its results to its parent, and call from there"
+    )
 
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,8 @@ class AsyncStream:
     next one; the next pull finds that.
     """
 
+    context: Any = None
+
     def __init__(self, iterator: Any, face: int) -> None:
         self.face = face
         self._iterator = iterator

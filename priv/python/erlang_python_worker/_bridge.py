@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from msgpack import packb
 
 import erlang
+from erlang._calls import no_worker
 from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 
 _LOG = bytes((wire.LOG,))
+
+# Elements of a callback that belongs to no trace.
+_WITHOUT_TRACE = 4
 
 
 class Bridge:
@@ -63,6 +67,12 @@ class Bridge:
 
     async def acall(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
         body = self._callback(function, args, kwargs)
+        run = self._requests.current()
+        # What it calls in turn comes to a thread that does not know for whom.
+        if run is not None and run.namespace is not None:
+            if len(body) == _WITHOUT_TRACE:
+                body.append(None)
+            body.append(run.namespace.context)
         return await self._loop_line().call(wire.CALLBACK, body)
 
     async def aservice(self, name: str, *args: Any) -> Any:
@@ -116,7 +126,7 @@ class Bridge:
 
     def _check_process(self) -> None:
         if self._forks.is_child:
-            raise RuntimeError("a forked process has no Elixir to call: call it from its parent")
+            raise no_worker()
 
     def line(self) -> "MainLine | ThreadLine":
         self._check_process()

@@ -60,6 +60,8 @@ class Control(threading.Thread):
         elif kind == _FLUSH:
             items = self._streams.flush(request_id)
             self._send(wire.FLUSHED, request_id, packb(None) if items is None else items)
+        elif kind == _MOVE:
+            self._requests.move(request_id)
         elif kind == _STACKS:
             # Not before it is needed: it imports the traceback module.
             from erlang_python_worker._stacks import stacks
@@ -82,6 +84,7 @@ class Control(threading.Thread):
 
 
 _TRUE = packb(True)
-_CANCEL, _PING, _SHUTDOWN, _FLUSH, _STACKS = (
-    bytes((kind,)) for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN, wire.FLUSH, wire.STACKS)
+_CANCEL, _PING, _SHUTDOWN, _FLUSH, _STACKS, _MOVE = (
+    bytes((kind,))
+    for kind in (wire.CANCEL, wire.PING, wire.SHUTDOWN, wire.FLUSH, wire.STACKS, wire.MOVE)
 )

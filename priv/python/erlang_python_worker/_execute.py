@@ -88,11 +88,9 @@ class Executor:
             # A request may overtake the news of the end, and must not find an empty namespace.
             if context in self._dropped:
                 raise ContextDropped
-            namespace = self._contexts[context] = Namespace(of_process=False)
-        running = self._current()
-        if running is not None:
-            running.namespace = namespace
-        # For pickle and others that look for it; `_namespace` does not depend on it.
+            namespace = self._contexts[context] = Namespace(context)
+        self.enter(namespace)
+        # For pickle and others that look for it; `namespace` does not depend on it.
         before = sys.modules["__main__"]
         sys.modules["__main__"] = namespace.module
         try:
@@ -101,9 +99,20 @@ class Executor:
             sys.modules["__main__"] = before
 
     @property
-    def namespace(self) -> Namespace:
+    def context(self) -> "Optional[Namespace]":
+        """The namespace of the context to which the request belongs that runs."""
         running = self._current()
-        namespace = None if running is None else running.namespace
+        return None if running is None else running.namespace
+
+    def enter(self, context: Namespace) -> None:
+        """The request that runs belongs to this context."""
+        running = self._current()
+        if running is not None:
+            running.namespace = context
+
+    @property
+    def namespace(self) -> Namespace:
+        namespace = self.context
         return self._process if namespace is None else namespace
 
     def drop_context(self, body: Any) -> None:

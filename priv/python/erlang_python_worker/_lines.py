@@ -9,7 +9,10 @@ import itertools
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Callable, Optional, Tuple
+
+from msgpack import Unpacker, UnpackException
 
 import erlang
 from erlang._request import Running
@@ -43,6 +46,8 @@ _PATIENCE_MS = 20
 _PARTS = (wire.PULL, wire.CLOSE)
 # Requests that may belong to a context.
 _PLACED = (wire.CALL, wire.EVAL, wire.EXEC, wire.RUN, wire.STREAM_CALL, wire.STREAM_EVAL)
+# Where in their bodies it stands.
+_CONTEXT_AT = 5
 
 _ids = itertools.count(1)
 
@@ -51,8 +56,37 @@ _ids = itertools.count(1)
 left_behind: "deque[tuple[erlang.Pid, Any]]" = deque()
 
 
+def take_left_behind() -> "Iterator[list[Any]]":
+    while True:
+        try:
+            yield list(left_behind.popleft())
+        except IndexError:  # another thread takes from it, too
+            return
+
+
 def is_answer(head: bytes) -> bool:
     return bool(head) and head[0] in _ANSWERS
+
+
+def _is_pinned(head: bytes) -> bool:
+    """Does a request belong to a context, or hold an object that is kept here?
+
+    Not decoded for that: an iterator among its arguments is halted when it is thrown away.
+    """
+    if not head or wire.request_type(head) not in _PLACED:
+        return False
+    if kept.mark in head:
+        return True
+    body = Unpacker(max_buffer_size=len(head))
+    body.feed(wire.request_body(head))
+    try:
+        if body.read_array_header() <= _CONTEXT_AT:
+            return False
+        for _ in range(_CONTEXT_AT):
+            body.skip()
+        return body.unpack() is not None
+    except (ValueError, UnpackException):  # a wrong message: whoever runs it says so
+        return False
 
 
 class Line:
@@ -118,8 +152,8 @@ class BlockingLine(Line):
         self.send(kind, bytes(8), body)
 
     def catch_up(self) -> None:
-        while left_behind:
-            self.tell(wire.SEND, list(left_behind.popleft()))
+        for message in take_left_behind():
+            self.tell(wire.SEND, message)
 
     def _receive(self) -> Message:
         try:
@@ -208,7 +242,7 @@ class MainLine(BlockingLine):
         requests = self._requests
         while True:
             # The answer may need what is held here, and no other worker has it.
-            pinned = [message for message in self._held if self._is_pinned(*message)]
+            pinned = [message for message in self._held if _is_pinned(message[0])]
             requests.armed = True
             try:
                 requests.check()
@@ -220,18 +254,6 @@ class MainLine(BlockingLine):
                 self._held.remove(message)
                 assert self.hand_over is not None
                 self.hand_over(*message)
-
-    def _is_pinned(self, head: bytes, buffers: "list[Any]") -> bool:
-        """Does it belong to a context, or hold an object that is kept here?"""
-        if not head or wire.request_type(head) not in _PLACED:
-            return False
-        if kept.mark in head:
-            return True
-        try:
-            body = self._decoder.decode(wire.request_body(head), list(buffers))
-        except DecodeError:
-            return False
-        return type(body) is list and len(body) > 5 and body[5] is not None
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         run = self._requests.begin_nested(head[1:HEAD_SIZE])
@@ -275,11 +297,17 @@ class ThreadLine(BlockingLine):
         finally:
             self._leave()
 
-    def serve(self, head: bytes, buffers: "list[Any]") -> None:
-        """Run a request beside the main thread, and send its end."""
+    def serve(self, head: bytes, buffers: "list[Any]", within: "Optional[Running]" = None) -> None:
+        """Run a request beside the main thread, and send its end.
+
+        Args:
+            within: the request in whose callback the thread waits for it.
+        """
         run = self._requests.begin_beside(head[1:HEAD_SIZE])
         if run is None:
             return
+        if within is not None and within.namespace is not None:
+            run.namespace = within.namespace
         run.output = Printed(self._channel)
         before = self._requests.enter(run)
         try:
@@ -298,7 +326,7 @@ class ThreadLine(BlockingLine):
         while True:
             head, buffers = self._receive()
             if not is_answer(head):
-                self.serve(head, buffers)
+                self.serve(head, buffers, self._requests.current())
             elif head[1:HEAD_SIZE] == key:
                 return head, buffers
 

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from erlang._request import Running
 from erlang_python_worker._channel import Closed
+from erlang_python_worker._lines import left_behind
 from erlang_python_worker._loop_lines import LoopLines
 from erlang_python_worker._output import end_output
 from erlang_python_worker._requests import Requests
@@ -111,7 +112,10 @@ class Loop:
         self._requests.finish(run)
         end_output(run)
         try:
-            self._lines.line().reply(*message(run.key, end))
+            line = self._lines.line()
+            line.reply(*message(run.key, end))
+            if left_behind:
+                line.catch_up()
         except Closed:  # the worker is leaving
             pass
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
-from erlang_python_worker._lines import Line, Message
+from erlang_python_worker._lines import Line, Message, take_left_behind
 from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._runner import Limits
@@ -57,6 +57,10 @@ class LoopLine(Line):
         else:
             self._channel.send_head(head)
         self._look_again(asyncio.get_running_loop())
+
+    def catch_up(self) -> None:
+        for message in take_left_behind():
+            self.send(wire.SEND, bytes(8), message)
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         # libzmq tells of changes only, and a send may have taken note of one.

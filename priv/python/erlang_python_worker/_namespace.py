@@ -14,16 +14,17 @@ class Namespace:
     """The globals of the code that Elixir sends: a ``__main__``.
 
     Args:
-        of_process: whether it is that of the process, or that of a context.
+        context: the number of the context that it belongs to; ``None`` for that of the process.
     """
 
-    def __init__(self, of_process: bool = True) -> None:
+    def __init__(self, context: "int | None" = None) -> None:
+        self.context = context
         module = types.ModuleType("__main__")
         # No __file__ and no __spec__: multiprocessing would run them again in each child.
         module.__dict__["erlang"] = erlang
         self.module = module
         self.globals: "dict[str, Any]" = module.__dict__
-        if not of_process:
+        if context is not None:
             return
         # Its globals are emptied when nobody refers to it, and its functions still run.
         self._starter = sys.modules["__main__"]

@@ -65,6 +65,8 @@ class Requests:
         self.guarded: "Collection[CodeType]" = ()
         # How many frames of a request are to be dropped: the BEAM may have sent it again already.
         self._revoked: "OrderedDict[bytes, int]" = OrderedDict()
+        # Whether the second frame of a request that is to move off the main thread is to run.
+        self._moved: "dict[bytes, bool]" = {}
         self._done: "deque[bytes]" = deque(maxlen=_DONE_KEPT)
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident or 0
@@ -178,7 +180,14 @@ class Requests:
         """
         run = Running(request_id, stop)
         with self._lock:
-            if self._revoked and self._drop(request_id):
+            if self._moved and request_id in self._moved:
+                # One frame is dropped by the main thread, another if it was revoked meanwhile.
+                if not self._moved.pop(request_id):
+                    return None
+                if self._revoked.get(request_id, 0) > 1:
+                    self._drop(request_id)
+                    return None
+            elif self._revoked and self._drop(request_id):
                 return None
             self._others[request_id] = run
         return run
@@ -249,6 +258,14 @@ class Requests:
         elif run.stop is not None:
             run.stop()
         return "running"
+
+    def move(self, request_id: bytes) -> None:
+        """Run a request that the main thread has not begun beside it, when it comes again."""
+        with self._lock:
+            begun = self._find(request_id) is not None or request_id in self._done
+            self._moved[request_id] = not begun
+            if not begun:
+                self._revoke(request_id)
 
     def _find(self, request_id: bytes) -> "Optional[Running]":
         if self._others and request_id in self._others:

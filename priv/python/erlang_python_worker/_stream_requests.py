@@ -53,10 +53,13 @@ class StreamRequests:
             stream = self._streams.get(number)
             if stream is None:
                 return _end(wire.RESULT, _NO_ITEMS)
+            self._enter_context(stream)
             if isinstance(stream, Stream):
                 return self._pull(stream, number, key, most, wire.RESULT)
             return self._pull_async(stream, number, key, most, wire.RESULT)
         closed = self._streams.remove(*_numbers(body, 1))
+        if closed is not None:
+            self._enter_context(closed)
         if isinstance(closed, Stream):
             closed.close()
         elif closed is not None:
@@ -67,8 +70,19 @@ class StreamRequests:
         if type(value) is CoroutineType:
             return self._open_async(value, key, face)
         if is_async(value):
-            return self._pull_async(self._async(value, face), _number(key), key, 1, wire.OPENED)
-        return self._pull(open_stream(value, face), _number(key), key, 1, wire.OPENED)
+            stream = self._in_context(self._async(value, face))
+            return self._pull_async(stream, _number(key), key, 1, wire.OPENED)
+        stream = self._in_context(open_stream(value, face))
+        return self._pull(stream, _number(key), key, 1, wire.OPENED)
+
+    def _in_context(self, stream: Any) -> Any:
+        stream.context = self._executor.context
+        return stream
+
+    def _enter_context(self, stream: Any) -> None:
+        # A pull does not name the context of what it goes on with.
+        if stream.context is not None:
+            self._executor.enter(stream.context)
 
     # On the event loop
 
@@ -109,7 +123,7 @@ class StreamRequests:
 
     def keep(self, key: bytes, iterator: Any, face: int) -> End:
         """The end of a call whose value is an iterator: a stream that has given nothing yet."""
-        self._streams.add(_number(key), open_stream(iterator, face))
+        self._streams.add(_number(key), self._in_context(open_stream(iterator, face)))
         return _end(wire.OPENED, _NIL)
 
     def forget(self, key: bytes) -> None:

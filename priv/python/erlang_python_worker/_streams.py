@@ -147,7 +147,10 @@ class Stream:
 
     Attributes:
         face: in which form its items go to the BEAM, see `CALL`.
+        context: the namespace of the context that it was opened in, if it was in one.
     """
+
+    context: Any = None
 
     def __init__(self, iterator: "Iterator[Any]", face: int) -> None:
         self.face = face

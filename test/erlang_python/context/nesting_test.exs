@@ -1,0 +1,215 @@
+defmodule ErlangPython.Context.NestingTest do
+  # Contexts in whose requests Python calls Elixir: where the calls of the callback go, and that none of them waits for
+  # the main thread, whatever that waits for.
+  use ErlangPython.PoolCase, async: true
+
+  alias ErlangPython.Context
+
+  @waits %{
+    "the main thread" => "out = erlang.call(name)",
+    "a thread" => """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as threads: out = threads.submit(erlang.call, name).result()
+    """,
+    "an event loop of its own" => """
+    import asyncio
+    out = asyncio.run(erlang.acall(name))
+    """,
+    "the worker's event loop" => "out = await erlang.acall(name)",
+    "a thread of the worker's event loop" => """
+    import asyncio
+    out = await asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, erlang.call, name)
+    """
+  }
+
+  setup do
+    pool = start_pool(workers: 1)
+    {:ok, context} = Context.open(pool: pool, mode: :shared)
+    ErlangPython.exec!("import contextvars\nmark = 'context'", %{}, context: context)
+    name = "context_nesting_#{System.unique_integer([:positive])}"
+    on_exit(fn -> ErlangPython.unregister(name) end)
+    {:ok, pool: pool, context: context, name: name}
+  end
+
+  defp run!(context, code, bindings),
+    do: ErlangPython.run!(code, bindings, context: context, timeout: 20_000)
+
+  for {where, code} <- @waits do
+    describe "a callback from #{where}" do
+      test "calls back into the context, without naming it", %{pool: pool} = test do
+        ErlangPython.register(test.name, fn -> ErlangPython.eval!("mark", %{}, pool: pool) end)
+        code = unquote(code) <> "\nout"
+        assert run!(test.context, code, %{name: test.name}) == "context"
+        assert ErlangPython.eval("'mark' in globals()", %{}, pool: pool) == {:ok, false}
+      end
+
+      test "may name it in a task of its own", %{context: context} = test do
+        ErlangPython.register(test.name, fn ->
+          fn -> ErlangPython.eval!("mark", %{}, context: context) end
+          |> Task.async()
+          |> Task.await(:infinity)
+        end)
+
+        assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == "context"
+      end
+
+      test "may ask another process, which names it", %{context: context} = test do
+        agent = start_supervised!({Agent, fn -> nil end})
+
+        ErlangPython.register(test.name, fn ->
+          Agent.get(
+            agent,
+            fn nil -> ErlangPython.eval!("mark", %{}, context: context) end,
+            :infinity
+          )
+        end)
+
+        assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == "context"
+      end
+
+      test "may use a Ref, itself, in a task and through another process", %{pool: pool} = test do
+        {:ok, ref} = ErlangPython.eval("[1, 2, 3]", %{}, pool: pool, return: :ref)
+        agent = start_supervised!({Agent, fn -> nil end})
+        length = fn -> ErlangPython.call!("builtins", "len", [ref], pool: pool) end
+
+        ErlangPython.register(test.name, fn ->
+          task = length |> Task.async() |> Task.await(:infinity)
+          [length.(), task, Agent.get(agent, fn nil -> length.() end, :infinity)]
+        end)
+
+        assert run!(test.context, unquote(code) <> "\nout", %{name: test.name}) == [3, 3, 3]
+      end
+
+      test "keeps its trace and its context", %{pool: pool} = test do
+        ErlangPython.register(test.name, fn -> ErlangPython.eval!("mark", %{}, pool: pool) end)
+        traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        options = [context: test.context, timeout: 20_000, traceparent: traceparent]
+        code = unquote(code) <> "\nout"
+        assert ErlangPython.run!(code, %{name: test.name}, options) == "context"
+      end
+
+      test "may ask another process, which reads a stream",
+           %{pool: pool, context: context} = test do
+        reader = start_supervised!({Agent, fn -> nil end})
+
+        first = fn stream ->
+          Enumerable.reduce(stream, {:cont, nil}, fn item, _ -> {:suspend, item} end)
+        end
+
+        {:suspended, 0, _} =
+          Agent.get_and_update(reader, fn nil ->
+            stream = ErlangPython.stream(:builtins, :range, [5], pool: pool, timeout: 20_000)
+            {:suspended, item, continue} = first.(stream)
+            {{:suspended, item, nil}, continue}
+          end)
+
+        ErlangPython.register(test.name, fn ->
+          Agent.get_and_update(
+            reader,
+            fn continue ->
+              {:suspended, item, continue} = continue.({:cont, nil})
+              {item, continue}
+            end,
+            :infinity
+          )
+        end)
+
+        assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == 1
+      end
+    end
+  end
+
+  test "a request that waits for long is still seen to hold the main thread", test do
+    {:ok, handle} = ErlangPython.Pool.Handle.fetch(test.pool)
+    me = self()
+
+    ErlangPython.register(test.name, fn ->
+      send(me, {:in, self()})
+      receive do: (:go -> nil)
+    end)
+
+    code =
+      "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(1) as t: t.submit(erlang.call, name).result()"
+
+    first = Task.async(fn -> run!(test.context, code, %{name: test.name}) end)
+    assert_receive {:in, callback}
+    [id] = ErlangPython.Pool.Pending.of_caller(handle, first.pid)
+
+    # Until it is looked at as one that might move.
+    eventually(fn ->
+      assert System.monotonic_time(:microsecond) - ErlangPython.Pool.Slots.last_end(handle, 1) >
+               20_000
+    end)
+
+    ErlangPython.Pool.Intake.reconsider(handle, id)
+    assert run!(test.context, "mark", %{}) == "context"
+    send(callback, :go)
+    assert Task.await(first) == nil
+  end
+
+  test "what a stream's generator calls goes into its context, at each item", test do
+    ErlangPython.register(test.name, fn -> ErlangPython.eval!("mark", %{}, pool: test.pool) end)
+
+    ErlangPython.exec!(
+      """
+      def items(name):
+          try:
+              while True: yield erlang.call(name)
+          finally:
+              globals().update(closed=erlang.call(name))
+      async def items_async(name):
+          while True: yield await erlang.acall(name)
+      """,
+      %{},
+      context: test.context
+    )
+
+    for function <- [:items, :items_async] do
+      stream = ErlangPython.stream(:__main__, function, [test.name], context: test.context)
+      assert Enum.take(stream, 3) == ["context", "context", "context"]
+    end
+
+    assert ErlangPython.eval("closed", %{}, context: test.context) == {:ok, "context"}
+  end
+
+  test "an iterator in a request that waits for the main thread is not halted by that", test do
+    me = self()
+
+    ErlangPython.register(test.name, fn ->
+      send(me, {:in, self()})
+      receive do: (:go -> nil)
+    end)
+
+    first = Task.async(fn -> run!(test.context, "erlang.call(name)", %{name: test.name}) end)
+    assert_receive {:in, callback}
+    # Handed over to another thread, since it is of a context.
+    items = ErlangPython.iterator(1..3)
+    assert run!(test.context, "list(items)", %{items: items}) == [1, 2, 3]
+    send(callback, :go)
+    assert Task.await(first) == nil
+  end
+
+  test "an iterator that the event loop lets go of is halted", test do
+    me = self()
+
+    items =
+      ErlangPython.iterator(
+        Stream.resource(fn -> 0 end, &{[&1], &1 + 1}, fn _ -> send(me, :halted) end)
+      )
+
+    code = "async for item in items: break\ndel items\nitem"
+    assert run!(test.context, code, %{items: items}) == 0
+    assert_receive :halted
+  end
+
+  test "an iterator's elements may call into the context", test do
+    items = ErlangPython.iterator(Stream.map(1..3, &run!(test.context, "[mark, n]", %{n: &1})))
+    expected = for n <- 1..3, do: ["context", n]
+    assert run!(test.context, "list(items)", %{items: items}) == expected
+
+    in_thread =
+      "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(1) as t: out = t.submit(list, items).result()\nout"
+
+    assert run!(test.context, in_thread, %{items: items}) == expected
+  end
+end
