@@ -18,7 +18,7 @@ venv := .cache/venv/bin
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
 
-ready: .cache/toolchain.stamp .cache/venv.stamp
+ready: .cache/toolchain.stamp .cache/venv.stamp .cache/uvloop.stamp
 
 setup: ready ## install what is missing: Elixir, Erlang, Python (system packages), .cache/venv (from the lock file); compile
 	@mix compile
@@ -75,6 +75,10 @@ clean: ## remove what was built and downloaded
 
 .cache/venv.stamp: requirements/dev.lock scripts/venv.sh | .cache/toolchain.stamp
 	@scripts/venv.sh requirements/dev.lock .cache/venv
+	@touch $@
+
+.cache/uvloop.stamp: requirements/uvloop.lock scripts/venv.sh | .cache/toolchain.stamp
+	@scripts/venv.sh requirements/uvloop.lock .cache/uvloop
 	@touch $@
 
 .cache/docs-venv.stamp: requirements/docs.lock scripts/venv.sh | .cache/toolchain.stamp

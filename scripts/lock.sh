@@ -17,3 +17,4 @@ lock() {
 lock priv/python/requirements.in priv/python/requirements.lock
 lock requirements/dev.in requirements/dev.lock
 lock requirements/docs.in requirements/docs.lock
+lock requirements/uvloop.in requirements/uvloop.lock

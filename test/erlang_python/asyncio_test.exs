@@ -76,14 +76,21 @@ defmodule ErlangPython.AsyncioTest do
       before = var.get()
       var.set(name)
       await asyncio.sleep(0.001)
+      erlang_says = await erlang.acall(echo, name)
       inner = await asyncio.create_task(asyncio.to_thread(var.get)) if hasattr(asyncio, 'to_thread') else name
-      (before, var.get(), inner, erlang.current_request().id > 0)
+      (before, var.get(), inner, erlang_says, erlang.current_request().id > 0)
       """
 
-      results =
-        for(n <- 1..20, do: Task.async(fn -> run(code, %{name: n}) end)) |> Task.await_many()
+      # Kept over a callback, and not seen by what that runs in Python.
+      echo = fn n ->
+        [ErlangPython.eval!("var.get() if 'var' in globals() else 'none'", %{}, pool: @pool), n]
+      end
 
-      assert results == for(n <- 1..20, do: {:ok, {"none", n, n, true}})
+      results =
+        for(n <- 1..20, do: Task.async(fn -> run(code, %{name: n, echo: echo}) end))
+        |> Task.await_many()
+
+      assert results == for(n <- 1..20, do: {:ok, {"none", n, n, ["none", n], true}})
     end
 
     test "keeps the bindings of many apart, and what its statements assign" do
