@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo examples test lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result
+.PHONY: help ready setup demo examples test lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result random-mix
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -33,6 +33,9 @@ examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs s
 test: ready ## the Elixir and Erlang tests with the examples, then the Python tests
 	mix test
 	$(venv)/python -m pytest
+
+random-mix: ready ## a minute of everything at once, under a seed that is printed; RANDOM_MIX_SEED and RANDOM_MIX_SECONDS
+	mix test --only random_mix
 
 lint: ready ## formatting, compiler warnings, Dialyzer, ruff, mypy
 	mix format --check-formatted

@@ -13,8 +13,9 @@ without =
     [:proper]
   end
 
+# A minute of its own: `make random-mix`.
 ExUnit.start(
-  exclude: without,
+  exclude: [:random_mix | without],
   assert_receive_timeout: 10_000,
   refute_receive_timeout: 50,
   capture_log: true

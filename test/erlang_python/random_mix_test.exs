@@ -5,13 +5,14 @@ defmodule ErlangPython.RandomMixTest do
   # among deadlines, dying callers, killed and restarted workers, where it may also be a failure that tells of one of
   # these, through any number of levels. In the end nothing is left over.
   #
-  # RANDOM_MIX_SEED repeats a run, as far as the machine's timing lets it; RANDOM_MIX_SECONDS is how long it takes.
+  # RANDOM_MIX_SEED repeats a run, as far as the machine's timing lets it; RANDOM_MIX_SECONDS is how long it takes. `make random-mix` runs it.
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Context
   alias ErlangPython.Pool.{Directory, Handle, Slots}
 
+  @moduletag :random_mix
   @moduletag timeout: 600_000
 
   @python Path.expand("../fixtures/random_mix", __DIR__)
