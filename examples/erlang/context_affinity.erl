@@ -77,7 +77,10 @@ player(Main, Name) ->
     ok = py:exec(["name = '", Name, "'"]),
     Main ! {self(), ready},
     receive look -> ok end,
-    Main ! {self(), Name, py:eval("name")}.
+    Seen = py:eval("name"),
+    %% A process that ends gives its worker back too, but a little after its last message.
+    ok = py:unbind(),
+    Main ! {self(), Name, Seen}.
 
 free() ->
     #{available_workers := Free, num_workers := All} = py_pool:get_stats(),
