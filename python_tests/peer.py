@@ -29,6 +29,7 @@ STREAM_CALL, STREAM_EVAL, PULL, CLOSE, OPENED = 0x06, 0x07, 0x08, 0x09, 0x1C
 OUTPUT, LOG = 0x1D, 0x1E
 FLUSH, FLUSHED, STACKS, STACKED, MOVE = 0x24, 0x33, 0x25, 0x34, 0x26
 CALLBACK, CAST, SEND, SERVICE, ANSWER, ANSWER_ERROR = 0x18, 0x19, 0x1A, 0x1B, 0x0A, 0x0B
+DETACHED = 0x17
 NESTED = 0x40
 CANCEL, PING, SHUTDOWN, CANCEL_ACK, PONG = 0x21, 0x22, 0x23, 0x31, 0x32
 
@@ -215,9 +216,12 @@ class Peer:
 
     def nest(self, call: Callback, kind: int, text: str, number: int = 0) -> int:
         """A request of the callback's own process."""
+        return self.nest_body(call, kind, [text, None, None, 1, 0], number)
+
+    def nest_body(self, call: Callback, kind: int, body: Any, number: int = 0) -> int:
         number = number or self.begin_id()
-        body = msgpack.packb([text, None, None, 1, 0])
-        self._send_to(call.channel, struct.pack(">BQ", kind | NESTED, number) + body)
+        packed = msgpack.packb(body)
+        self._send_to(call.channel, struct.pack(">BQ", kind | NESTED, number) + packed)
         return number
 
     def beside(self, kind: int, text: str, **bindings: Any) -> int:

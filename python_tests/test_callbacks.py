@@ -13,6 +13,7 @@ from peer import (
     CALLBACK,
     CANCELLED,
     CAST,
+    DETACHED,
     ERROR,
     EVAL,
     EXEC,
@@ -31,6 +32,8 @@ from peer import (
 PID = msgpack.ExtType(
     4, bytes(16) + b"\x83X" + b"w\x0dnonode@nohost" + struct.pack(">III", 107, 0, 0)
 )
+ITERATOR = msgpack.ExtType(12, PID.data)
+HALT = msgpack.ExtType(1, b"halt")
 FUN = msgpack.ExtType(5, bytes(16) + b"\x83p" + bytes(20))
 TERM = msgpack.ExtType(4, bytes(16) + b"\x83h\x00")
 
@@ -240,6 +243,20 @@ def test_a_request_that_moves_can_be_revoked(shared: Peer) -> None:
     assert shared.end(number).body == 1
 
 
+def test_one_taken_back_from_the_main_thread_runs_beside_it(shared: Peer) -> None:
+    number = begin(shared, working("the main thread", "return erlang.call('f')"))
+    call = shared.callback()
+    behind = shared.begin(RUN, code_body("'in the main thread'"))
+    assert shared.cancel(behind, interrupt=False) == "revoked"
+    # That takes back the frame on the main channel, which has not been read so far; not this one.
+    shared.control(RUN, behind, code_body("'beside'"))
+    assert shared.receive_from_any().body == "beside"
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+    assert shared.value("2") == 2
+    assert shared.nothing_waits()
+
+
 def test_many_at_once_run_beside_each_other(own: Peer) -> None:
     code = "gate.wait()\nstays = 'here'\nerlang.call('f', n)"
     own.value("import threading, erlang\ngate = threading.Barrier(20)\nn = 'own'")
@@ -425,6 +442,18 @@ def test_an_answer_that_can_not_be_decoded_is_an_error(shared: Peer) -> None:
     assert kind == "python"
     assert Failure(payload).type == "erlang.ElixirError"
     assert "the answer could not be decoded" in Failure(payload).message
+
+
+@pytest.mark.parametrize("code", ["erlang.call('f')", "await erlang.acall('f')"])
+def test_an_iterator_in_an_answer_for_which_nobody_waits_is_halted(own: Peer, code: str) -> None:
+    number = begin(own, "import erlang\n" + code)
+    messages = (m for m in iter(own.receive_from_any, None) if m.type != DETACHED)
+    call = Callback(next(messages))
+    assert own.cancel(number) == "running"
+    assert next(messages).type == CANCELLED
+    own.answer(call, [ITERATOR])
+    halt = next(messages)
+    assert (halt.type, halt.body) == (SEND, [PID, HALT])
 
 
 def test_callables_casts_and_sends(shared: Peer) -> None:

@@ -233,6 +233,43 @@ class TestEnds:
         assert worker.value("left") == ["closed"]
         assert pull(worker, stream, 1) == [[], True]
 
+    def test_waits_for_a_pull_in_another_thread(self, worker: Peer, tmp_path: Path) -> None:
+        go = tmp_path / "go"
+        os.mkfifo(go)
+        define(
+            worker,
+            "left = []\ndef some(path):\n    try:\n        yield 1\n"
+            "        print('waiting', flush=True)\n        open(path).read()\n        yield 2\n"
+            "    finally:\n        left.append('closed')",
+        )
+        stream, _ = opened(worker, "some(path)", path=str(go))
+        number = worker.begin_id()
+        worker.control(PULL, number, [stream, 1])
+        worker.wait_line(b"waiting")
+        closing = worker.begin(CLOSE, [stream])
+        while int.from_bytes(worker.running.read_bytes()[:8], "big") != closing:
+            pass
+        go.write_text("")
+        ends = {end.id: end.body for end in (worker.receive_from_any() for _ in range(2))}
+        assert ends == {number: [[2], True], closing: None}
+        assert worker.value("left") == ["closed"]
+        assert pull(worker, stream, 1) == [[], True]
+
+    def test_may_come_from_the_generator_itself(self, worker: Peer) -> None:
+        define(
+            worker,
+            "import erlang\nleft = []\ndef some():\n    try:\n        yield 1\n"
+            "        erlang.call('f')\n        yield 2\n    finally:\n        left.append('closed')",
+        )
+        stream, _ = opened(worker, "some()")
+        number = worker.begin(PULL, [stream, 1])
+        call = worker.callback()
+        closing = worker.nest_body(call, CLOSE, [stream])
+        assert worker.end(closing).body is None
+        worker.answer(call, None)
+        assert worker.end(number).body == [[2], True]
+        assert worker.value("left") == ["closed"]
+
     def test_streams_cost_a_worker_nothing_while_nobody_reads(self, shared: Peer) -> None:
         streams = [opened(shared, "iter(range(3))")[0] for _ in range(1_000)]
         assert shared.value("1 + 1") == 2

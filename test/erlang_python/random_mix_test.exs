@@ -18,8 +18,9 @@ defmodule ErlangPython.RandomMixTest do
   @python Path.expand("../fixtures/random_mix", __DIR__)
   @workers 3
   @callers 10
-  # Nothing takes that long unless it hangs.
+  # Nothing takes that long unless it hangs: what does is shown after a part of it.
   @patience 60_000
+  @suspicious 20_000
 
   defmodule Planned do
     defexception [:n]
@@ -348,10 +349,10 @@ defmodule ErlangPython.RandomMixTest do
       what =
         if faults == :none, do: :plain, else: Enum.random([:plain, :plain, :deadline, :killed])
 
-      {got, ms} = timed(fn -> attempt(what, plan, pool) end)
+      {got, ms} = timed(fn -> watched(pool, plan, fn -> attempt(what, plan, pool) end) end)
       expected = expect(plan)
 
-      assert right?(got, expected) or (faults == :all and fault?(got)),
+      assert right?(got, expected) or (faults == :all and fault?(got, what)),
              "seed #{number}, #{phase}, caller #{caller}, turn #{turn}, #{what}, #{ms} ms:\n" <>
                "#{inspect(plan, limit: :infinity)}\nexpected #{inspect(expected)}, got #{shown(got)}"
 
@@ -370,6 +371,58 @@ defmodule ErlangPython.RandomMixTest do
   defp timed(fun) do
     {us, got} = :timer.tc(fun)
     {got, div(us, 1_000)}
+  end
+
+  defp watched(pool, plan, fun) do
+    {:ok, watch} =
+      :timer.apply_after(@suspicious, __MODULE__, :show_state, [
+        pool,
+        plan,
+        Process.group_leader()
+      ])
+
+    try do
+      fun.()
+    after
+      :timer.cancel(watch)
+    end
+  end
+
+  @doc "What hangs, and where."
+  def show_state(pool, plan, leader) do
+    {:ok, handle} = Handle.fetch(pool)
+    rows = fn table -> handle |> Map.fetch!(table) |> :ets.tab2list() end
+
+    slots =
+      for slot <- 1..Slots.count(handle)//1 do
+        %{
+          slot: slot,
+          in_flight: Slots.in_flight(handle, slot),
+          window: Slots.window(handle, slot),
+          beside: Slots.beside(handle, slot),
+          callbacks: Slots.callbacks(handle, slot),
+          parents: Running.parents(handle, slot),
+          stacks: Pool.stacks(pool, slot)
+        }
+      end
+
+    processes =
+      for pid <- led_by(leader),
+          do: {pid, Process.info(pid, [:current_stacktrace, :messages, :dictionary])}
+
+    state = %{
+      plan: plan,
+      slots: slots,
+      pending: rows.(:pending),
+      queue: rows.(:queue),
+      streams: rows.(:streams),
+      contexts: rows.(:contexts),
+      running: :ets.tab2list(Running),
+      processes: processes
+    }
+
+    # Not by the captured group leader: for whoever runs the test.
+    IO.puts(:standard_error, inspect(state, limit: :infinity, printable_limit: 200, pretty: true))
   end
 
   defp attempt(:plain, plan, pool),
@@ -407,24 +460,27 @@ defmodule ErlangPython.RandomMixTest do
   defp right?({:raised, %Planned{n: n}}, {:raised, n}), do: true
   defp right?(_got, _expected), do: false
 
-  defp fault?(:killed), do: true
+  defp fault?(:killed, _what), do: true
 
-  defp fault?({:raised, %Error{kind: kind}}) when kind in [:timeout, :worker_exit, :context_lost],
+  # Of those that have a deadline, at any level below it.
+  defp fault?({:raised, %Error{kind: :timeout}}, what), do: what == :deadline
+
+  defp fault?({:raised, %Error{kind: kind}}, _what) when kind in [:worker_exit, :context_lost],
     do: true
 
-  defp fault?({:raised, %Error{kind: :elixir, details: details}}) do
+  defp fault?({:raised, %Error{kind: :elixir, details: details}}, what) do
     case details do
-      %{kind: :error, reason: %Error{} = error} -> fault?({:raised, error})
+      %{kind: :error, reason: %Error{} = error} -> fault?({:raised, error}, what)
       # Of a callback that was stopped with its request, or whose iterator was.
       %{kind: :exit, reason: reason} -> reason in [:cancelled, :killed, :the_iterator_has_ended]
       _other -> false
     end
   end
 
-  defp fault?({:raised, %Error{kind: :python, type: type}}),
+  defp fault?({:raised, %Error{kind: :python, type: type}}, _what),
     do: type in ["erlang.Interrupted", "asyncio.exceptions.CancelledError", "ConnectionError"]
 
-  defp fault?(_other), do: false
+  defp fault?(_other, _what), do: false
 
   # --- trouble
 

@@ -15,6 +15,7 @@ class AsyncStream:
     """
 
     context: Any = None
+    closed = False
 
     def __init__(self, iterator: Any, face: int) -> None:
         self.face = face
@@ -97,6 +98,7 @@ class AsyncStream:
 
     async def close(self) -> None:
         """Run its `finally`."""
+        self.closed = True
         pump = self._pump
         if pump is not None and not pump.done():
             pump.cancel()

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections import deque
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from msgpack import packb
 
@@ -15,7 +15,7 @@ from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
-from erlang_python_worker._lines import MainLine, Message, ThreadLine, left_behind
+from erlang_python_worker._lines import MainLine, ThreadLine, left_behind
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import INHERITED, Requests
@@ -169,6 +169,9 @@ class _Closer:
             self.line.close()
 
 
+# What a thread is to serve, and whether it came on the main channel.
+Inbox = SimpleQueue[Tuple[bytes, "list[Any]", bool]]
+
 # How many threads that have nothing to do are kept for the next request.
 _KEPT = 4
 
@@ -183,12 +186,17 @@ class SpareThreads:
     def __init__(self, bridge: Bridge, refuse: "Callable[[Running, Exception], None]") -> None:
         self._bridge = bridge
         self._refuse = refuse
-        self._idle: "deque[SimpleQueue[Message]]" = deque()
+        self._idle: "deque[Inbox]" = deque()
 
     def serve(self, head: bytes, channel: Channel) -> None:
-        self.take(head, channel.receive_buffers() if head[0] & wire.BUFFERS_FOLLOW else [])
+        """One that came on the control channel."""
+        self._take(head, channel.receive_buffers() if head[0] & wire.BUFFERS_FOLLOW else [], False)
 
-    def take(self, head: bytes, buffers: "list[Any]") -> None:
+    def take_over(self, head: bytes, buffers: "list[Any]") -> None:
+        """One that came on the main channel."""
+        self._take(head, buffers, True)
+
+    def _take(self, head: bytes, buffers: "list[Any]", from_main: bool) -> None:
         """Serve it in a thread that has nothing else to do; from any thread."""
         try:
             inbox = self._idle.pop()
@@ -198,11 +206,11 @@ class SpareThreads:
             except Exception as error:  # no descriptor, no thread
                 self._refuse(Running(head[1:HEAD_SIZE]), error)
                 return
-        inbox.put((head, buffers))
+        inbox.put((head, buffers, from_main))
 
-    def _start(self) -> "SimpleQueue[Message]":
+    def _start(self) -> "Inbox":
         line = self._bridge.open()
-        inbox: "SimpleQueue[Message]" = SimpleQueue()
+        inbox: Inbox = SimpleQueue()
         try:
             threading.Thread(
                 target=self._run, args=(inbox, line), name="erlang_python spare", daemon=True
@@ -212,7 +220,7 @@ class SpareThreads:
             raise
         return inbox
 
-    def _run(self, inbox: "SimpleQueue[Message]", line: ThreadLine) -> None:
+    def _run(self, inbox: "Inbox", line: ThreadLine) -> None:
         self._bridge.adopt(line)
         while True:
             line.serve(*inbox.get())

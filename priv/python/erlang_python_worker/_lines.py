@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Callable, Optional, Tuple
 
 from msgpack import Unpacker, UnpackException
@@ -135,6 +136,12 @@ class Line:
             return body
         raise failure(body)
 
+    def drop(self, head: bytes, buffers: "list[Any]") -> None:
+        """An ANSWER for which nobody waits: an iterator in it has to be let go."""
+        if head[0] & wire.TYPE == wire.ANSWER:
+            with suppress(DecodeError):
+                self._decoder.decode(head[HEAD_SIZE:], buffers)
+
 
 class BlockingLine(Line):
     """The line of a thread, which waits for its answers and runs what is nested meanwhile."""
@@ -201,6 +208,8 @@ class MainLine(BlockingLine):
             # The id of an answer is no request's.
             if kind not in _ANSWERS:
                 return head, buffers
+            self.drop(head, buffers)
+            self.catch_up()
 
     def call(self, kind: int, body: "list[Any]") -> Any:
         requests = self._requests
@@ -231,6 +240,7 @@ class MainLine(BlockingLine):
                 if head[1:HEAD_SIZE] == key:
                     return head, buffers
                 # Of a callback that an interrupt ended.
+                self.drop(head, buffers)
             elif head and head[0] & wire.NESTED:
                 self._serve(head, buffers)
             elif self.hand_over is not None and head and wire.request_type(head) in _PARTS:
@@ -297,13 +307,20 @@ class ThreadLine(BlockingLine):
         finally:
             self._leave()
 
-    def serve(self, head: bytes, buffers: "list[Any]", within: "Optional[Running]" = None) -> None:
+    def serve(
+        self,
+        head: bytes,
+        buffers: "list[Any]",
+        from_main: bool = False,
+        within: "Optional[Running]" = None,
+    ) -> None:
         """Run a request beside the main thread, and send its end.
 
         Args:
+            from_main: whether it came on the main channel.
             within: the request in whose callback the thread waits for it.
         """
-        run = self._requests.begin_beside(head[1:HEAD_SIZE])
+        run = self._requests.begin_beside(head[1:HEAD_SIZE], from_main=from_main)
         if run is None:
             return
         if within is not None and within.namespace is not None:
@@ -326,7 +343,7 @@ class ThreadLine(BlockingLine):
         while True:
             head, buffers = self._receive()
             if not is_answer(head):
-                self.serve(head, buffers, self._requests.current())
+                self.serve(head, buffers, within=self._requests.current())
             elif head[1:HEAD_SIZE] == key:
                 return head, buffers
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
-from erlang_python_worker._lines import Line, Message, take_left_behind
+from erlang_python_worker._lines import Line, Message, is_answer, take_left_behind
 from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._runner import Limits
@@ -39,6 +39,10 @@ class LoopLine(Line):
             self.send(kind, key, body)
             self._look_again(loop)
             answer = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.drop(*future.result())
+            raise
         finally:
             self._waiting.pop(key, None)
         return self.read(*answer)
@@ -75,6 +79,9 @@ class LoopLine(Line):
                 future = self._waiting.pop(head[1:HEAD_SIZE], None)
                 if future is not None and not future.done():
                     future.set_result((head, buffers))
+                elif is_answer(head):
+                    self.drop(head, buffers)
+                    self.catch_up()
         except Closed as closed:
             self._end(closed)
 

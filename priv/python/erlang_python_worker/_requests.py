@@ -46,6 +46,21 @@ class Stop(BaseException):
     """Raised in the receive loop when the worker is to end."""
 
 
+class Dropped(OrderedDict[bytes, int]):
+    """How many frames of each request are not to be run."""
+
+    def add(self, request_id: bytes) -> None:
+        self[request_id] = self.get(request_id, 0) + 1
+        if len(self) > _REVOKED_KEPT:
+            self.popitem(last=False)
+
+    def drop(self, request_id: bytes) -> bool:
+        left = self.pop(request_id, 0)
+        if left > 1:
+            self[request_id] = left - 1
+        return left > 0
+
+
 class Requests:
     def __init__(self, begun: "mmap | bytearray") -> None:
         # docs/protocol.md, "What had begun": the last id, then a ring of the last ids.
@@ -63,8 +78,11 @@ class Requests:
         self.stopping = False
         self.stopped = False
         self.guarded: "Collection[CodeType]" = ()
-        # How many frames of a request are to be dropped: the BEAM may have sent it again already.
-        self._revoked: "OrderedDict[bytes, int]" = OrderedDict()
+        # Frames that are to be dropped. Of the main channel: the BEAM may have sent the request
+        # again already, on the control channel even to this worker.
+        self._recalled = Dropped()
+        # Of any channel: nobody waits for the request.
+        self._revoked = Dropped()
         # Whether the second frame of a request that is to move off the main thread is to run.
         self._moved: "dict[bytes, bool]" = {}
         self._done: "deque[bytes]" = deque(maxlen=_DONE_KEPT)
@@ -81,7 +99,9 @@ class Requests:
         """The request if it is to run: not if it was revoked before it came."""
         run = Running(request_id)
         with self._lock:
-            if self._revoked and self._drop(request_id):
+            if self._recalled and self._recalled.drop(request_id):
+                return None
+            if self._revoked and self._revoked.drop(request_id):
                 return None
             self._top = run
         self._begun[_LAST_BEGUN] = self._begun[next(self._begun_ring)] = request_id
@@ -100,7 +120,7 @@ class Requests:
         """As `begin`, for a request of the callback in which the one on top waits."""
         run = Running(request_id)
         with self._lock:
-            if self._revoked and self._drop(request_id):
+            if self._revoked and self._revoked.drop(request_id):
                 return None
             if self._top is not None:
                 run.namespace = self._top.namespace
@@ -147,12 +167,6 @@ class Requests:
             top.interrupted = True
             raise erlang.Interrupted
 
-    def _drop(self, request_id: bytes) -> bool:
-        left = self._revoked.pop(request_id, 0)
-        if left > 1:
-            self._revoked[request_id] = left - 1
-        return left > 0
-
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
         top = self._top
         if top is None:
@@ -171,23 +185,25 @@ class Requests:
     # Threads and event loops beside the main thread
 
     def begin_beside(
-        self, request_id: bytes, stop: "Optional[Callable[[], None]]" = None
+        self,
+        request_id: bytes,
+        stop: "Optional[Callable[[], None]]" = None,
+        from_main: bool = False,
     ) -> "Optional[Running]":
         """A request that does not run in the main thread; `None` if it was revoked before it came.
 
         Args:
             stop: called from the control thread when the request is to stop, if it can.
+            from_main: whether its frame came on the main channel.
         """
         run = Running(request_id, stop)
         with self._lock:
-            if self._moved and request_id in self._moved:
-                # One frame is dropped by the main thread, another if it was revoked meanwhile.
-                if not self._moved.pop(request_id):
+            if from_main:
+                if self._recalled and self._recalled.drop(request_id):
                     return None
-                if self._revoked.get(request_id, 0) > 1:
-                    self._drop(request_id)
-                    return None
-            elif self._revoked and self._drop(request_id):
+            elif self._moved and not self._moved.pop(request_id, True):
+                return None
+            if self._revoked and self._revoked.drop(request_id):
                 return None
             self._others[request_id] = run
         return run
@@ -245,7 +261,8 @@ class Requests:
             if run is None:
                 if request_id in self._done:
                     return "done"
-                self._revoke(request_id)
+                # One that is to stop may be on its way on any channel.
+                (self._revoked if interrupt else self._recalled).add(request_id)
                 return "revoked"
             # Asked only whether it has begun.
             if not interrupt:
@@ -265,7 +282,7 @@ class Requests:
             begun = self._find(request_id) is not None or request_id in self._done
             self._moved[request_id] = not begun
             if not begun:
-                self._revoke(request_id)
+                self._recalled.add(request_id)
 
     def _find(self, request_id: bytes) -> "Optional[Running]":
         if self._others and request_id in self._others:
@@ -277,11 +294,6 @@ class Requests:
             if run.key == request_id:
                 return run
         return None
-
-    def _revoke(self, request_id: bytes) -> None:
-        self._revoked[request_id] = self._revoked.get(request_id, 0) + 1
-        if len(self._revoked) > _REVOKED_KEPT:
-            self._revoked.popitem(last=False)
 
     def stop(self, interrupt: bool = False) -> None:
         """End the receive loop, after the request that runs."""

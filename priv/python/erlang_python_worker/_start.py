@@ -81,7 +81,7 @@ def main() -> None:
     inherit_requests(requests)
     control = beam.connect(f"{token}/control")
     spare = SpareThreads(bridge, serve_on(control).refuse)
-    line.hand_over = spare.take
+    line.hand_over = spare.take_over
     Control(control, requests, executor.streams, spare.serve).start()
     status = _run(Worker(line, server, runner, requests, executor, limits, output), channel)
 

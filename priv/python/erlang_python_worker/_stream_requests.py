@@ -133,7 +133,10 @@ class StreamRequests:
     def _pull(self, stream: Stream, number: int, key: bytes, most: int, unended: int) -> End:
         chunk = self._begin(stream, key, most, self._encoders[1 if stream.face == 1 else 0])
         try:
-            return self._taken(stream, number, chunk, stream.take(chunk), unended)
+            ended = stream.take(chunk)
+            if stream.closed:
+                stream.close()
+            return self._taken(stream, number, chunk, ended, unended)
         except BaseException as error:
             return self._raised(stream, number, chunk, error, unended)
         finally:
@@ -145,7 +148,7 @@ class StreamRequests:
         return chunk
 
     def _taken(self, stream: Any, number: int, chunk: Chunk, ended: bool, unended: int) -> End:
-        if not ended:
+        if not (ended or stream.closed):
             self._streams.add(number, stream)
             return _end(unended, _ITEMS_AND_END + chunk.end() + _NIL, chunk.buffers)
         self._streams.remove(number)

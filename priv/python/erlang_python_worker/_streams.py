@@ -148,18 +148,31 @@ class Stream:
     Attributes:
         face: in which form its items go to the BEAM, see `CALL`.
         context: the namespace of the context that it was opened in, if it was in one.
+        closed: whether nobody is to pull any more; true while `close` waits for a pull.
     """
 
     context: Any = None
+    closed = False
 
     def __init__(self, iterator: "Iterator[Any]", face: int) -> None:
         self.face = face
         self._iterator = iterator
+        # Held by the thread that pulls or closes; it may come again, from a callback in between.
+        self._lock = threading.RLock()
+        self._taking = False
         self._overflow: "Optional[tuple[bytes, list[Any]]]" = None
         self._failure: "Optional[BaseException]" = None
 
     def take(self, chunk: Chunk) -> bool:
         """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
+        with self._lock:
+            self._taking = True
+            try:
+                return self._take(chunk)
+            finally:
+                self._taking = False
+
+    def _take(self, chunk: Chunk) -> bool:
         if self._failure is not None:
             raise self._failure
         if self._overflow is not None:
@@ -177,11 +190,24 @@ class Stream:
         """Raise this at the next `take`: it had no room beside the items before it."""
         self._failure = error
 
-    def close(self) -> None:
-        """Run its `finally`, as `yield from` does when it is left."""
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            close()
+    def close(self, wait: bool = True) -> None:
+        """Run its `finally`, as `yield from` does when it is left.
+
+        Args:
+            wait: for a pull in another thread. One in this thread is not waited for, and has to
+                close it again when it has ended.
+        """
+        self.closed = True
+        if not self._lock.acquire(wait):
+            return
+        try:
+            if not self._taking:
+                iterator, self._iterator = self._iterator, iter(())
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    close()
+        finally:
+            self._lock.release()
 
 
 class Streams:
@@ -210,7 +236,7 @@ class Streams:
             if not isinstance(stream, Stream):
                 continue  # the event loop closes its own
             try:
-                stream.close()
+                stream.close(wait=False)
             except Exception:
                 import traceback
 
