@@ -444,6 +444,21 @@ def test_an_answer_that_can_not_be_decoded_is_an_error(shared: Peer) -> None:
     assert "the answer could not be decoded" in Failure(payload).message
 
 
+@WHERE
+def test_an_answer_may_come_before_what_is_nested_in_its_callback_has_ended(
+    shared: Peer, where: str
+) -> None:
+    number = begin(shared, working(where, "return erlang.call('outer')"))
+    outer = shared.callback()
+    nested = shared.nest(outer, RUN, "import erlang\nerlang.call('inner')")
+    inner = shared.callback()
+    # Its process has died, or did not wait for the end.
+    shared.answer(outer, 1)
+    shared.answer(inner, 2)
+    ends = {end.id: end.body for end in (shared.receive_from_any() for _ in range(2))}
+    assert ends == {nested: 2, number: 1}
+
+
 @pytest.mark.parametrize("code", ["erlang.call('f')", "await erlang.acall('f')"])
 def test_an_iterator_in_an_answer_for_which_nobody_waits_is_halted(own: Peer, code: str) -> None:
     number = begin(own, "import erlang\n" + code)

@@ -153,6 +153,35 @@ class BlockingLine(Line):
         self._requests = requests
         self._server = server
         self._depth = 0
+        # Of each callback that is waited for, the answer that came while one above it was.
+        self._answers: "dict[bytes, Optional[Message]]" = {}
+
+    def _ask(self, kind: int, body: "list[Any]") -> Message:
+        key = self.next_key()
+        self._answers[key] = None
+        try:
+            self.send(kind, key, body)
+            while True:
+                answer = self._answers[key]
+                if answer is not None:
+                    self._answers[key] = None
+                    return answer
+                self._serve_one()
+        finally:
+            unread = self._answers.pop(key)
+            if unread is not None:
+                self.drop(*unread)
+
+    def _serve_one(self) -> None:
+        """Take one message: an answer, for `_take_answer`, or a request, which is run."""
+        raise NotImplementedError
+
+    def _take_answer(self, head: bytes, buffers: "list[Any]") -> None:
+        key = head[1:HEAD_SIZE]
+        if key in self._answers:
+            self._answers[key] = head, buffers
+        else:  # of a callback that an interrupt ended
+            self.drop(head, buffers)
 
     def tell(self, kind: int, body: "list[Any]") -> None:
         """Send a message that has no answer."""
@@ -216,9 +245,7 @@ class MainLine(BlockingLine):
         armed = requests.armed
         requests.armed = False
         try:
-            key = self.next_key()
-            self.send(kind, key, body)
-            answer = self._await(key)
+            answer = self._ask(kind, body)
         finally:
             requests.armed = armed
         return self.read(*answer)
@@ -232,21 +259,17 @@ class MainLine(BlockingLine):
         finally:
             requests.armed = armed
 
-    def _await(self, key: bytes) -> Message:
-        while True:
-            self._wait()
-            head, buffers = self._receive()
-            if is_answer(head):
-                if head[1:HEAD_SIZE] == key:
-                    return head, buffers
-                # Of a callback that an interrupt ended.
-                self.drop(head, buffers)
-            elif head and head[0] & wire.NESTED:
-                self._serve(head, buffers)
-            elif self.hand_over is not None and head and wire.request_type(head) in _PARTS:
-                self.hand_over(head, buffers)
-            else:
-                self._held.append((head, buffers))
+    def _serve_one(self) -> None:
+        self._wait()
+        head, buffers = self._receive()
+        if is_answer(head):
+            self._take_answer(head, buffers)
+        elif head and head[0] & wire.NESTED:
+            self._serve(head, buffers)
+        elif self.hand_over is not None and head and wire.request_type(head) in _PARTS:
+            self.hand_over(head, buffers)
+        else:
+            self._held.append((head, buffers))
 
     def _wait(self) -> None:
         requests = self._requests
@@ -289,12 +312,10 @@ class ThreadLine(BlockingLine):
         self._closed = False
 
     def call(self, kind: int, body: "list[Any]") -> Any:
-        key = self.next_key()
         self._enter()
         try:
             self._check_open()
-            self.send(kind, key, body)
-            answer = self._await(key)
+            answer = self._ask(kind, body)
         finally:
             self._leave()
         return self.read(*answer)
@@ -339,13 +360,12 @@ class ThreadLine(BlockingLine):
             self._requests.leave(before)
             self._requests.end_beside(run)
 
-    def _await(self, key: bytes) -> Message:
-        while True:
-            head, buffers = self._receive()
-            if not is_answer(head):
-                self.serve(head, buffers, within=self._requests.current())
-            elif head[1:HEAD_SIZE] == key:
-                return head, buffers
+    def _serve_one(self) -> None:
+        head, buffers = self._receive()
+        if is_answer(head):
+            self._take_answer(head, buffers)
+        else:
+            self.serve(head, buffers, within=self._requests.current())
 
     def _check_open(self) -> None:
         if self._closed:
