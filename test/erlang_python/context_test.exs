@@ -2,6 +2,7 @@ defmodule ErlangPython.ContextTest do
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.Context
+  alias ErlangPython.Pool.{Handle, Slots}
 
   defp open!(pool, mode \\ :dedicated) do
     {:ok, context} = Context.open(pool: pool, mode: mode)
@@ -163,6 +164,32 @@ defmodule ErlangPython.ContextTest do
         do: assert({:error, %Error{kind: :context_lost}} = eval("x", context))
 
     await_whole(pool, 2)
+  end
+
+  test "opening does not wait for a worker that itself waits for it" do
+    pool = start_pool(workers: 1)
+    {:ok, handle} = Handle.fetch(pool)
+
+    :ok =
+      ErlangPython.register(pool, fn ->
+        restart = Task.async(fn -> Pool.restart(pool) end)
+        eventually(fn -> assert Slots.window(handle, 1) == 0 end)
+        # A task of the callback is waited for as the callback is.
+        opened = Task.await(Task.async(fn -> Context.open(pool: pool) end), 30_000)
+        {:error, %Error{kind: kind}} = opened
+        # Its link would end it with the callback.
+        Process.unlink(restart.pid)
+        kind
+      end)
+
+    on_exit(fn -> ErlangPython.unregister(pool) end)
+
+    assert ErlangPython.run("import erlang\nerlang.call('#{pool}')", %{}, pool: pool) ==
+             {:ok, :no_workers}
+
+    await_whole(pool, 1)
+    assert {:ok, context} = Context.open(pool: pool)
+    Context.close(context)
   end
 
   test "owners that are killed while they open leave no worker set aside" do

@@ -72,6 +72,16 @@ defmodule ErlangPython.Callbacks.Origin do
     end
   end
 
+  @doc "The workers with a thread that waits, at whatever depth, for what the calling process does."
+  @spec waiting_slots(Handle.t()) :: [ErlangPython.Pool.Slots.slot()]
+  def waiting_slots(handle) do
+    for pid <- [self() | Process.get(:"$callers", [])],
+        is_pid(pid),
+        %__MODULE__{slot: slot} <- [in_pool(Running.lookup(pid), handle)],
+        uniq: true,
+        do: slot
+  end
+
   @doc "Does the calling process work on a callback of any pool, or is it a task of one that does?"
   @spec any?() :: boolean()
   def any? do

@@ -5,6 +5,7 @@ defmodule ErlangPython.Pool.Manager do
 
   use GenServer
 
+  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Worker}
 
   alias ErlangPython.Pool.{
@@ -58,11 +59,13 @@ defmodule ErlangPython.Pool.Manager do
 
   @doc """
   Opens a context in a worker: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest
-  contexts for `:shared`. Waits for workers that start.
+  contexts for `:shared`. Waits for workers that start, or are about to be replaced, but not for one that itself waits for the
+  caller.
   """
   @spec open_context(Handle.t(), :dedicated | :shared, pid()) ::
           {:ok, Contexts.id()} | {:error, Error.t()}
-  def open_context(handle, mode, owner), do: call(handle, {:open_context, mode, owner})
+  def open_context(handle, mode, owner),
+    do: call(handle, {:open_context, mode, owner, Origin.waiting_slots(handle)})
 
   @typedoc "A worker that takes requests."
   @type running :: {Slots.slot(), generation :: pos_integer()}
@@ -170,8 +173,8 @@ defmodule ErlangPython.Pool.Manager do
     {:noreply, state |> wait(:restart, from) |> recycle_next()}
   end
 
-  def handle_call({:open_context, mode, owner}, from, state),
-    do: {:noreply, place_context({from, mode, owner}, state)}
+  def handle_call({:open_context, mode, owner, waiting_slots}, from, state),
+    do: {:noreply, place_context({from, mode, owner, waiting_slots}, state)}
 
   def handle_call(:running, from, state),
     do: {:noreply, state |> wait(:running, from) |> tell_running()}
@@ -184,12 +187,12 @@ defmodule ErlangPython.Pool.Manager do
   def handle_call(:slots, _from, state), do: {:reply, Map.values(state.slots), state}
 
   # Waits for a worker that starts, or makes room for one, if no other is to be had.
-  defp place_context({from, mode, owner} = opener, %{handle: handle} = state) do
+  defp place_context({from, mode, owner, waiting_slots} = opener, %{handle: handle} = state) do
     ready = for {_slot, %{phase: :ready, set_aside: false} = entry} <- state.slots, do: entry
 
     case Enum.min_by(ready, &weight(state, &1.slot, mode), fn -> nil end) do
       nil ->
-        if starting?(state, [:starting, :draining]) do
+        if Enum.any?(state.slots, &soon_new?(&1, waiting_slots)) do
           wait(state, :context, opener)
         else
           GenServer.reply(from, {:error, state.last_error || Contexts.none_free()})
@@ -209,6 +212,11 @@ defmodule ErlangPython.Pool.Manager do
     end
   end
 
+  defp soon_new?({_slot, %{phase: :starting}}, _waiting_slots), do: true
+  # One that drains waits for what it runs to end.
+  defp soon_new?({slot, %{phase: :draining}}, waiting_slots), do: slot not in waiting_slots
+  defp soon_new?(_ready_or_waiting, _waiting_slots), do: false
+
   defp place_waiting(%{waiting: %{context: []}} = state), do: state
 
   defp place_waiting(%{waiting: %{context: openers}} = state) do
@@ -216,8 +224,8 @@ defmodule ErlangPython.Pool.Manager do
     openers |> Enum.reverse() |> Enum.reduce(state, &place_context/2)
   end
 
-  defp starting?(state, phases \\ [:starting]),
-    do: Enum.any?(state.slots, fn {_slot, entry} -> entry.phase in phases end)
+  defp starting?(state),
+    do: Enum.any?(state.slots, fn {_slot, entry} -> entry.phase == :starting end)
 
   defp put_replay(%{handle: handle} = state, change) do
     Directory.put_replay(handle, change.(Directory.replay(handle)))
