@@ -13,9 +13,8 @@ without =
     [:proper]
   end
 
-# A minute of its own: `make random-mix`.
 ExUnit.start(
-  exclude: [:random_mix | without],
+  exclude: without,
   assert_receive_timeout: 10_000,
   refute_receive_timeout: 50,
   capture_log: true

@@ -5,8 +5,8 @@ defmodule ErlangPython.RandomMixTest do
   # among deadlines, dying callers, killed and restarted workers, where it may also be a failure that tells of one of
   # these, through any number of levels. In the end nothing is left over.
   #
-  # RANDOM_MIX_SEED repeats a run, as far as the machine's timing lets it; RANDOM_MIX_SECONDS is how long it takes. `make random-mix` runs it.
-  use ErlangPython.PoolCase, async: true
+  # RANDOM_MIX_SEED repeats a run, as far as the machine's timing lets it; RANDOM_MIX_SECONDS is how long it takes. `make random-mix` runs it alone.
+  use ErlangPython.PoolCase, async: false
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Context
