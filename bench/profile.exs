@@ -148,7 +148,7 @@ defmodule Bench.Profile do
     {:ok, wire} = Message.encode(@message, id, options, 1_000_000)
     ref = :erlang.alias([:reply])
     request = %{id: id, wire: wire, dest: ref, tag: ref, caller: self(), watch: :waiting}
-    {:ok, _place} = Intake.submit(handle, request)
+    {:ok, _place} = Intake.submit(handle, request, nil)
     submitted = moment()
     reply = receive do: ({^ref, reply} -> reply)
     received = moment()

@@ -4,13 +4,14 @@ defmodule ErlangPython.Request do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Context, Error, Iterator}
-  alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, Refs, Slots, Streams}
+  alias ErlangPython.Pool.{Configured, Contexts, Handle, Intake, NoPool, Refs, Slots, Streams}
+  alias ErlangPython.Pool.Intake.{Beside, Cancellation, Pinning, Stuck}
   alias ErlangPython.Request.{Message, Options, Progress, Reply}
   alias ErlangPython.Telemetry.{CallSpan, TraceContext}
   alias ErlangPython.Worker.Exit
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
-  # own, or no worker will ever be free (`Intake.reconsider/2`); twice as long each time. The latter takes
+  # own, or no worker will ever be free (`Intake.Stuck.reconsider/2`); twice as long each time. The latter takes
   # a callback in every worker.
   @longest_patience_ms 1_000
   defp patience(:behind, _handle), do: 2
@@ -180,8 +181,8 @@ defmodule ErlangPython.Request do
 
     submitted =
       case way do
-        {:beside, origin} -> Intake.submit_beside(handle, request, origin)
-        {_slot, _generation} -> Intake.submit_pinned(handle, request, way)
+        {:beside, origin} -> Beside.submit(handle, request, origin)
+        {_slot, _generation} -> Pinning.submit(handle, request, way)
         origin_or_none -> Intake.submit(handle, request, origin_or_none)
       end
 
@@ -207,15 +208,15 @@ defmodule ErlangPython.Request do
         else
           patience = min(patience * 2, @longest_patience_ms)
 
-          if Intake.reconsider(handle, id) == :gone,
-            do: last_word(handle, id, alias_ref, options, Intake.stopped(handle, :maybe)),
+          if Stuck.reconsider(handle, id) == :gone,
+            do: last_word(handle, id, alias_ref, options, NoPool.stopped(handle, :maybe)),
             else: await(handle, id, alias_ref, deadline, patience, options)
         end
     end
   end
 
   defp give_up(handle, id, alias_ref, options) do
-    executed = Intake.cancel(handle, id)
+    executed = Cancellation.cancel(handle, id)
     last_word(handle, id, alias_ref, options, timeout(handle, executed, options.timeout))
   end
 

@@ -296,7 +296,7 @@ defmodule ErlangPython.NestingTest do
         assert System.monotonic_time(:microsecond) - Slots.last_end(handle, 1) > 20_000
       end)
 
-      Intake.reconsider(handle, id)
+      Intake.Stuck.reconsider(handle, id)
       assert {_caller, 0, _pinned?} = Pending.standing(handle, id)
 
       # By a thread beside it: the main one is busy.

@@ -5,7 +5,8 @@ defmodule ErlangPython.Callbacks.Incoming do
 
   alias ErlangPython.Callbacks.{Invocation, Origin, Running}
   alias ErlangPython.{MessagePack, Protocol}
-  alias ErlangPython.Pool.{Handle, Intake, Pending, Slots}
+  alias ErlangPython.Pool.{Handle, Pending, Slots}
+  alias ErlangPython.Pool.Intake.Cancellation
 
   require Logger
   require Protocol
@@ -56,7 +57,7 @@ defmodule ErlangPython.Callbacks.Incoming do
   @spec ended(Handle.t(), pid(), term()) :: term()
   def ended(handle, pid, reason) do
     if reason != :normal,
-      do: handle |> Pending.of_caller(pid) |> Enum.each(&Intake.cancel(handle, &1))
+      do: handle |> Pending.of_caller(pid) |> Enum.each(&Cancellation.cancel(handle, &1))
 
     with %Origin{} = origin <- Running.take(pid),
          do: Invocation.answer(origin, {:error, Invocation.failure(:exit, reason, [])})

@@ -16,6 +16,7 @@ defmodule ErlangPython.ErlPort.Instance do
   alias ErlangPython.ErlPort.Terms
   alias ErlangPython.{Error, Pool, Request}
   alias ErlangPython.Pool.{Directory, Handle, Intake, Slots}
+  alias ErlangPython.Pool.Intake.Stuck
   alias ErlangPython.Request.{Message, Reply}
 
   require Logger
@@ -138,7 +139,7 @@ defmodule ErlangPython.ErlPort.Instance do
   end
 
   def handle_info({tag, :reconsider}, %{tag: tag} = state) do
-    Enum.each(state.deliveries, &Intake.reconsider(state.handle, &1))
+    Enum.each(state.deliveries, &Stuck.reconsider(state.handle, &1))
     patience = min(2 * state.patience, @longest_patience_ms)
     {:noreply, wait(%{state | patience: nil}, patience)}
   end

@@ -3,7 +3,8 @@ defmodule ErlangPython.Pool.Broadcast do
   # One request in every worker of a pool, each between two others of its main thread.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Handle, Intake, Manager, Refs, Replay, Slots, Streams}
+  alias ErlangPython.Pool.{Handle, Manager, NoPool, Refs, Replay, Slots, Streams}
+  alias ErlangPython.Pool.Intake.{Cancellation, Pinning}
   alias ErlangPython.Request
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Worker.Exit
@@ -36,12 +37,11 @@ defmodule ErlangPython.Pool.Broadcast do
     end
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle),
-        do: {:error, Intake.stopped(handle, :maybe)},
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      {:error, NoPool.stopped(handle, :maybe)}
   catch
     :exit, {reason, {GenServer, :call, _call}} when reason in [:noproc, :normal, :shutdown] ->
-      {:error, Intake.stopped(handle, :maybe)}
+      {:error, NoPool.stopped(handle, :maybe)}
   end
 
   defp running(handle, later, options, deadline) do
@@ -81,7 +81,7 @@ defmodule ErlangPython.Pool.Broadcast do
         tag = {ref, slot}
         part = %{id: id, message: {:request, state.packed}, dest: ref, tag: tag, caller: self()}
 
-        case Intake.pin(handle, part, slot, generation) do
+        case Pinning.pin(handle, part, slot, generation) do
           :ok -> {Map.put(sent, slot, id), results}
           {:error, error} -> {sent, Map.put(results, slot, {:error, error})}
         end
@@ -143,9 +143,9 @@ defmodule ErlangPython.Pool.Broadcast do
   end
 
   defp timeout(%{handle: handle} = state, id) do
-    executed = Intake.cancel(handle, id)
+    executed = Cancellation.cancel(handle, id)
     Request.timeout(handle, executed, state.options.timeout)
   end
 
-  defp stopped(state), do: Intake.stopped(state.handle, :maybe)
+  defp stopped(state), do: NoPool.stopped(state.handle, :maybe)
 end

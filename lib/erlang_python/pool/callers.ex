@@ -17,7 +17,6 @@ defmodule ErlangPython.Pool.Callers do
     Directory,
     Handle,
     Heir,
-    Intake,
     Options,
     Pending,
     Queue,
@@ -26,6 +25,8 @@ defmodule ErlangPython.Pool.Callers do
     Slots,
     Streams
   }
+
+  alias ErlangPython.Pool.Intake.{Cancellation, Pinning}
 
   @spec start_link(Options.t()) :: GenServer.on_start()
   def start_link(options), do: GenServer.start_link(__MODULE__, options)
@@ -103,7 +104,7 @@ defmodule ErlangPython.Pool.Callers do
         :ok
 
       _left_or_killed ->
-        handle |> Pending.of_caller(caller) |> Enum.each(&Intake.cancel(handle, &1))
+        handle |> Pending.of_caller(caller) |> Enum.each(&Cancellation.cancel(handle, &1))
     end
 
     # After the row of the caller is taken, see Streams.confirm.
@@ -138,7 +139,7 @@ defmodule ErlangPython.Pool.Callers do
       caller: nil
     }
 
-    case Intake.pin(handle, part, slot, generation) do
+    case Pinning.pin(handle, part, slot, generation) do
       :ok -> state
       {:error, _worker_gone} -> %{state | releases: Releases.forget(state.releases, place)}
     end

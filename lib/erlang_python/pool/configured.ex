@@ -4,7 +4,7 @@ defmodule ErlangPython.Pool.Configured do
   # use, so that a dependency on the library alone starts no Python.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Handle, Intake, Options, Supervisor}
+  alias ErlangPython.Pool.{Handle, NoPool, Options, Supervisor}
 
   @default :default
 
@@ -33,7 +33,7 @@ defmodule ErlangPython.Pool.Configured do
   end
 
   # Many callers may come first at once; the name lets one of them start it.
-  defp start(name, nil), do: {:error, Intake.no_pool(name)}
+  defp start(name, nil), do: {:error, NoPool.missing(name)}
 
   defp start(name, options) do
     spec = %{

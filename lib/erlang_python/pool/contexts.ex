@@ -8,7 +8,8 @@ defmodule ErlangPython.Pool.Contexts do
   # use tells a lost context from a closed one.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Directory, Handle, Intake, Manager, Slots}
+  alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, NoPool, Slots}
+  alias ErlangPython.Pool.Intake.Pinning
 
   @type id :: pos_integer()
   @type place :: {Slots.slot(), generation :: pos_integer()}
@@ -20,7 +21,7 @@ defmodule ErlangPython.Pool.Contexts do
   def open(handle, mode, owner) do
     Manager.open_context(handle, mode, owner)
   catch
-    :exit, _the_pool_has_ended -> {:error, Intake.stopped(handle, :no)}
+    :exit, _the_pool_has_ended -> {:error, NoPool.stopped(handle, :no)}
   end
 
   @doc "Writes the row of a new context. The death of its owner closes it, also if that has died already."
@@ -28,7 +29,7 @@ defmodule ErlangPython.Pool.Contexts do
   def put(handle, owner, {slot, generation}, mode) do
     id = Slots.next_id(handle)
     :ets.insert(handle.contexts, {id, owner, slot, generation, mode})
-    Intake.watch(handle, owner)
+    Callers.watch(handle, owner, :waiting)
     id
   end
 
@@ -45,9 +46,8 @@ defmodule ErlangPython.Pool.Contexts do
     end
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle),
-        do: {:error, Intake.stopped(handle, :no)},
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      {:error, NoPool.stopped(handle, :no)}
   end
 
   @spec close(Handle.t(), id()) :: :ok
@@ -62,14 +62,14 @@ defmodule ErlangPython.Pool.Contexts do
         caller: nil
       }
 
-      Intake.pin(handle, part, slot, generation)
+      Pinning.pin(handle, part, slot, generation)
       Directory.notify(handle, :manager, {:leave_context, slot, generation, mode})
     end
 
     :ok
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle), do: :ok, else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
   end
 
   @doc "Closes those of a process that has died, and stops what they run."

@@ -67,6 +67,14 @@ defmodule ErlangPython.Pool.Handle do
   @spec gone?(t()) :: boolean()
   def gone?(handle), do: Enum.any?(tables(handle), &(:ets.info(&1) == :undefined))
 
+  @doc """
+  For the rescue of what reads a pool's tables: comes back if the pool has ended, and raises the error again if that has
+  another reason.
+  """
+  @spec reraise_unless_gone(t(), Exception.t(), Exception.stacktrace()) :: :ok
+  def reraise_unless_gone(handle, error, stacktrace),
+    do: if(gone?(handle), do: :ok, else: reraise(error, stacktrace))
+
   @doc "Takes the pool's name away, unless a later pool of that name has put its own there."
   @spec withdraw(t()) :: :ok
   def withdraw(handle) do

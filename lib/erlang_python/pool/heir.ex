@@ -6,7 +6,7 @@ defmodule ErlangPython.Pool.Heir do
 
   use GenServer
 
-  alias ErlangPython.Pool.{Handle, Intake, Pending, Slots}
+  alias ErlangPython.Pool.{Handle, NoPool, Pending, Slots}
 
   @spec start_link(term()) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -52,7 +52,7 @@ defmodule ErlangPython.Pool.Heir do
 
     for {id, slot} <- Pending.places(handle) do
       executed = if slot == 0, do: :no, else: :maybe
-      Pending.finish(handle, id, Intake.stopped(handle, executed))
+      Pending.finish(handle, id, NoPool.stopped(handle, executed))
     end
 
     :ets.delete(table)

@@ -44,6 +44,13 @@ defmodule ErlangPython.Pool.Pending do
     ])
   end
 
+  @doc "The row of a request that was handed over."
+  @spec row(map(), place(), non_neg_integer(), integer()) :: row()
+  def row(request, place, generation, sent_at) do
+    {request.id, request.dest, request.tag, request.caller, place, generation, sent_at,
+     request.wire}
+  end
+
   @spec insert(Handle.t(), row()) :: true
   def insert(%{pending: table}, row), do: :ets.insert(table, row)
 
@@ -90,6 +97,10 @@ defmodule ErlangPython.Pool.Pending do
 
   @spec size(Handle.t()) :: non_neg_integer()
   def size(%{pending: table}), do: :ets.info(table, :size)
+
+  @doc "Has the pool ended? The heir has ended all that was in here then."
+  @spec gone?(Handle.t()) :: boolean()
+  def gone?(%{pending: table}), do: :ets.info(table, :id) == :undefined
 
   @doc """
   Takes a request out; `nil` if it had its end already. The caller of this function leaves
@@ -275,7 +286,7 @@ defmodule ErlangPython.Pool.Pending do
     ArgumentError -> MapSet.new()
   end
 
-  # The other half of Intake's admission under :max_concurrent.
+  # The other half of Intake.Admission.
   @spec leave(Handle.t(), pid() | :somebody | nil) :: term()
   defp leave(%{options: %{max_concurrent: :infinity}}, _caller), do: :ok
   defp leave(_handle, nil), do: :ok

@@ -7,7 +7,7 @@ defmodule ErlangPython.Pool.Refs do
   # owner dies, or the reader if the answer finds nobody. `id` is that of the request which kept the object.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Contexts, Directory, Handle, Intake, Pending, Slots}
+  alias ErlangPython.Pool.{Callers, Contexts, Directory, Handle, Pending, Slots}
   alias ErlangPython.Ref
   alias ErlangPython.Request.Options
 
@@ -32,7 +32,7 @@ defmodule ErlangPython.Pool.Refs do
   @doc "Whether it stays, now that the request is taken out; as `Pool.Streams.confirm/3`."
   @spec confirm(Handle.t(), kept(), dest :: reference() | pid() | nil) :: term()
   def confirm(handle, kept, nil), do: drop(handle, kept.owner, kept.id)
-  def confirm(handle, kept, _dest), do: Intake.watch(handle, kept.owner)
+  def confirm(handle, kept, _dest), do: Callers.watch(handle, kept.owner, :waiting)
 
   @doc "The Ref of the calling process's request."
   @spec made(Handle.t(), Pending.id(), name :: binary(), type :: String.t()) ::
@@ -65,7 +65,7 @@ defmodule ErlangPython.Pool.Refs do
       :ets.insert(handle.refs, {{owner, ref.id}, slot, generation})
       :ets.delete(handle.refs, {ref.owner, ref.id})
       # Also of an owner that is dead already, which releases it.
-      Intake.watch(handle, owner)
+      Callers.watch(handle, owner, :waiting)
       {:ok, %{ref | owner: owner}}
     end
   rescue
@@ -143,7 +143,8 @@ defmodule ErlangPython.Pool.Refs do
     end
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle), do: {:error, lost()}, else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      {:error, lost()}
   end
 
   defp check_node(pool_id) do
@@ -183,7 +184,7 @@ defmodule ErlangPython.Pool.Refs do
         do: Directory.notify(handle, :callers, {:release, {slot, generation}, [id]})
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle), do: :ok, else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
   end
 
   @doc "Takes all of a process that has died, by worker, to be released."

@@ -112,6 +112,10 @@ defmodule ErlangPython.Pool.Slots do
   @spec in_flight(Handle.t(), slot()) :: integer()
   def in_flight(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @in_flight))
 
+  @doc "Has it one request at most, in whatever thread?"
+  @spec alone?(Handle.t(), slot()) :: boolean()
+  def alone?(handle, slot), do: in_flight(handle, slot) + beside(handle, slot) <= 1
+
   @spec window(Handle.t(), slot()) :: non_neg_integer()
   def window(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @window))
 

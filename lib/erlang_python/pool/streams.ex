@@ -7,7 +7,8 @@ defmodule ErlangPython.Pool.Streams do
   # owner, or `Pool.Callers` when the owner dies, or the reader if the answer finds nobody.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Directory, Handle, Intake, Options, Pending, Slots}
+  alias ErlangPython.Pool.{Callers, Directory, Handle, NoPool, Options, Pending, Slots}
+  alias ErlangPython.Pool.Intake.Pinning
 
   @type t :: %{
           id: Pending.id(),
@@ -35,7 +36,7 @@ defmodule ErlangPython.Pool.Streams do
   @spec confirm(Handle.t(), t(), dest :: reference() | pid() | nil) :: term()
   def confirm(handle, stream, nil), do: drop(handle, stream.owner, stream.id)
   # An owner that is dead already is seen to be.
-  def confirm(handle, stream, _dest), do: Intake.watch(handle, stream.owner)
+  def confirm(handle, stream, _dest), do: Callers.watch(handle, stream.owner, :waiting)
 
   @spec fetch(Handle.t(), pid(), Pending.id()) :: {:ok, t()} | :error
   def fetch(%{streams: table}, owner, id) do
@@ -52,7 +53,7 @@ defmodule ErlangPython.Pool.Streams do
     put(handle, given)
     remove(handle, stream)
     # Also of an owner that is dead already, which closes it.
-    Intake.watch(handle, owner)
+    Callers.watch(handle, owner, :waiting)
     given
   end
 
@@ -84,7 +85,7 @@ defmodule ErlangPython.Pool.Streams do
     for row <- take(handle, owner, id), do: close(handle, stream(row))
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle), do: :ok, else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
   end
 
   @doc "Closes all streams of a process that has died."
@@ -103,7 +104,7 @@ defmodule ErlangPython.Pool.Streams do
   def close(%{options: %Options{} = options} = handle, stream, dest \\ nil) do
     id = Slots.next_id(handle)
     part = %{id: id, message: {:close, stream.id}, dest: dest, tag: dest, caller: nil}
-    sent = Intake.pin(handle, part, stream.slot, stream.generation)
+    sent = Pinning.pin(handle, part, stream.slot, stream.generation)
 
     # Only now: a worker that drains must see the one or the other.
     remove(handle, stream)
@@ -117,9 +118,8 @@ defmodule ErlangPython.Pool.Streams do
     end
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle),
-        do: {:error, Intake.stopped(handle, :maybe)},
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      {:error, NoPool.stopped(handle, :maybe)}
   end
 
   defp put(%{streams: table} = handle, stream) do

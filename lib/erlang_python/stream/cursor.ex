@@ -82,9 +82,8 @@ defmodule ErlangPython.Stream.Cursor do
     {items, over(ending)}
   rescue
     error in ArgumentError ->
-      if Handle.gone?(cursor.handle),
-        do: {items, over(ending)},
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(cursor.handle, error, __STACKTRACE__)
+      {items, over(ending)}
   end
 
   defp over(true), do: :done

@@ -8,7 +8,8 @@ defmodule ErlangPython.Stream.Pull do
   # under way.
 
   alias ErlangPython.{Error, MessagePack}
-  alias ErlangPython.Pool.{Directory, Handle, Intake, Slots, Streams}
+  alias ErlangPython.Pool.{Directory, Handle, NoPool, Slots, Streams}
+  alias ErlangPython.Pool.Intake.{Cancellation, Pinning, Stuck}
   alias ErlangPython.Request.{Options, Reply}
 
   @enforce_keys [:handle, :stream, :id, :ref, :most, :trace, :started, :flush_after, :patience]
@@ -66,7 +67,7 @@ defmodule ErlangPython.Stream.Pull do
   defp submit(%{handle: handle, stream: stream, id: id, ref: ref} = pull) do
     message = {:pull, stream.id, pull.most, pull.trace}
     part = %{id: id, message: message, dest: ref, tag: ref, caller: self()}
-    Intake.pin(handle, part, stream.slot, stream.generation)
+    Pinning.pin(handle, part, stream.slot, stream.generation)
   end
 
   @doc """
@@ -93,7 +94,7 @@ defmodule ErlangPython.Stream.Pull do
           pull.flush_after ->
             flush(pull, options, deadline)
 
-          Intake.reconsider(pull.handle, pull.id) == :gone ->
+          Stuck.reconsider(pull.handle, pull.id) == :gone ->
             last_word(pull, options, stopped(pull))
 
           true ->
@@ -121,9 +122,8 @@ defmodule ErlangPython.Stream.Pull do
     end
   rescue
     error in ArgumentError ->
-      if Handle.gone?(handle),
-        do: await(%{pull | flush_after: nil}, options, deadline),
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      await(%{pull | flush_after: nil}, options, deadline)
   end
 
   defp await_flushed(pull, ref, options, deadline) do
@@ -157,7 +157,7 @@ defmodule ErlangPython.Stream.Pull do
 
   # It does not run: it waits for another request, or has ended.
   defp flushed(pull, {:ok, _nil}, options, deadline) do
-    Intake.reconsider(pull.handle, pull.id)
+    Stuck.reconsider(pull.handle, pull.id)
     pull = %{pull | flush_after: min(2 * pull.flush_after, @longest_flush_ms)}
     await(pull, options, deadline)
   end
@@ -168,7 +168,7 @@ defmodule ErlangPython.Stream.Pull do
   end
 
   defp give_up(pull, options) do
-    Intake.cancel(pull.handle, pull.id)
+    Cancellation.cancel(pull.handle, pull.id)
     last_word(pull, options, timeout(options.timeout))
   end
 
@@ -186,7 +186,7 @@ defmodule ErlangPython.Stream.Pull do
   @doc "Stops a pull whose items nobody wants any more."
   @spec abandon(t()) :: :ok
   def abandon(%{ref: ref} = pull) do
-    Intake.cancel(pull.handle, pull.id)
+    Cancellation.cancel(pull.handle, pull.id)
     :erlang.unalias(ref)
 
     receive do
@@ -196,7 +196,7 @@ defmodule ErlangPython.Stream.Pull do
     end
   end
 
-  defp stopped(pull), do: Intake.stopped(pull.handle, :maybe)
+  defp stopped(pull), do: NoPool.stopped(pull.handle, :maybe)
 
   defp timeout(timeout) do
     %Error{

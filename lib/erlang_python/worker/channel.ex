@@ -61,9 +61,8 @@ defmodule ErlangPython.Worker.Channel do
     answer(messages, state, 0, nil)
   rescue
     error in ArgumentError ->
-      if Handle.gone?(state.handle),
-        do: {:close, :pool_ended},
-        else: reraise(error, __STACKTRACE__)
+      Handle.reraise_unless_gone(state.handle, error, __STACKTRACE__)
+      {:close, :pool_ended}
   end
 
   # The hot path. `count` results of this packet have been given to their callers, of

@@ -141,7 +141,7 @@ defmodule ErlangPython.Context.NestingTest do
                20_000
     end)
 
-    ErlangPython.Pool.Intake.reconsider(handle, id)
+    ErlangPython.Pool.Intake.Stuck.reconsider(handle, id)
     assert run!(test.context, "mark", %{}) == "context"
     send(callback, :go)
     assert Task.await(first) == nil

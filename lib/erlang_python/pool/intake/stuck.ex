@@ -1,0 +1,107 @@
+defmodule ErlangPython.Pool.Intake.Stuck do
+  @moduledoc false
+  # A second look at requests that wait: behind one that takes longer than expected, or for workers all of which
+  # wait themselves.
+
+  alias ErlangPython.Callbacks.{Holding, Origin}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
+  alias ErlangPython.Pool.Intake.Beside
+
+  # A worker that has not answered for so long is held up by the request that it runs, and what waits
+  # behind that had better go elsewhere: twice what the window promises. A worker that is
+  # merely busy answers all the time.
+  @held_up_us 2_000
+
+  # Whatever the callbacks wait for may need this very request: a process that serves them may have
+  # made it. So when all workers wait for Elixir and none gets on, it must not wait for them.
+  @stuck_us 20_000
+
+  @doc """
+  Looks again at a request that waits: for one that was sent ahead of its turn, behind a request that takes longer than
+  expected, another worker is asked for; for one in the queue of a pool that is stuck, and for one that only a stuck worker
+  can serve, a thread beside the main thread. `:gone` if the pool is, so that no answer will come any more.
+  """
+  @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
+  def reconsider(handle, id) do
+    case Pending.lookup(handle, id) do
+      {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> release(handle, id)
+      {_id, _, _, _, slot, _, _, _} = row when slot > 0 -> rebalance(handle, row)
+      {_id, _, _, _, _place, _, _, {:pinned, _wire}} = row -> move(handle, row)
+      _outside_the_window_or_ended -> :ok
+    end
+  rescue
+    error in ArgumentError ->
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      # The heir ends all that is in it before it goes.
+      if Pending.gone?(handle), do: :gone, else: :ok
+  end
+
+  defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire}) do
+    with false <- Slots.alone?(handle, slot),
+         since = max(sent_at, Slots.last_end(handle, slot)),
+         true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
+         {^generation, worker, _writer} <- Directory.worker(handle, slot) do
+      send(worker, {:rebalance, id})
+    end
+  end
+
+  # Out of the queue.
+  defp release(handle, id) do
+    slot = waiting_slot(handle)
+
+    with {generation, worker, _writer} <- slot && Directory.worker(handle, slot),
+         # Who takes it out of the queue's table owns it.
+         true <- Queue.drop(handle, id) do
+      Slots.add_beside(handle, slot, 1)
+      now = System.monotonic_time(:microsecond)
+
+      case Pending.assign(handle, id, -slot, generation, now) do
+        {:ok, wire} ->
+          send(worker, {:beside, wire})
+          confirm(handle, id, slot, generation)
+
+        :gone ->
+          Slots.add_beside(handle, slot, -1)
+
+        :ended ->
+          :ok
+
+        :abandoned ->
+          Pending.discard(handle, id)
+      end
+    end
+  end
+
+  defp confirm(handle, id, slot, generation) do
+    if Slots.generation(handle, slot) != generation,
+      do: Pending.finish(handle, id, Beside.worker_gone())
+  end
+
+  # The main thread has not even read it, where it waits for a thread of its own or in an event loop.
+  defp move(handle, {id, _dest, _tag, _caller, place, generation, _sent_at, {:pinned, wire}}) do
+    with true <- stuck?(handle, -place, System.monotonic_time(:microsecond)),
+         {^generation, worker, _writer} <- Directory.worker(handle, -place),
+         do: send(worker, {:move, id, wire})
+  end
+
+  # The worker of the callback that started this process, if there is one.
+  defp waiting_slot(handle) do
+    case Origin.ancestor(handle) do
+      %Origin{slot: slot} -> slot
+      nil -> stuck_slot(handle)
+    end
+  end
+
+  defp stuck_slot(handle) do
+    slots = Enum.to_list(1..Slots.count(handle)//1)
+    now = System.monotonic_time(:microsecond)
+
+    if Enum.all?(slots, &stuck?(handle, &1, now)),
+      do: Enum.min_by(slots, &Slots.beside(handle, &1), fn -> nil end)
+  end
+
+  defp stuck?(handle, slot, now) do
+    Slots.callbacks(handle, slot) > 0 and now - Slots.last_end(handle, slot) >= @stuck_us and
+      Directory.worker(handle, slot) != nil and Holding.main_thread?(handle, slot)
+  end
+end

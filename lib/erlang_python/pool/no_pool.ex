@@ -1,0 +1,29 @@
+defmodule ErlangPython.Pool.NoPool do
+  @moduledoc false
+  # What the callers of a pool are told that is not there, or no longer (pure).
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.Handle
+
+  @spec missing(atom()) :: Error.t()
+  def missing(name) do
+    error(
+      name,
+      "there is no running pool #{inspect(name)}: start {ErlangPython.Pool, name: " <>
+        "#{inspect(name)}} under a supervisor or add it to config :erlang_python, :pools",
+      :no
+    )
+  end
+
+  @doc "It takes no more requests."
+  @spec stopping(Handle.t()) :: Error.t()
+  def stopping(%{name: name}), do: error(name, "the pool #{inspect(name)} is stopping", :no)
+
+  @doc "It has ended."
+  @spec stopped(Handle.t(), :no | :maybe) :: Error.t()
+  def stopped(%{name: name}, executed),
+    do: error(name, "the pool #{inspect(name)} has stopped", executed)
+
+  defp error(name, message, executed),
+    do: %Error{kind: :no_pool, message: message, executed: executed, details: %{pool: name}}
+end
