@@ -1,0 +1,44 @@
+defmodule ErlangPython.Pool.Failures do
+  @moduledoc false
+  # Workers of a pool that failed to start, one after the other (pure): how long to wait before the next try, and
+  # whether callers get the error instead of waiting.
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.Backoff
+
+  # So many in a row are enough. A pool that never had a worker is not going to be whole by itself: there
+  # one is.
+  @before_circuit 3
+
+  defstruct in_row: 0, error: nil, had_worker?: false
+
+  @type t :: %__MODULE__{
+          in_row: non_neg_integer(),
+          error: Error.t() | nil,
+          had_worker?: boolean()
+        }
+
+  @spec new() :: t()
+  def new, do: %__MODULE__{}
+
+  @doc "A worker is ready."
+  @spec over(t()) :: t()
+  def over(_failures), do: %__MODULE__{had_worker?: true}
+
+  @doc "One could not start."
+  @spec failed(t(), Error.t()) :: t()
+  def failed(failures, error), do: %{failures | in_row: failures.in_row + 1, error: error}
+
+  @doc "One was ready and died unused: starting it again at once might be a busy loop."
+  @spec died_unused(t()) :: t()
+  def died_unused(failures), do: %{failures | in_row: failures.in_row + 1}
+
+  @doc "Is it of no use to wait for a worker, if none is there?"
+  @spec hopeless?(t()) :: boolean()
+  def hopeless?(failures),
+    do: not failures.had_worker? or failures.in_row >= @before_circuit
+
+  @doc "Milliseconds until the next try; `random` in 0.0..1.0."
+  @spec wait_ms(t(), float()) :: non_neg_integer()
+  def wait_ms(failures, random), do: Backoff.wait_ms(failures.in_row, random)
+end

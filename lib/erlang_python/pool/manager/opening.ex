@@ -1,0 +1,75 @@
+defmodule ErlangPython.Pool.Manager.Opening do
+  @moduledoc false
+  # Contexts get a worker here, and give it back.
+
+  alias ErlangPython.Pool.{Contexts, Placement, Roster, Slots}
+  alias ErlangPython.Pool.Manager.{Launch, Size, State, Waiting}
+
+  @typedoc "`waiting`: the workers that wait for what it does."
+  @type opener ::
+          {GenServer.from(), mode :: :dedicated | :shared, owner :: pid(),
+           waiting :: [Slots.slot()]}
+
+  @doc "Opens a context. Waits for a worker that starts, or makes room for one, if no other is to be had."
+  @spec open(State.t(), opener()) :: State.t()
+  def open(state, {from, mode, _owner, waiting} = opener) do
+    case state |> candidates() |> Placement.choose(mode, state.count) do
+      nil ->
+        if Roster.soon_new?(state.roster, waiting) do
+          Waiting.add(state, :context, opener)
+        else
+          GenServer.reply(from, {:error, state.failures.error || Contexts.none_free()})
+          state
+        end
+
+      slot ->
+        place(state, opener, slot)
+    end
+  end
+
+  defp candidates(%{handle: handle} = state) do
+    for {slot, %{phase: :ready, set_aside: false}} <- state.roster do
+      %{
+        slot: slot,
+        contexts: Slots.contexts(handle, slot),
+        in_flight: Slots.in_flight(handle, slot)
+      }
+    end
+  end
+
+  defp place(%{handle: handle} = state, {from, mode, owner, _waiting}, slot) do
+    Slots.put_contexts(handle, slot, Slots.contexts(handle, slot) + 1)
+    if mode == :dedicated, do: Slots.put_window(handle, slot, 0)
+    state = %{state | roster: Roster.set_aside(state.roster, slot, mode == :dedicated)}
+
+    # Here, not by the owner, who may be killed at any point and would leave a worker set aside.
+    id = Contexts.put(handle, owner, {slot, state.roster[slot].generation}, mode)
+    state = Size.overflow(state)
+    GenServer.reply(from, {:ok, id})
+    state
+  end
+
+  @doc "Tries again for those that wait."
+  @spec open_waiting(State.t()) :: State.t()
+  def open_waiting(%{waiting: %{context: []}} = state), do: state
+
+  def open_waiting(state) do
+    {openers, state} = Waiting.take(state, :context)
+    Enum.reduce(openers, state, &open(&2, &1))
+  end
+
+  @doc "A context has left its worker."
+  @spec left(State.t(), Roster.entry(), :dedicated | :shared) :: State.t()
+  def left(%{handle: handle} = state, %{slot: slot} = entry, mode) do
+    Slots.put_contexts(handle, slot, max(Slots.contexts(handle, slot) - 1, 0))
+    if mode == :dedicated, do: give_back(state, entry), else: state
+  end
+
+  defp give_back(state, %{slot: slot} = entry) do
+    if entry.phase == :ready, do: Launch.open(state.handle, slot)
+
+    %{state | roster: Roster.set_aside(state.roster, slot, false)}
+    |> open_waiting()
+    |> Size.overflow()
+  end
+end

@@ -1,0 +1,73 @@
+defmodule ErlangPython.Pool.Manager.Waiting do
+  @moduledoc false
+  # Who waits for what of a pool, and when they are told.
+
+  alias ErlangPython.Pool.{Pending, Roster}
+  alias ErlangPython.Pool.Manager.{Opening, State}
+
+  @typedoc """
+  That all workers are ready, that no request is open, that all workers are replaced, that none is starting, that a
+  worker is there for a context.
+  """
+  @type what :: :ready | :empty | :restart | :running | :context
+  @type t :: %{what() => [GenServer.from() | Opening.opener()]}
+
+  @drain_poll_ms 10
+
+  @spec new() :: t()
+  def new, do: %{ready: [], empty: [], restart: [], running: [], context: []}
+
+  @spec add(State.t(), what(), GenServer.from() | Opening.opener()) :: State.t()
+  def add(state, what, who), do: update_in(state.waiting[what], &[who | &1])
+
+  @doc "Those that have waited so far, in their order."
+  @spec take(State.t(), what()) :: {[GenServer.from() | Opening.opener()], State.t()}
+  def take(state, what),
+    do: {Enum.reverse(state.waiting[what]), put_in(state.waiting[what], [])}
+
+  @spec tell(State.t(), what(), term()) :: State.t()
+  def tell(state, what, reply) do
+    {waiting, state} = take(state, what)
+    Enum.each(waiting, &GenServer.reply(&1, reply))
+    state
+  end
+
+  @spec tell_ready(State.t()) :: State.t()
+  def tell_ready(state),
+    do: if(Roster.whole?(state.roster, state.count), do: tell(state, :ready, :ok), else: state)
+
+  @spec tell_running(State.t()) :: State.t()
+  def tell_running(%{waiting: %{running: []}} = state), do: state
+
+  def tell_running(state) do
+    starting? = Roster.any?(state.roster, [:starting])
+
+    case Roster.running(state.roster) do
+      _workers when starting? ->
+        state
+
+      [] when state.failures.error != nil ->
+        tell(state, :running, {:error, state.failures.error})
+
+      # Replaced at this moment.
+      [] ->
+        state
+
+      workers ->
+        tell(state, :running, {:ok, workers})
+    end
+  end
+
+  @doc "Looks again later, with `:empty?`, as long as requests are open."
+  @spec tell_empty(State.t()) :: State.t()
+  def tell_empty(%{waiting: %{empty: []}} = state), do: state
+
+  def tell_empty(state) do
+    if Pending.size(state.handle) == 0 do
+      tell(state, :empty, :ok)
+    else
+      Process.send_after(self(), :empty?, @drain_poll_ms)
+      state
+    end
+  end
+end

@@ -1,0 +1,44 @@
+defmodule ErlangPython.Pool.FailuresTest do
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.Error
+  alias ErlangPython.Pool.Failures
+
+  @error %Error{kind: :no_workers, message: "a Python worker could not start", executed: :no}
+
+  defp failed(failures, times),
+    do:
+      Enum.reduce(1..times//1, failures, fn _n, failures -> Failures.failed(failures, @error) end)
+
+  test "one failure is enough for a pool that never had a worker" do
+    assert Failures.hopeless?(failed(Failures.new(), 1))
+    assert failed(Failures.new(), 1).error == @error
+  end
+
+  test "one that had gets three tries" do
+    had = Failures.over(Failures.new())
+    refute Failures.hopeless?(had)
+    refute Failures.hopeless?(failed(had, 2))
+    assert Failures.hopeless?(failed(had, 3))
+  end
+
+  test "a worker that is ready ends the row" do
+    failures = Failures.new() |> failed(3) |> Failures.over()
+    assert %{in_row: 0, error: nil} = failures
+    refute failures |> failed(2) |> Failures.hopeless?()
+  end
+
+  test "one that died unused counts, but says nothing of why" do
+    failures = Failures.new() |> Failures.over() |> Failures.died_unused()
+    assert %{in_row: 1, error: nil} = failures
+    assert failures |> failed(2) |> Failures.hopeless?()
+  end
+
+  test "the wait gets longer with each" do
+    assert Failures.wait_ms(Failures.new(), 1.0) == 0
+    waits = for n <- 1..12, do: Failures.new() |> failed(n) |> Failures.wait_ms(1.0)
+    assert [100, 200, 400 | _] = waits
+    assert waits == Enum.sort(waits)
+    assert List.last(waits) == 30_000
+  end
+end
