@@ -1,4 +1,4 @@
-"""What provision.py and environment.py share: running pip and uv, one at a time, and telling it."""
+"""How provision.py and environment.py run pip and uv, and put what these have made in its place."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,8 @@ SOURCE_SETTINGS = {
 
 class ProvisionError(Exception):
     """Something can't be installed; the text says why, a line per way that was tried."""
+
+    status = 1  # with which the program exits
 
 
 def tell(text: str) -> None:
@@ -110,6 +114,28 @@ def pip_environment(command: list[str], folder: Path) -> dict[str, str]:
 def from_wheels(wheels: Path | None) -> list[str]:
     """The options of pip, and of uv, that take packages from a folder alone."""
     return [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
+
+
+@contextlib.contextmanager
+def scratch_for(final: Path) -> Iterator[Path]:
+    """A folder beside `final`, in which that is made and which then goes with all that is in it.
+
+    Its holder has the lock: what an earlier one left, because it was killed, goes first.
+    """
+    for leftover in final.parent.glob(f".{final.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def put_in_place(made: Path, final: Path, scratch: Path) -> None:
+    """What was made appears whole, or not at all."""
+    if os.path.lexists(final):
+        final.rename(scratch / "broken")
+    made.rename(final)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from _installers import (
@@ -16,7 +15,9 @@ from _installers import (
     from_wheels,
     has_pip,
     pip_install,
+    put_in_place,
     run,
+    scratch_for,
     tell,
 )
 
@@ -61,23 +62,21 @@ def new_enough(uv: str) -> bool:
 
 
 def install_uv(folder: Path, wheels: Path | None) -> None:
-    scratch = Path(tempfile.mkdtemp(prefix=".uv-", dir=folder.parent))
-    try:
-        python = sys.executable if has_pip(sys.executable) else ensure_pip(scratch / "environment")
+    oldest = ".".join(map(str, OLDEST))
+    wanted = ["--only-binary", ":all:", *from_wheels(wheels), f"uv>={oldest}"]
+    with scratch_for(folder) as scratch:
         made = scratch / "uv"
         made.mkdir()
-        oldest = ".".join(map(str, OLDEST))
-        pip_install(python, made, ["--only-binary", ":all:", *from_wheels(wheels), f"uv>={oldest}"])
-        if os.path.lexists(folder):
-            folder.rename(scratch / "broken")
-        made.rename(folder)
-    except ProvisionError as error:
-        raise ProvisionError(
-            f"no uv on the PATH, and pip could not install it: {error}\n"
-            "install uv (https://docs.astral.sh/uv/), or put its wheel into the wheel folder"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            own = has_pip(sys.executable)
+            python = sys.executable if own else ensure_pip(scratch / "environment")
+            pip_install(python, made, wanted)
+        except ProvisionError as error:
+            raise ProvisionError(
+                f"no uv on the PATH, and pip could not install it: {error}\n"
+                "install uv (https://docs.astral.sh/uv/), or put its wheel into the wheel folder"
+            ) from error
+        put_in_place(made, folder, scratch)
 
 
 def uv_environment(base: Path) -> dict[str, str]:

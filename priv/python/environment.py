@@ -11,33 +11,38 @@ stderr.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import shlex
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 # Isolated mode (-I) leaves this folder out.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _installers import ProvisionError, file_lock, from_wheels, has_pip, run, tell
+from _installers import (
+    ProvisionError,
+    file_lock,
+    from_wheels,
+    has_pip,
+    put_in_place,
+    run,
+    scratch_for,
+    tell,
+)
+from _program import absolute, finish, parser
 from _uv import find_uv, uv_environment
 
 # Which interpreter the environment was made for. Written last.
 MARKER = "erlang_python.txt"
 IDENTITY = Path(__file__).resolve().parent / "identity.py"
-# The exit status for want of a Python: no folder of wheels would help.
-NO_PYTHON = 3
 
 
 class NoPythonError(ProvisionError):
-    """No interpreter fits, and none can be downloaded."""
+    """No interpreter fits, and none can be downloaded: no folder of wheels would help."""
+
+    status = 3
 
 
 @dataclass(frozen=True)
@@ -95,19 +100,11 @@ def identity(python: Path) -> str:
 
 
 def build(options: Options, final: Path) -> None:
-    # Left over by a process that was killed; the lock says that nobody is at work there.
-    for leftover in final.parent.glob(f".{final.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
+    with scratch_for(final) as scratch:
         made = scratch / "environment"
         install(options, scratch, made)
         (made / MARKER).write_text(identity(made / "bin" / "python"), encoding="utf-8")
-        if os.path.lexists(final):
-            final.rename(scratch / "broken")
-        made.rename(final)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        put_in_place(made, final, scratch)
 
 
 def install(options: Options, scratch: Path, made: Path) -> None:
@@ -258,40 +255,29 @@ def requires_python(project: Path) -> str | None:
 
 
 def parse(arguments: list[str]) -> Options:
-    parser = argparse.ArgumentParser(prog="environment.py", description=__doc__)
-    parser.add_argument("--base", type=absolute, required=True)
-    parser.add_argument("--id", required=True)
-    parser.add_argument("--project", type=absolute)
-    parser.add_argument("--pyproject")
-    parser.add_argument("--requirement", dest="requirements", action="append", default=[])
-    parser.add_argument("--extra", dest="extras", action="append", default=[])
-    parser.add_argument("--group", dest="groups", action="append", default=[])
-    parser.add_argument("--python")
-    parser.add_argument("--wheels", type=absolute)
-    parser.add_argument("--no-downloads", dest="downloads", action="store_false")
-    return Options(**vars(parser.parse_args(arguments)))
-
-
-def absolute(path: str) -> Path:
-    return Path(path).absolute()
+    known = parser(__file__, __doc__)
+    known.add_argument("--base", type=absolute, required=True)
+    known.add_argument("--id", required=True)
+    known.add_argument("--project", type=absolute)
+    known.add_argument("--pyproject")
+    known.add_argument("--requirement", dest="requirements", action="append", default=[])
+    known.add_argument("--extra", dest="extras", action="append", default=[])
+    known.add_argument("--group", dest="groups", action="append", default=[])
+    known.add_argument("--python")
+    known.add_argument("--no-downloads", dest="downloads", action="store_false")
+    return Options(**vars(known.parse_args(arguments)))
 
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    # The BEAM hands SIGCHLD down as ignored, and then every subprocess seems to end with 0.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
+
+    def task() -> None:
         print(f"ready: {ensure(options)}", flush=True)
-    except (ProvisionError, OSError) as error:
-        by_hand = shlex.join([sys.executable, str(Path(__file__).resolve()), *arguments])
-        wanted = options.python or options.project or "pyproject.toml"
-        print(
-            f"cannot build the environment {options.base / 'envs' / options.id} "
-            f"(for {wanted})\n{error}\nto try by hand: {by_hand}",
-            file=sys.stderr,
-        )
-        return NO_PYTHON if isinstance(error, NoPythonError) else 1
-    return 0
+
+    wanted = options.python or options.project or "pyproject.toml"
+    folder = options.base / "envs" / options.id
+    failed = f"cannot build the environment {folder} (for {wanted})"
+    return finish(__file__, arguments, task, failed)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,11 @@ and the reason on stderr. Only progress goes to stdout.
 
 from __future__ import annotations
 
-import argparse
 import compileall
 import os
 import re
-import shlex
 import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +28,12 @@ from _installers import (
     from_wheels,
     has_pip,
     pip_install,
+    put_in_place,
     run,
+    scratch_for,
     tell,
 )
+from _program import absolute, finish, parser
 from erlang_python_worker._wheels import WheelError, locked_versions, unpack
 from erlang_python_worker.runtime import abi_tag
 
@@ -80,18 +79,10 @@ def provision(options: Options) -> Path:
 
 
 def build(options: Options, final: Path) -> None:
-    # Left over by a process that was killed; the lock says that nobody is at work there.
-    for leftover in final.parent.glob(f".{final.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
+    with scratch_for(final) as scratch:
         packages = install(options, scratch)
         compileall.compile_dir(packages, quiet=2)
-        if os.path.lexists(final):
-            final.rename(scratch / "broken")
-        packages.rename(final)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        put_in_place(packages, final, scratch)
 
 
 def install(options: Options, scratch: Path) -> Path:
@@ -181,33 +172,22 @@ def defect(folder: Path, lock: Path) -> str | None:
 
 
 def parse(arguments: list[str]) -> Options:
-    parser = argparse.ArgumentParser(prog="provision.py", description=__doc__)
-    parser.add_argument("--runtime", type=absolute, required=True)
-    parser.add_argument("--lock", type=absolute, required=True)
-    parser.add_argument("--wheels", type=absolute)
-    parser.add_argument("--uv")
-    return Options(**vars(parser.parse_args(arguments)))
-
-
-def absolute(path: str) -> Path:
-    return Path(path).absolute()
+    known = parser(__file__, __doc__)
+    known.add_argument("--runtime", type=absolute, required=True)
+    known.add_argument("--lock", type=absolute, required=True)
+    known.add_argument("--uv")
+    return Options(**vars(known.parse_args(arguments)))
 
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    # The BEAM hands SIGCHLD down as ignored, and then every subprocess seems to end with 0.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
+
+    def task() -> None:
         provision(options)
-    except (ProvisionError, OSError) as error:
-        by_hand = shlex.join([sys.executable, str(Path(__file__).resolve()), *arguments])
-        print(
-            f"cannot install pyzmq and msgpack for {sys.executable} "
-            f"into {options.runtime / abi_tag()}\n{error}\nto try by hand: {by_hand}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+
+    folder = options.runtime / abi_tag()
+    failed = f"cannot install pyzmq and msgpack for {sys.executable} into {folder}"
+    return finish(__file__, arguments, task, failed)
 
 
 if __name__ == "__main__":
