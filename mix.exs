@@ -22,7 +22,9 @@ defmodule ErlangPython.MixProject do
   def application do
     [
       mod: {ErlangPython.Application, []},
-      extra_applications: [:logger, :crypto] ++ extra_applications(Mix.env())
+      # Pools stop before it does, where it is there: their last events need it.
+      extra_applications:
+        [:logger, :crypto, telemetry: :optional] ++ extra_applications(Mix.env())
     ]
   end
 

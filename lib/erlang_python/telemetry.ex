@@ -16,7 +16,7 @@ defmodule ErlangPython.Telemetry do
   | `[:erlang_python, :callback, :start]` | `system_time`, `monotonic_time` | the callback's process |
   | `[:erlang_python, :callback, :stop]`, `[:erlang_python, :callback, :exception]` | `duration`, `monotonic_time` | the callback's process |
   | `[:erlang_python, :worker, :start]` | `system_time`, `monotonic_time`, `duration` | the pool |
-  | `[:erlang_python, :worker, :exit]` | `monotonic_time`, `duration`, `served` | the pool |
+  | `[:erlang_python, :worker, :exit]` | `monotonic_time`, `duration`, `served` | the pool, or the worker's process when the pool stops |
   | `[:erlang_python, :pool, :queued]` | `queued` | the caller |
   | `[:erlang_python, :pool, :overloaded]` | `current`, `max` | the caller |
   | `[:erlang_python, :span, :stop]` | `duration`, `system_time` | the trace buffer |

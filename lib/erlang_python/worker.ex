@@ -16,6 +16,7 @@ defmodule ErlangPython.Worker do
   alias ErlangPython.{Error, MessagePack, Protocol}
   alias ErlangPython.Pool.{Directory, Handle, Slots, Streams}
   alias ErlangPython.Request.Reply
+  alias ErlangPython.Telemetry.Events
 
   alias ErlangPython.Worker.{
     Exit,
@@ -411,31 +412,38 @@ defmodule ErlangPython.Worker do
   end
 
   @impl true
-  def terminate(_reason, state) do
-    if state.port, do: end_process(state)
+  def terminate(reason, state) do
+    state = if state.port, do: end_process(state), else: state
+    # Its supervisor stops it with the pool, or for a new manager: no manager sees this end.
+    if reason == :shutdown,
+      do: Events.worker_exited(state.handle, state, {:stopped, state.status})
+
     Launch.forget(state)
   rescue
     # The tables have gone, and the pool with them.
     ArgumentError -> :ok
   end
 
-  # The supervisor ends this process: Python may run its `atexit`, within its grace.
-  defp end_process(%{port: port} = state) do
-    if state.phase in [:ready, :draining, :stopping] do
-      tell(state, :control, Protocol.type(:shutdown), 0)
-      await_exit(port, state.handle.options.grace)
-    end
-
+  # For who looks after us: when this process has ended, so has Python, and what it had started.
+  defp end_process(state) do
+    status = end_in_order(state)
     OSProcess.signal(state.os_pid, :kill)
-    await_exit(port, State.killed_ms())
+    %{state | port: nil, status: status || await_exit(state.port, State.killed_ms())}
   end
 
-  # Also for who looks after us: when this process has ended, so has Python.
+  # Python may run its `atexit`, within its grace.
+  defp end_in_order(%{phase: phase} = state) when phase in [:ready, :draining, :stopping] do
+    tell(state, :control, Protocol.type(:shutdown), 0)
+    await_exit(state.port, state.handle.options.grace)
+  end
+
+  defp end_in_order(_starting), do: nil
+
   defp await_exit(port, timeout) do
     receive do
-      {^port, {:exit_status, _status} = exited} -> send(self(), {port, exited})
+      {^port, {:exit_status, status}} -> status
     after
-      timeout -> :timeout
+      timeout -> nil
     end
   end
 end

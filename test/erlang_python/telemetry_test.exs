@@ -5,7 +5,7 @@ defmodule ErlangPython.TelemetryTest do
   import ExUnit.CaptureLog
 
   alias ErlangPython.{StandIn, Telemetry}
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Slots}
   alias ErlangPython.Telemetry.Events
 
   setup_all do
@@ -243,6 +243,46 @@ defmodule ErlangPython.TelemetryTest do
 
     :ok = Pool.restart(pool)
     assert_receive {:event, [:worker, :exit], _, %{reason: :drained, status: 0}, _pid}
+  end
+
+  test "workers end with their pool" do
+    pool = unique_name()
+    attach(pool, [[:worker, :exit]])
+    start_pool(name: pool, workers: 2)
+    {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
+    pids = for worker <- Pool.workers(pool), into: %{}, do: {worker.id, worker.os_pid}
+    :ok = stop_supervised(pool)
+
+    ended =
+      for _worker <- pids do
+        assert_received {:event, [:worker, :exit], exit, metadata, _pid}
+
+        assert %{reason: :stopped, status: 0, error: nil, pool: ^pool, python: "3." <> _} =
+                 metadata
+
+        assert exit.duration > 0
+        refute os_process?(metadata.os_pid)
+        {{metadata.worker, metadata.os_pid}, exit.served}
+      end
+
+    assert ended |> Map.new(&elem(&1, 0)) == pids
+    assert ended |> Enum.map(&elem(&1, 1)) |> Enum.sort() == [0, 1]
+    refute_received {:event, [:worker, :exit], _, _, _}
+  end
+
+  test "so do those of a manager that has crashed, and those that start" do
+    pool = unique_name()
+    attach(pool, [[:worker, :start], [:worker, :exit]])
+    start_pool(name: pool, workers: 1)
+    assert_received {:event, [:worker, :start], _, %{os_pid: os_pid}, _pid}
+    {:ok, handle} = Handle.fetch(pool)
+    handle |> Directory.whereis(:manager) |> Process.exit(:kill)
+    assert_receive {:event, [:worker, :exit], _, %{reason: :stopped, os_pid: ^os_pid}, _pid}
+    # Answered by the new manager, which has started another.
+    [_worker] = Pool.workers(pool)
+    :ok = stop_supervised(pool)
+    assert_received {:event, [:worker, :exit], %{served: 0}, %{reason: :stopped}, _pid}
+    refute_received {:event, [:worker, :exit], _, _, _}
   end
 
   test "a worker that can't start says why" do

@@ -38,7 +38,8 @@ defmodule ErlangPython.Telemetry.DefaultLogger do
   defp level([:pool, :overloaded], _metadata, _level), do: :warning
   defp level([:span, :dropped], _metadata, _level), do: :warning
 
-  defp level([:worker, :exit], %{reason: reason}, _level) when reason != :drained, do: :warning
+  defp level([:worker, :exit], %{reason: reason}, _level) when reason not in [:drained, :stopped],
+    do: :warning
 
   defp level(_event, _metadata, level), do: level
 

@@ -101,7 +101,7 @@ defmodule ErlangPython.Telemetry.Events do
     do:
       execute(handle, [:pool, :overloaded], Map.take(details, [:current, :max]), %{error: error})
 
-  @typedoc "What `ErlangPython.Pool.Manager` knows of a worker."
+  @typedoc "What a pool's manager, or the worker's own process, knows of a worker."
   @type worker :: %{
           :slot => Slots.slot(),
           :os_pid => pos_integer() | nil,
@@ -122,7 +122,9 @@ defmodule ErlangPython.Telemetry.Events do
     execute(handle, [:worker, :start], measurements, worker(worker))
   end
 
-  @doc "A worker's process has ended, for the reason that it gave."
+  @doc """
+  A worker has ended: its process for the reason that it gave, or with its pool, `{:stopped, exit_status}`.
+  """
   @spec worker_exited(Handle.t(), worker(), term()) :: :ok
   def worker_exited(handle, worker, reason) do
     now = System.monotonic_time()
@@ -148,6 +150,8 @@ defmodule ErlangPython.Telemetry.Events do
   defp ending({:shutdown, {:exited, exit, _running}}),
     do: %{reason: :exited, status: exit.status, error: nil}
 
-  defp ending(_ended_by_its_supervisor_or_crashed),
+  defp ending({:stopped, status}), do: %{reason: :stopped, status: status, error: nil}
+
+  defp ending(_killed_or_crashed),
     do: %{reason: :killed, status: nil, error: nil}
 end

@@ -7,7 +7,7 @@ defmodule ErlangPython.Worker.State do
   alias ErlangPython.Worker.{OSProcess, Pings, Printing, Running}
   alias ErlangPython.ZMTP.Frame
 
-  @enforce_keys [:handle, :slot, :generation, :name]
+  @enforce_keys [:handle, :slot, :generation, :name, :launched]
   defstruct @enforce_keys ++
               [
                 phase: :launching,
@@ -41,6 +41,7 @@ defmodule ErlangPython.Worker.State do
           slot: Slots.slot(),
           generation: pos_integer(),
           name: String.t(),
+          launched: integer(),
           phase: phase(),
           executable: Path.t() | nil,
           port: port() | nil,
@@ -73,7 +74,8 @@ defmodule ErlangPython.Worker.State do
       handle: handle,
       slot: slot,
       generation: generation,
-      name: "#{handle.name}-#{slot}"
+      name: "#{handle.name}-#{slot}",
+      launched: System.monotonic_time()
     }
   end
 
