@@ -54,7 +54,7 @@ span() ->
 
 failure() ->
     [Span] = traces(fun() -> py:call(math, sqrt, [-1]) end),
-    #{status := error, attributes := #{<<"error">> := Text}} = Span,
+    #{status := error, message := Text} = Span,
     ?assertMatch({match, _}, re:run(Text, "math domain error")).
 
 nested() ->

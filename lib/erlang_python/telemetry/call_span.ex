@@ -194,14 +194,17 @@ defmodule ErlangPython.Telemetry.CallSpan do
       system_time: span.system_time,
       duration: duration,
       status: if(failure(result), do: :error, else: :ok),
-      attributes: attributes(span.metadata, result),
+      message: message(result),
+      attributes: %{"operation" => Atom.to_string(span.metadata.operation)},
       pool: span.handle.name,
       worker: worker
     })
   end
 
-  defp attributes(metadata, {:error, %Error{} = error}),
-    do: metadata |> attributes(nil) |> Map.put("error", Exception.message(error))
+  defp message({:error, error}), do: Exception.message(error)
 
-  defp attributes(metadata, _result), do: %{"operation" => Atom.to_string(metadata.operation)}
+  defp message({kind, reason, stacktrace}),
+    do: Exception.format_banner(kind, reason, stacktrace)
+
+  defp message(_value), do: nil
 end

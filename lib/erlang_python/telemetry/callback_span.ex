@@ -88,7 +88,8 @@ defmodule ErlangPython.Telemetry.CallbackSpan do
         system_time: span.system_time,
         duration: duration,
         status: if(match?({:error, _failure}, result), do: :error, else: :ok),
-        attributes: attributes(result),
+        message: message(result),
+        attributes: %{},
         pool: span.metadata.pool,
         worker: span.metadata.worker
       })
@@ -106,8 +107,7 @@ defmodule ErlangPython.Telemetry.CallbackSpan do
   defp outcome({:error, {_kind, [message]}}),
     do: {:exception, %{error: message, kind: :error, reason: message, stacktrace: []}}
 
-  defp attributes({:ok, _value, _face}), do: %{}
-
-  defp attributes({:error, {"elixir", [_kind, _reason, message | _]}}), do: %{"error" => message}
-  defp attributes({:error, {_kind, [message]}}), do: %{"error" => message}
+  defp message({:ok, _value, _face}), do: nil
+  defp message({:error, {"elixir", [_kind, _reason, message | _]}}), do: message
+  defp message({:error, {_kind, [message]}}), do: message
 end

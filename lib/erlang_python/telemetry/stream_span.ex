@@ -117,12 +117,12 @@ defmodule ErlangPython.Telemetry.StreamSpan do
 
   defp finish(span, reason) do
     tell(span, :stop, %{reason: reason})
-    record(span, :ok, %{"end" => Atom.to_string(reason)})
+    record(span, :ok, nil, %{"end" => Atom.to_string(reason)})
   end
 
   defp fail(span, %Error{} = error) do
     tell(span, :exception, %{error: error, kind: :error, reason: error, stacktrace: []})
-    record(span, :error, %{"error" => Exception.message(error)})
+    record(span, :error, Exception.message(error), %{})
   end
 
   defp tell(span, event, facts) do
@@ -140,7 +140,7 @@ defmodule ErlangPython.Telemetry.StreamSpan do
     end
   end
 
-  defp record(span, status, attributes) do
+  defp record(span, status, message, attributes) do
     if Events.recording?(span.flags) do
       Traces.record(%{
         name: CallSpan.name(span.metadata),
@@ -150,6 +150,7 @@ defmodule ErlangPython.Telemetry.StreamSpan do
         system_time: span.system_time,
         duration: System.monotonic_time() - span.started,
         status: status,
+        message: message,
         attributes: Map.merge(attributes, %{"items" => span.items, "parts" => span.parts}),
         pool: span.handle.name,
         worker: span.worker

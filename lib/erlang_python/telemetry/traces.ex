@@ -48,6 +48,7 @@ defmodule ErlangPython.Telemetry.Traces do
           system_time: integer(),
           duration: integer(),
           status: :ok | :error,
+          message: String.t() | nil,
           attributes: map(),
           pool: atom(),
           worker: pos_integer() | nil
@@ -215,7 +216,7 @@ defmodule ErlangPython.Telemetry.Traces do
       end_time: start + duration,
       duration_us: duration,
       status: record.status,
-      message: nil,
+      message: record.message,
       attributes: record.attributes,
       events: [],
       pool: record.pool,

@@ -46,8 +46,37 @@ defmodule ErlangPython.Telemetry.TracesTest do
     pool = start_pool(workers: 1)
     {:error, error} = ErlangPython.call(:math, :sqrt, [-1], pool: pool)
     %{"math.sqrt" => span} = spans(["math.sqrt"])
-    assert %{status: :error, attributes: %{"error" => text}} = span
+    assert %{status: :error, message: text, attributes: %{"operation" => "call"}} = span
     assert text == Exception.message(error)
+  end
+
+  test "so is what raises in the caller" do
+    pool = start_pool(workers: 1)
+    arguments = [%ErlangPython.TestStructs.Broken{}]
+
+    error =
+      assert_raise RuntimeError, fn ->
+        ErlangPython.call(:builtins, :str, arguments, pool: pool)
+      end
+
+    assert %{"builtins.str" => %{status: :error, message: text}} = spans(["builtins.str"])
+    assert text == "** (RuntimeError) " <> Exception.message(error)
+  end
+
+  test "streams and callbacks that fail say why" do
+    pool = start_pool(workers: 1)
+    register(:trace_fail, fn -> raise "no tea" end)
+
+    assert_raise Error, fn ->
+      ErlangPython.stream_eval("(erlang.trace_fail() for n in range(1))", %{}, pool: pool)
+      |> Enum.to_list()
+    end
+
+    failed = Map.new(Telemetry.get_traces(), &{&1.kind, &1})
+    assert %{status: :error, message: message} = failed.callback
+    assert message =~ "no tea"
+    assert %{status: :error, message: message, attributes: %{"items" => 0}} = failed.stream
+    assert message =~ "no tea"
   end
 
   @nested """
