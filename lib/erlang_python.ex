@@ -31,6 +31,7 @@ defmodule ErlangPython do
       `30_000`.
     * `:traceparent` (`t:String.t/0`) - the trace that the request belongs to, as a W3C `traceparent`. By default
       that of the calling process, where it has one; see [Telemetry](telemetry.md).
+    * `:tracestate` (`t:String.t/0`) - the `tracestate` that came with the `:traceparent`, which counts with that only.
 
   `call/4`, `eval/3`, `run/3` and `async/4` take
 
@@ -81,8 +82,8 @@ defmodule ErlangPython do
   @type bindings :: %{optional(name()) => term()} | [{atom(), term()}]
   @type result :: {:ok, term()} | {:error, Error.t()}
 
-  @call_options [:pool, :context, :timeout, :traceparent, :kwargs]
-  @code_options [:pool, :context, :timeout, :traceparent, :file, :line]
+  @call_options [:pool, :context, :timeout, :traceparent, :tracestate, :kwargs]
+  @code_options [:pool, :context, :timeout, :traceparent, :tracestate, :file, :line]
   # Of those that give the result to the process that asks.
   @waiting_options [:progress]
 

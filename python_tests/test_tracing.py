@@ -29,7 +29,7 @@ from peer import (
 )
 
 TRACED, TIMED, SPANS, DETACHED = 0x0E, 0x20, 0x10, 0x17
-TIMED_MODE, RECORDED, BOTH = 1, 2, 3
+TIMED_MODE, RECORDED, BOTH, STATED = 1, 2, 3, 4
 TRACE = bytes(range(1, 17))
 ABOVE = b"aboveabo"
 
@@ -42,9 +42,13 @@ def traced(
     trace: bytes = TRACE,
     above: bytes = ABOVE,
     flags: int = 1,
+    state: str = "",
 ) -> int:
     number = peer.begin_id()
-    head = struct.pack(">BQB", TRACED, number, mode) + trace + above + bytes((flags, kind))
+    packed = struct.pack(">H", len(state)) + state.encode() if state else b""
+    mode |= STATED if state else 0
+    head = struct.pack(">BQB", TRACED, number, mode) + trace + above + bytes((flags,))
+    head += packed + bytes((kind,))
     if isinstance(body, str):
         body = [body, None, None, 1, 0]
     peer.send_frames(head + msgpack.packb(body))
@@ -73,7 +77,7 @@ def spans_of(message: Message) -> tuple[int, list[Sent]]:
     return dropped, spans
 
 
-def run(peer: Peer, code: str, channel: str = "", **options: Any) -> tuple[list[Sent], Message]:
+def run(peer: Peer, code: Any, channel: str = "", **options: Any) -> tuple[list[Sent], Message]:
     """The spans of a request, and its end."""
     number = traced(peer, code, **options)
     spans: list[Sent] = []
@@ -124,7 +128,19 @@ def test_coroutines_are_timed(worker: Peer) -> None:
     assert end.took >= 10_000_000
 
 
-@pytest.mark.parametrize("rest", [b"", bytes(26), bytes(26) + bytes((TRACED,))])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"",
+        bytes(26),
+        bytes(26) + bytes((TRACED,)),
+        bytes((STATED,)) + bytes(25),
+        bytes((STATED,)) + bytes(25) + b"\x00",
+        bytes((STATED,)) + bytes(25) + b"\x00\x04a=1",
+        bytes((STATED,)) + bytes(25) + b"\x00\x03a=1",
+        bytes((STATED,)) + bytes(25) + b"\x00\x03a=1" + bytes((TRACED,)),
+    ],
+)
 def test_a_broken_envelope_is_an_error(shared: Peer, rest: bytes) -> None:
     number = shared.begin_id()
     shared.send_frames(struct.pack(">BQ", TRACED, number) + rest)
@@ -139,6 +155,29 @@ def test_the_request_knows_its_traceparent(shared: Peer) -> None:
     _spans, message = run(shared, code, mode=TIMED_MODE, trace=bytes(16), above=bytes(8))
     assert Timed(message).body is None
     assert shared.value(code) is None
+
+
+def test_the_request_knows_its_tracestate(shared: Peer) -> None:
+    code = """
+import erlang
+from opentelemetry import trace
+with erlang.Span("s") as span: pass
+state = trace.get_current_span().get_span_context().trace_state.to_header()
+[erlang.current_request().tracestate, span.tracestate, state, erlang.Span("t").tracestate]
+"""
+    for state in ("a=1,b=2", "congo=t61rcWkgMzE", ""):
+        _spans, message = run(shared, code, state=state)
+        assert Timed(message).body == [state, state, state, ""]
+    assert shared.value("import erlang; erlang.current_request().tracestate") == ""
+
+
+def test_a_callback_carries_the_tracestate(worker: Peer) -> None:
+    for state in ("a=1,b=2", ""):
+        number = traced(worker, "import erlang; erlang.call('f')", mode=0, state=state)
+        call = worker.callback()
+        assert carried(call) == TRACE + ABOVE + b"\x01" + state.encode()
+        worker.answer(call, 1)
+        assert worker.end(number).body == 1
 
 
 def test_spans_nest(shared: Peer) -> None:
@@ -383,12 +422,15 @@ import erlang
     stream = message.id
     other, _message = run(worker, "with erlang.Span('other'): pass", above=b"other__1")
     assert other[0].above == b"other__1"
-    number = traced(worker, [stream, 10], kind=PULL, mode=RECORDED, above=b"stream_1")
-    message = worker.receive()
-    while message.type == SPANS:
-        spans += spans_of(message)[1]
-        message = worker.receive()
-    assert (message.id, message.body) == (number, [[1, 2], True])
+    left: list[int] = []
+    done = None
+    # A pull takes what there is within its time.
+    while done is None:
+        more, message = run(worker, [stream, 10], kind=PULL, mode=RECORDED, above=b"stream_1")
+        spans += more
+        got, done = message.body
+        left += got
+    assert (left, done) == ([1, 2], True)
     items = names(spans)["items"]
     assert [span.above for span in spans if span.name.startswith("item ")] == [items.id] * 3
 
@@ -676,5 +718,7 @@ def test_the_golden_messages_of_a_trace(shared: Peer) -> None:
     end = Timed(message)
     golden = Timed(Message([rows["TIMED"]]))
     assert (message.id, end.type, end.body) == (7, golden.type, golden.body) == (7, RESULT, 4.0)
+    shared.send_frames(rows["TRACED with a tracestate"])
+    assert Timed(shared.receive()).body == 4.0
     [span] = spans_of(Message([rows["SPANS"]]))[1]
     assert (span.name, span.attributes) == ("load", {"rows": 2})

@@ -76,7 +76,7 @@ defmodule ErlangPython.Protocol do
 
   def request_head(type, id, nested?, trace) do
     traced = if nested?, do: nested(@types[:traced]), else: @types[:traced]
-    <<traced, id::64, trace::binary-26, type>>
+    <<traced, id::64, trace::binary, type>>
   end
 
   @doc "Sets the bit that says out-of-band frames follow."

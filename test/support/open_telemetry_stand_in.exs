@@ -23,14 +23,23 @@ else
   end
 
   defmodule :otel_propagator_trace_context do
-    def inject(%{traceparent: text}, carrier, set, []), do: set.("traceparent", text, carrier)
+    def inject(%{traceparent: text} = context, carrier, set, []) do
+      carrier = set.("traceparent", text, carrier)
+      if state = context[:tracestate], do: set.("tracestate", state, carrier), else: carrier
+    end
+
     def inject(_context, carrier, _set, []), do: carrier
 
     # As the real one, which knows no other flags.
     def extract(context, carrier, _keys, get, []) do
       case get.("traceparent", carrier) do
         <<"00-", _ids::binary-49, "-0", flag>> = text when flag in [?0, ?1] ->
-          Map.put(context, :traceparent, text)
+          context = Map.put(context, :traceparent, text)
+
+          case get.("tracestate", carrier) do
+            :undefined -> context
+            state -> Map.put(context, :tracestate, state)
+          end
 
         _invalid ->
           context

@@ -26,6 +26,7 @@ defmodule ErlangPython.Request.Options do
             placed?: false,
             face: :elixir,
             traceparent: nil,
+            tracestate: nil,
             observed: false,
             trace: nil
 
@@ -42,6 +43,7 @@ defmodule ErlangPython.Request.Options do
           placed?: boolean(),
           face: face(),
           traceparent: TraceContext.t() | nil,
+          tracestate: String.t() | nil,
           observed: boolean(),
           trace: binary() | nil
         }
@@ -95,6 +97,15 @@ defmodule ErlangPython.Request.Options do
       :error ->
         bad(:traceparent, "a W3C traceparent (00-<32 hex>-<16 hex>-<2 hex>) or nil", value)
     end
+  end
+
+  defp check(:tracestate, nil), do: nil
+
+  defp check(:tracestate, value) do
+    if TraceContext.state?(value),
+      do: value,
+      else:
+        bad(:tracestate, "a W3C tracestate (printable ASCII, 8192 bytes at most) or nil", value)
   end
 
   defp check(:kwargs, value), do: named!(:kwargs, value)

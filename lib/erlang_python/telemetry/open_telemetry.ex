@@ -32,7 +32,10 @@ defmodule ErlangPython.Telemetry.OpenTelemetry do
     with {_key, text} <- List.keyfind(carrier, "traceparent", 0),
          {:ok, context} <- TraceContext.parse(text),
          false <- TraceContext.same?(context, Process.get(@attached)) do
-      context
+      case List.keyfind(carrier, "tracestate", 0) do
+        {_key, state} -> TraceContext.put_state(context, state)
+        nil -> context
+      end
     else
       _none -> nil
     end
@@ -42,7 +45,8 @@ defmodule ErlangPython.Telemetry.OpenTelemetry do
   @spec attach(TraceContext.t()) :: term()
   def attach(context) do
     # It knows no other flag than that of being sampled.
-    carrier = [{"traceparent", TraceContext.format(%{context | flags: context.flags &&& 1})}]
+    parent = {"traceparent", TraceContext.format(%{context | flags: context.flags &&& 1})}
+    carrier = if context.state == "", do: [parent], else: [parent, {"tracestate", context.state}]
     found = apply(@text_map, :extract_to, [apply(@contexts, :new, []), @propagator, carrier])
     apply(@contexts, :attach, [found])
     Process.put(@attached, context)

@@ -3,9 +3,18 @@ defmodule ErlangPython.Telemetry.TraceContext do
   # A place in a trace (pure): W3C Trace Context, https://www.w3.org/TR/trace-context/. Ids are bytes.
 
   @enforce_keys [:trace_id, :span_id, :flags]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [state: ""]
 
-  @type t :: %__MODULE__{trace_id: <<_::128>>, span_id: <<_::64>>, flags: byte()}
+  @typedoc "`state` is what other tracing systems have added, as a `tracestate`; empty if there is none."
+  @type t :: %__MODULE__{
+          trace_id: <<_::128>>,
+          span_id: <<_::64>>,
+          flags: byte(),
+          state: String.t()
+        }
+
+  # 512 characters are to be passed on, longer ones may be. Headers of HTTP have so many at most.
+  @longest_state 8_192
 
   @no_trace <<0::128>>
   @no_span <<0::64>>
@@ -14,6 +23,7 @@ defmodule ErlangPython.Telemetry.TraceContext do
   # The bits of `mode`, docs/protocol.md, `TRACED`.
   @timed 1
   @recorded 2
+  @with_state 4
 
   @doc "Reads a `traceparent`. A later version than ours may have more behind what is known of it."
   @spec parse(term()) :: {:ok, t()} | :error
@@ -57,6 +67,18 @@ defmodule ErlangPython.Telemetry.TraceContext do
   @spec hex_of(binary()) :: String.t()
   def hex_of(bytes), do: Base.encode16(bytes, case: :lower)
 
+  @doc "Is it the text of a `tracestate`? What stands in it is its authors' business."
+  @spec state?(term()) :: boolean()
+  def state?(text) do
+    is_binary(text) and byte_size(text) <= @longest_state and
+      for(<<byte <- text>>, byte not in ?\s..?~ and byte != ?\t, do: byte) == []
+  end
+
+  @doc "One that is none is left behind."
+  @spec put_state(t(), term()) :: t()
+  def put_state(context, state),
+    do: if(state?(state), do: %{context | state: state}, else: context)
+
   @doc "Do they name the same span?"
   @spec same?(t(), t() | nil) :: boolean()
   def same?(%{span_id: id, trace_id: trace_id}, %{span_id: id, trace_id: trace_id}), do: true
@@ -80,14 +102,19 @@ defmodule ErlangPython.Telemetry.TraceContext do
 
   def header(context, timed?, recorded?) do
     mode = if(timed?, do: @timed, else: 0) + if recorded?, do: @recorded, else: 0
-    <<mode, context.trace_id::binary, context.span_id::binary, context.flags>>
+    place = <<context.trace_id::binary, context.span_id::binary, context.flags>>
+
+    case context.state do
+      "" -> <<mode, place::binary>>
+      state -> <<mode + @with_state, place::binary, byte_size(state)::16, state::binary>>
+    end
   end
 
   @doc "Reads what a callback carries."
   @spec unpack(term()) :: t() | nil
-  def unpack(<<trace_id::binary-16, span_id::binary-8, flags>>)
+  def unpack(<<trace_id::binary-16, span_id::binary-8, flags, state::binary>>)
       when trace_id != @no_trace and span_id != @no_span,
-      do: %__MODULE__{trace_id: trace_id, span_id: span_id, flags: flags}
+      do: put_state(%__MODULE__{trace_id: trace_id, span_id: span_id, flags: flags}, state)
 
   def unpack(_none), do: nil
 end

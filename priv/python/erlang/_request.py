@@ -58,6 +58,12 @@ class Request:
         trace = self._running.trace
         return None if trace is None else trace.traceparent
 
+    @property
+    def tracestate(self) -> str:
+        """What other tracing systems have added to the trace, as the W3C header; empty if none."""
+        trace = self._running.trace
+        return "" if trace is None else trace.tracestate
+
     def __repr__(self) -> str:
         return f"<erlang.Request {self.id}{' cancelled' if self.cancelled else ''}>"
 

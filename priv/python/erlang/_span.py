@@ -95,6 +95,12 @@ class Span:
         )
         return traceparent
 
+    @property
+    def tracestate(self) -> str:
+        """The header that goes along with `traceparent`; empty if there is none."""
+        tracestate: str = "" if self._opened is None else self._opened.position.state
+        return tracestate
+
     def __enter__(self) -> "Span":
         self._begin()
         self._resume()

@@ -19,6 +19,7 @@ class Position(NamedTuple):
     trace_id: bytes
     span_id: bytes
     flags: int
+    state: str = ""  # a `tracestate`: what other tracing systems have added
 
     @property
     def traceparent(self) -> str:
@@ -26,7 +27,8 @@ class Position(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        return self.trace_id + self.span_id + bytes((self.flags,))
+        place = self.trace_id + self.span_id + bytes((self.flags,))
+        return place + self.state.encode("latin-1", "replace")
 
 
 _missing = False
@@ -64,6 +66,7 @@ def _context(api: Any, position: Position, remote: bool) -> Any:
         int.from_bytes(position.span_id, "big"),
         is_remote=remote,
         trace_flags=api.TraceFlags(position.flags),
+        trace_state=api.TraceState.from_header([position.state] if position.state else []),
     )
 
 
@@ -90,6 +93,7 @@ def position(span: Any) -> Position:
         context.trace_id.to_bytes(16, "big"),
         context.span_id.to_bytes(8, "big"),
         int(context.trace_flags),
+        context.trace_state.to_header(),
     )
 
 
@@ -106,7 +110,7 @@ def start(name: str, attributes: "dict[str, Any]", above: "Optional[Position]") 
         return span
     if above is None:
         return None
-    made = Position(above.trace_id, os.urandom(8), above.flags)
+    made = above._replace(span_id=os.urandom(8))
     return api.NonRecordingSpan(_context(api, made, False))
 
 

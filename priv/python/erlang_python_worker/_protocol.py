@@ -6,7 +6,8 @@ VERSION = 1
 BUFFERS_FOLLOW, NESTED = 0x80, 0x40
 TYPE = 0x3F
 HEAD_SIZE = 9  # one byte of type, eight of id
-TRACE_SIZE = 26  # of `TRACED`, between the head and the type of the request
+TRACE_SIZE = 26  # of `TRACED`, between the head and the type of the request,
+TRACE_STATE = 4  # and with this bit of its first byte a size of two bytes, and so many more
 
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
 STREAM_CALL, STREAM_EVAL, PULL, CLOSE = 0x06, 0x07, 0x08, 0x09
@@ -46,16 +47,31 @@ class ProtocolError(Exception):
 def request_type(head: bytes) -> int:
     """The type of a request, also of one in a `TRACED`."""
     kind = head[0] & TYPE
-    if kind == TRACED and len(head) > HEAD_SIZE + TRACE_SIZE:
-        return head[HEAD_SIZE + TRACE_SIZE]
+    if kind == TRACED:
+        at = _traced_at(head)
+        if len(head) > at:
+            return head[at]
     return kind
 
 
 def request_body(head: bytes) -> bytes:
     """Its body."""
     if head[0] & TYPE == TRACED:
-        return head[HEAD_SIZE + TRACE_SIZE + 1 :]
+        return head[_traced_at(head) + 1 :]
     return head[HEAD_SIZE:]
+
+
+def trace_state(head: bytes) -> bytes:
+    """What a `TRACED` brings of a `tracestate`."""
+    return head[HEAD_SIZE + TRACE_SIZE + 2 : _traced_at(head)]
+
+
+def _traced_at(head: bytes) -> int:
+    """Where the request in a `TRACED` begins, with its type."""
+    at = HEAD_SIZE + TRACE_SIZE
+    if len(head) > at and head[HEAD_SIZE] & TRACE_STATE:
+        at += 2 + int.from_bytes(head[at : at + 2], "big")
+    return at
 
 
 def head(kind: int, request_id: int = 0) -> bytes:

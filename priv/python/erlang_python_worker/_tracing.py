@@ -25,7 +25,7 @@ from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._otel import NO_SPAN, NO_TRACE, Position
 from erlang_python_worker._process import Forks
-from erlang_python_worker._protocol import HEAD_SIZE, TRACE_SIZE, End, ProtocolError
+from erlang_python_worker._protocol import HEAD_SIZE, End, ProtocolError
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._span_data import pack_span
 
@@ -83,6 +83,10 @@ class Trace:
     @property
     def traceparent(self) -> "Optional[str]":
         return None if self.position is None else self.position.traceparent
+
+    @property
+    def tracestate(self) -> str:
+        return "" if self.position is None else self.position.state
 
     def close(self) -> None:
         """Spans that end from now on are not kept until others have."""
@@ -179,12 +183,14 @@ class Tracing:
         attempt: "Callable[[bytes, list[Any]], End]",
     ) -> End:
         """Run the request in a `TRACED`, as if it had come without that."""
-        if len(head) <= HEAD_SIZE + TRACE_SIZE or wire.request_type(head) == wire.TRACED:
+        kind = wire.request_type(head)
+        if kind == wire.TRACED:
             raise ProtocolError("TRACED has a trace and a request")
-        inner = bytes((head[0] & wire.BUFFERS_FOLLOW | wire.request_type(head),))
+        inner = bytes((head[0] & wire.BUFFERS_FOLLOW | kind,))
         run = self._requests.current()
         assert run is not None
-        position = Position(head[10:26], head[26:34], head[34])
+        state = wire.trace_state(head).decode("latin-1")
+        position = Position(head[10:26], head[26:34], head[34], state)
         trace = run.trace = Trace(self, run, head[HEAD_SIZE], position)
         token = None if trace.position is None else _otel.attach(trace.position)
         if token is not None:
@@ -242,7 +248,7 @@ class Tracing:
         elif above is None:
             return None
         else:
-            position = Position(above.trace_id, os.urandom(8), above.flags)
+            position = above._replace(span_id=os.urandom(8))
         return Open(trace, position, None if above is None else above.span_id, otel)
 
     def enter(self, span: Open) -> None:

@@ -16,8 +16,9 @@ defmodule ErlangPython.Telemetry.OpenTelemetryTest do
   end
 
   # What a library does that starts a span in this process.
-  defp attach(traceparent) do
-    carrier = [{"traceparent", traceparent}]
+  defp attach(traceparent, tracestate \\ nil) do
+    state = if tracestate, do: [{"tracestate", tracestate}], else: []
+    carrier = [{"traceparent", traceparent} | state]
     context = text_map(:extract_to, [apply(:otel_ctx, :new, []), @propagator, carrier])
     apply(:otel_ctx, :attach, [context])
   end
@@ -41,6 +42,38 @@ defmodule ErlangPython.Telemetry.OpenTelemetryTest do
     assert {:ok, [_, "0000000000000000", _]} = ErlangPython.run(@python, %{}, pool: pool)
     attach(@traceparent)
     assert {:ok, [@trace_id, @span_id, true]} = ErlangPython.run(@python, %{}, pool: pool)
+  end
+
+  test "what other systems have added goes along, there and back" do
+    pool = start_pool(workers: 1)
+    test = self()
+
+    ErlangPython.register(:otel_state, fn ->
+      context = apply(:otel_ctx, :get_current, [])
+      carrier = text_map(:inject_from, [context, @propagator, []])
+      send(test, {:state, :proplists.get_value("tracestate", carrier)})
+      ErlangPython.run!("import erlang; erlang.current_request().tracestate", %{}, pool: pool)
+    end)
+
+    on_exit(fn -> ErlangPython.unregister(:otel_state) end)
+
+    code = """
+    import erlang
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    above = trace.get_current_span().get_span_context().trace_state.to_header()
+    trace.set_tracer_provider(TracerProvider())
+    with trace.get_tracer("test").start_as_current_span("work"):
+        inner = erlang.otel_state()
+    [above, inner]
+    """
+
+    attach(@traceparent, "congo=t61,rojo=00f")
+
+    assert {:ok, ["congo=t61,rojo=00f", "congo=t61,rojo=00f"]} =
+             ErlangPython.run(code, %{}, pool: pool)
+
+    assert_received {:state, "congo=t61,rojo=00f"}
   end
 
   test "also for tasks, and what is said explicitly wins" do

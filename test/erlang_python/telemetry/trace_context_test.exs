@@ -57,8 +57,27 @@ defmodule ErlangPython.Telemetry.TraceContextTest do
     assert <<1, 0::200>> = TraceContext.header(nil, true, false)
     assert <<3, packed::binary-25>> = TraceContext.header(context, true, true)
     assert TraceContext.unpack(packed) == context
+    stated = TraceContext.put_state(context, "a=1,b=2")
+    assert <<7, ^packed::binary-25, 7::16, "a=1,b=2">> = TraceContext.header(stated, true, true)
+    assert TraceContext.unpack(packed <> "a=1,b=2") == stated
+    assert TraceContext.child(stated).state == "a=1,b=2"
     assert TraceContext.unpack(<<0::200>>) == nil
     assert TraceContext.unpack(nil) == nil
+  end
+
+  test "a tracestate is printable, and not too long" do
+    {:ok, context} = TraceContext.parse(@valid)
+
+    for good <- [
+          "",
+          "a=1",
+          "congo=t61rcWkgMzE, rojo=00f067aa0ba902b7",
+          String.duplicate("x", 8_192)
+        ],
+        do: assert(TraceContext.put_state(context, good).state == good)
+
+    for bad <- [nil, :a, ~c"a=1", "a=\n", "a=é", <<0>>, String.duplicate("x", 8_193)],
+        do: assert({bad, TraceContext.put_state(context, bad)} == {bad, context})
   end
 
   describe "the golden messages" do
@@ -79,6 +98,16 @@ defmodule ErlangPython.Telemetry.TraceContextTest do
       options = %Options{kwargs: nil, trace: trace}
       {:ok, wire} = Message.encode({:call, "math", "sqrt", [16]}, 7, options, 1_000)
       # In a frame of ZMTP: flags and size come first.
+      assert <<0, _size, ^golden::binary>> = IO.iodata_to_binary(wire)
+    end
+
+    test "one with a tracestate is written so", %{
+      golden: %{"TRACED with a tracestate" => [golden]}
+    } do
+      {:ok, context} = TraceContext.parse(@valid)
+      trace = context |> TraceContext.put_state("a=1,b=2") |> TraceContext.header(true, true)
+      options = %Options{kwargs: nil, trace: trace}
+      {:ok, wire} = Message.encode({:call, "math", "sqrt", [16]}, 7, options, 1_000)
       assert <<0, _size, ^golden::binary>> = IO.iodata_to_binary(wire)
     end
 

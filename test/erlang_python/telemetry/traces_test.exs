@@ -215,6 +215,44 @@ defmodule ErlangPython.Telemetry.TracesTest do
     assert Telemetry.get_traces() == []
   end
 
+  test "a tracestate goes through both languages and back" do
+    pool = start_pool(workers: 1)
+    code = "import erlang; erlang.current_request().tracestate"
+    register(:trace_state, fn -> ErlangPython.run!(code, %{}, pool: pool) end)
+    state = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
+    told = [pool: pool, traceparent: @traceparent, tracestate: state]
+
+    for switch <- [&Telemetry.enable_tracing/0, &Telemetry.disable_tracing/0] do
+      switch.()
+      assert {:ok, ^state} = ErlangPython.run(code, %{}, told)
+      assert {:ok, ^state} = ErlangPython.run("erlang.trace_state()", %{}, told)
+
+      assert [^state] =
+               ErlangPython.stream_eval("[erlang.current_request().tracestate]", %{}, told)
+               |> Enum.to_list()
+
+      # Also of one with an out-of-band frame, and of one that is pinned to a context.
+      {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
+      in_context = told |> Keyword.delete(:pool) |> Keyword.put(:context, context)
+      data = ErlangPython.bytes(:binary.copy("x", 100_000))
+      measure = "import erlang; (len(data), erlang.current_request().tracestate)"
+      assert {:ok, {100_000, ^state}} = ErlangPython.run(measure, %{data: data}, in_context)
+
+      assert {:ok, ""} = ErlangPython.run(code, %{}, pool: pool, traceparent: @traceparent)
+      assert {:ok, ""} = ErlangPython.run(code, %{}, pool: pool, tracestate: state)
+    end
+
+    Telemetry.enable_tracing()
+    code = "import erlang\nwith erlang.Span('s') as span: pass\nspan.tracestate"
+    assert {:ok, ^state} = ErlangPython.run(code, %{}, told)
+
+    for bad <- ["a=é", String.duplicate("x", 8_193), 7] do
+      options = Keyword.put(told, :tracestate, bad)
+      error = assert_raise ArgumentError, fn -> ErlangPython.eval("1", %{}, options) end
+      assert Exception.message(error) =~ ":tracestate to be a W3C tracestate"
+    end
+  end
+
   test "a traceparent that is none is refused" do
     for bad <- ["", "00-abc", String.upcase(@traceparent), 7] do
       error = assert_raise ArgumentError, fn -> ErlangPython.eval("1", %{}, traceparent: bad) end
