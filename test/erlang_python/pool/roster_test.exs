@@ -73,6 +73,13 @@ defmodule ErlangPython.Pool.RosterTest do
     refute Roster.any?(%{}, [:ready])
   end
 
+  test "a new worker comes by itself, but not in the place of one that waits for whoever asks" do
+    assert Roster.soon_new?(roster([:ready, :starting]), [1, 2])
+    assert Roster.soon_new?(roster([:draining, :draining]), [1])
+    refute Roster.soon_new?(roster([:draining, :draining]), [1, 2])
+    refute Roster.soon_new?(roster([:ready, :waiting, :closing]), [])
+  end
+
   test "slots above the count are looked at until they are empty" do
     assert Roster.last_slot(roster([:ready, :ready, nil, :closing]), 2) == 4
     assert Roster.last_slot(roster([:ready]), 2) == 2
