@@ -146,7 +146,7 @@ defmodule ErlangPython.Cell do
     try do
       await(task, ref)
     after
-      # It is still there only if showing has failed.
+      # The monitor of the task is still there; the task itself only if showing has failed.
       Task.shutdown(task, :brutal_kill)
     end
   end
@@ -159,7 +159,6 @@ defmodule ErlangPython.Cell do
         await(task, ref)
 
       {^task_ref, result} ->
-        Process.demonitor(task_ref, [:flush])
         result
 
       {:DOWN, ^task_ref, :process, _pid, reason} ->
