@@ -72,7 +72,7 @@ else
   end
 
   application = [
-    vsn: '1.0.0',
+    vsn: ~c"1.0.0",
     modules: [:telemetry],
     registered: [],
     applications: [:kernel, :stdlib]

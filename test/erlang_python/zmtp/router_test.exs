@@ -200,6 +200,8 @@ defmodule ErlangPython.ZMTP.RouterTest do
       for _ <- 1..50, do: connect(router)
       # Would take 50 handshake timeouts if they were handled one after another.
       join!(router, "me")
+      # Before its peers: it would log that they leave, after the test.
+      stop_supervised!(Router)
     end
 
     test "a peer that does not complete it is dropped at the deadline" do
