@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -112,15 +111,6 @@ STATES = {
 }
 
 
-def gone(pids: "list[int]", within_s: float) -> bool:
-    end = time.monotonic() + within_s
-    while any(alive(pid) for pid in pids):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)  # no event tells of a process that is not our child
-    return True
-
-
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -163,11 +153,9 @@ def test_nothing_outlives_a_parent_killed_with_9(start: "type[Peer]", code: str)
         assert peer.end(number).type == RESULT
     peer.process.kill()
     peer.process.wait()
-    killed = time.monotonic()
-    assert gone([pid], 1.0)
-    while group(pid) and time.monotonic() < killed + 1.0:
-        pass
-    assert group(pid) == []
+    # No event tells of processes that are not our children.
+    assert peer.settles(lambda: not alive(pid))
+    assert peer.settles(lambda: not group(pid)), group(pid)
 
 
 WITHOUT_SIGIO = """
