@@ -2,8 +2,6 @@ defmodule ErlangPython.DemoTest do
   # `make demo` where something is wrong. That it goes well is tested with the other examples.
   use ExUnit.Case, async: false
 
-  @moduletag timeout: 120_000
-
   defp demo(file) do
     System.cmd("mix", ["run", "--no-compile", file],
       env: [{"MIX_ENV", "test"}],

@@ -14,8 +14,6 @@ defmodule ErlangPython.DocsTest do
   @makefile File.read!(Path.join(@root, "Makefile"))
 
   @moduletag :tmp_dir
-  @moduletag timeout: 120_000
-
   setup %{tmp_dir: folder} do
     path = System.get_env("PATH")
     bin = Path.dirname(TestPython.executable())

@@ -11,8 +11,6 @@ defmodule ErlangPythonTest do
   doctest ErlangPython.Float
   doctest ErlangPython.Tensor
 
-  @moduletag timeout: 120_000
-
   describe "call/4" do
     test "takes names as atoms and strings, dotted or not" do
       assert ErlangPython.call(:math, :sqrt, [16]) == {:ok, 4.0}

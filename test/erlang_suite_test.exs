@@ -5,8 +5,6 @@ defmodule ErlangPython.ErlangSuiteTest do
 
   alias ErlangPython.TestPython
 
-  @moduletag timeout: 300_000
-
   for file <- Path.wildcard(Path.join(__DIR__, "erlang/py*_tests.erl")) do
     module = Path.basename(file, ".erl")
 

@@ -8,8 +8,6 @@ defmodule ErlangPython.BeamDeathTest do
   alias ErlangPython.TestPython
 
   @moduletag :tmp_dir
-  @moduletag timeout: 120_000
-
   # What the worker of each pool does when the BEAM ends. `mark(pid)` notes a process that must not survive.
   @python """
   import os, signal, subprocess, sys, time, threading

@@ -8,8 +8,6 @@ defmodule ErlangPython.CallbacksTest do
   alias ErlangPython.Pool.{Handle, Slots}
   alias ErlangPython.TestStructs.Broken
 
-  @moduletag timeout: 60_000
-
   setup do
     # Examples elsewhere leave theirs.
     Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1)

@@ -203,7 +203,6 @@ defmodule ErlangPython.ContextTest do
     await_whole(pool, 2)
   end
 
-  @tag timeout: 300_000
   test "ten thousand shared contexts in two workers" do
     pool = start_pool(workers: 2)
     contexts = for n <- 1..10_000, do: {n, open!(pool, :shared)}

@@ -5,11 +5,9 @@ defmodule ErlangPython.DeathsTest do
 
   alias ErlangPython.Pool.{Directory, Handle}
 
-  @moduletag timeout: 120_000
+  @soon 30_000
 
-  @soon 10_000
-
-  # name, what user code does to its own worker, what the caller may get within a deadline of 500 ms
+  # name, what user code does to its own worker, what the caller may get, where :timeout is in it within 500 ms
   @hurts [
     {"raises", "raise ValueError('x')", [:python]},
     {"os._exit", "import os; os._exit(7)", [:worker_exit]},
@@ -69,11 +67,11 @@ defmodule ErlangPython.DeathsTest do
 
       eventually(fn -> assert %{busy: 1} = Pool.stats(pool) end)
 
-      {ms, result} =
-        milliseconds(fn -> ErlangPython.run(unquote(code), %{}, pool: pool, timeout: 500) end)
-
+      timeout = if :timeout in unquote(kinds), do: 500, else: @soon
+      options = [pool: pool, timeout: timeout]
+      {ms, result} = milliseconds(fn -> ErlangPython.run(unquote(code), %{}, options) end)
       assert kind(result) in unquote(kinds)
-      assert ms < 500 + @soon
+      assert ms < timeout + @soon
       assert Task.await(other) == {:ok, "other"}
       whole_again(pool, 2)
     end

@@ -9,7 +9,6 @@ defmodule ErlangPython.DisplayTest do
 
   doctest ErlangPython.Display
 
-  @moduletag timeout: 300_000
   @png <<137, "PNG\r\n", 26, 10>>
 
   # Tells the test what comes.

@@ -4,8 +4,6 @@ defmodule ErlangPython.EndsTest do
   # that those before it left nothing behind.
   use ErlangPython.PoolCase, async: false
 
-  @moduletag timeout: 120_000
-
   setup_all do
     pool = :ends
     start_supervised!({ErlangPython.Pool, options(pool)})

@@ -9,7 +9,6 @@ defmodule ErlangPython.EnvTest do
   alias ErlangPython.Env.{Interpreter, Runtime}
 
   @moduletag :tmp_dir
-  @moduletag timeout: 120_000
   # Nothing listens there.
   @nowhere "http://127.0.0.1:9"
   @six_file "__import__('six').__file__"

@@ -5,7 +5,6 @@ defmodule ErlangPython.FaultsTest do
 
   alias ErlangPython.Pool.{Directory, Handle, Heir, Pending, Slots}
 
-  @moduletag timeout: 120_000
   @moduletag :tmp_dir
 
   @gated gated()

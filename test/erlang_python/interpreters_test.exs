@@ -5,7 +5,6 @@ defmodule ErlangPython.InterpretersTest do
 
   alias ErlangPython.{ErlPort, TestPython}
 
-  @moduletag timeout: 300_000
   @moduletag :tmp_dir
 
   @newest 14

@@ -1,7 +1,6 @@
 defmodule ErlangPython.IntrospectionTest do
   use ErlangPython.PoolCase, async: true
 
-  @moduletag timeout: 120_000
   @moduletag :tmp_dir
   @gated gated()
 

@@ -4,8 +4,6 @@ defmodule ErlangPython.LeakTest do
 
   alias ErlangPython.Pool.{Directory, Handle}
 
-  @moduletag timeout: 180_000
-
   @per_round 5_000
 
   test "10,000 requests with errors, timeouts, kills and dead callers leave nothing" do

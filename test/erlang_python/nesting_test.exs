@@ -6,7 +6,6 @@ defmodule ErlangPython.NestingTest do
   alias ErlangPython.Pool.{Directory, Handle, Intake, Pending, Slots}
   alias ErlangPython.Request.{Message, Options}
 
-  @moduletag timeout: 120_000
   @moduletag :tmp_dir
 
   setup do

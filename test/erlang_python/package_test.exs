@@ -7,8 +7,6 @@ defmodule ErlangPython.PackageTest do
 
   alias ErlangPython.TestPython
 
-  @moduletag timeout: 300_000
-
   @host Path.expand("../fixtures/host", __DIR__)
   @root Path.expand("../..", __DIR__)
   @call "IO.inspect({:result, ErlangPython.call!(:math, :sqrt, [16], pool: :host)})"

@@ -1,8 +1,6 @@
 defmodule ErlangPython.PoolTest do
   use ErlangPython.PoolCase, async: true
 
-  @moduletag timeout: 120_000
-
   @gated gated()
 
   @moduletag :tmp_dir

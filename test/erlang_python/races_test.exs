@@ -3,7 +3,6 @@ defmodule ErlangPython.RacesTest do
   # it fails. Each caller gets one answer, its own, in time; nothing runs twice.
   use ErlangPython.PoolCase, async: false
 
-  @moduletag timeout: 180_000
   @moduletag :tmp_dir
 
   @mix_ms 8_000

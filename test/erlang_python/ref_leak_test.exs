@@ -5,8 +5,6 @@ defmodule ErlangPython.RefLeakTest do
   alias ErlangPython.Pool.Handle
   alias ErlangPython.Ref
 
-  @moduletag timeout: 300_000
-
   @owners 8
   # Refs of each owner.
   @each 50

@@ -7,8 +7,6 @@ defmodule ErlangPython.ReleaseTest do
 
   alias ErlangPython.{Dockerfile, TestPython}
 
-  @moduletag timeout: 300_000
-
   @root Path.expand("../..", __DIR__)
   @nowhere "http://127.0.0.1:9"
 

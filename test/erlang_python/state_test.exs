@@ -37,7 +37,6 @@ defmodule ErlangPython.StateTest do
     assert ErlangPython.run!("erlang.state_clear(); erlang.state_keys()") == []
   end
 
-  @tag timeout: 300_000
   test "counters are exact, from both sides and from threads" do
     code = """
     from concurrent.futures import ThreadPoolExecutor

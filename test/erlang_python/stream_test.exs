@@ -5,7 +5,6 @@ defmodule ErlangPython.StreamTest do
 
   alias ErlangPython.Pool.{Directory, Handle, Pending, Slots}
 
-  @moduletag timeout: 120_000
   @moduletag :tmp_dir
 
   # Generators that leave a trace of their ends, and can be held at gates.

@@ -5,8 +5,6 @@ defmodule ErlangPython.TasksTest do
   alias ErlangPython.Env.{Interpreter, Runtime}
   alias ErlangPython.{TestPython, WheelFolder}
 
-  @moduletag timeout: 300_000
-
   @root Path.expand("../..", __DIR__)
   @nowhere "http://127.0.0.1:9"
 

@@ -4,7 +4,6 @@ defmodule ErlangPython.Examples.LivebookTest do
 
   alias ErlangPython.{KinoStandIn, Livemd}
 
-  @moduletag timeout: 300_000
   @folder Path.expand("../../examples/livebook", __DIR__)
 
   setup do

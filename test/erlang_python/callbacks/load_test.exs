@@ -5,8 +5,6 @@ defmodule ErlangPython.Callbacks.LoadTest do
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool.{Handle, Slots}
 
-  @moduletag timeout: 180_000
-
   setup do
     on_exit(fn -> Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1) end)
   end

@@ -64,7 +64,6 @@ defmodule ErlangPython.MessagePack.PythonTest do
     assert through(port, Enum.map(names, &%ErlangPython.Float{value: &1})) == {:ok, names}
   end
 
-  @tag timeout: 300_000
   test "any value of Python comes back through Elixir as docs/types.md says" do
     port =
       Port.open({:spawn_executable, TestPython.executable()}, [

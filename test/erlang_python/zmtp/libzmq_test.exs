@@ -9,8 +9,6 @@ defmodule ErlangPython.ZMTP.LibzmqTest do
   alias ErlangPython.ZMTPHandler
 
   @moduletag :capture_log
-  @moduletag timeout: 120_000
-
   # Around the short form's end, the active buffer, the passive threshold, and large.
   @sizes [0, 1, 2, 254, 255, 256, 257, 4_095, 65_526, 65_535, 65_536, 65_537] ++
            [131_071, 131_072, 131_073, 1_048_576, 20_971_520]
