@@ -81,7 +81,7 @@ defmodule ErlangPython.EndsTest do
       assert Map.take(error, Map.keys(fields)) == fields
       assert Map.take(error.details, Map.keys(details)) == details
       # At the deadline or before, whatever Python does.
-      assert elapsed < unquote(timeout) + 2_000
+      assert elapsed < unquote(timeout) + @soon
 
       assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
       await_whole(pool, 2)

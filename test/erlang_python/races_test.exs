@@ -7,7 +7,7 @@ defmodule ErlangPython.RacesTest do
 
   @mix_ms 8_000
   # Beyond its deadline, for a machine that is busy.
-  @slack_ms 5_000
+  @slack_ms 15_000
 
   @append """
   import os
