@@ -137,10 +137,27 @@ def test_an_exception_is_also_a_value(shared: Peer) -> None:
 
 def test_machinery_of_ours_is_not_shown(shared: Peer) -> None:
     missing = Failure(shared.call("no_such_module", "f").error[1])
-    assert missing.formatted == "ModuleNotFoundError: No module named 'no_such_module'\n"
+    first, advice, end = missing.formatted.split("\n")
+    assert (first, end) == ("ModuleNotFoundError: No module named 'no_such_module'", "")
+    assert missing.notes == [advice]
     broken = Failure(shared.request(RUN, ["def f(:", None, None, 1, 0]).error[1])
     assert "ast.py" not in broken.formatted
     assert broken.formatted.startswith('  File "<run-')
+
+
+def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
+    def notes(code: str) -> "list[str]":
+        return list(Failure(shared.request(RUN, [code, None, None, 1, 0]).error[1]).notes)
+
+    (advice,) = notes("import no_such_module.part")
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert advice.startswith(f"Not found by {sys.executable} (Python {version}).")
+    assert ":venv" in advice
+    assert notes("import json.no_such_part") == []
+    assert notes("raise ModuleNotFoundError('of my own')") == []
+    # As `from erlang import name` raises it.
+    (advice,) = notes("raise ImportError('cannot import name', name='erlang')")
+    assert "ErlangPython.register" in advice
 
 
 def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:

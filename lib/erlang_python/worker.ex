@@ -246,7 +246,11 @@ defmodule ErlangPython.Worker do
   end
 
   def handle_info(:start_timeout, %{phase: phase} = state) when phase in [:launching, :setup],
-    do: kill(state, "was not ready within #{state.handle.options.start_timeout} ms")
+    do:
+      kill(
+        state,
+        "was not ready within #{state.handle.options.start_timeout} ms (:start_timeout)"
+      )
 
   def handle_info(:heartbeat, %{phase: :ready} = state), do: {:noreply, Health.heartbeat(state)}
 

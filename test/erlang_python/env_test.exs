@@ -255,7 +255,9 @@ defmodule ErlangPython.EnvTest do
       end)
 
       assert {:error, error} = Env.build(Env.venv("#{base}/none"))
-      assert error.message == "no such virtual environment: #{base}/none"
+
+      assert error.message ==
+               "no such virtual environment: #{base}/none (`python3 -m venv #{base}/none` makes one)"
     end
 
     test "says what to do where a Python can't be downloaded", %{tmp_dir: folder} do

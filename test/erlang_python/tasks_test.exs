@@ -85,7 +85,7 @@ defmodule ErlangPython.TasksTest do
 
     {said, 0} = mix(context, base, "erlang_python.doctor")
     assert said =~ ~r/ok .*Python of :default: six: #{base}\/envs\//
-    assert said =~ "a worker: starts and answers"
+    assert said =~ ~r/a worker of :default: starts in \d+ ms, answers in \d+ µs/
     assert said =~ "All is well."
   end
 
@@ -111,16 +111,58 @@ defmodule ErlangPython.TasksTest do
     assert said =~ "to do: raise it: `ulimit -n 1024`"
   end
 
-  test "setup fails with what the installer said", context do
-    base = cache(context)
+  # Of the project, until the test has ended.
+  defp configure(context, change) do
     config = Path.join(context.project, "config/config.exs")
     before = File.read!(config)
     on_exit(fn -> File.write!(config, before) end)
-    File.write!(config, String.replace(before, "[\"six\"]", "[\"no-such-package\"]"))
+    File.write!(config, change.(before))
+  end
+
+  test "the doctor starts each pool with its own options", context do
+    pool = fn options -> inspect([workers: 1, python: context.python] ++ options) end
+    broken = pool.(name: :broken, preload: ["no_such_module"])
+    old = Path.join(context.folder, "python3.8")
+
+    # Says where it is, and then what such a Python says to the doctor.
+    File.write!(old, """
+    #!/bin/sh
+    case "$*" in *version_info*) echo Python 3.8, erlang_python needs 3.9 or newer; exit 3;; esac
+    echo #{old}
+    """)
+
+    File.chmod!(old, 0o755)
+    old = inspect(name: :old, python: old)
+
+    configure(context, fn _before ->
+      "import Config\nconfig :erlang_python, pools: [#{broken}, #{old}, #{pool.(name: :whole)}]\n"
+    end)
+
+    # The report is on stdout alone, so that its lines keep their order.
+    {said, 1} =
+      System.cmd("mix", ["erlang_python.doctor"],
+        cd: context.project,
+        env: environment(context, cache(context))
+      )
+
+    assert said =~ ~r/failed .*a worker of :broken: .*No module named 'no_such_module'/s
+    assert said =~ "Not found by #{context.python}"
+    assert said =~ ~r/failed .*Python of :old: .*is Python 3.8, erlang_python needs 3.9/
+    assert said =~ "a worker of :whole: starts in"
+  end
+
+  test "setup fails with what the installer said, and builds the rest", context do
+    base = cache(context)
+
+    configure(context, fn before ->
+      absent = "[name: :absent, python: {:requirements, [\"no-such-package\"], wheels: wheels}]"
+      String.replace(before, "pools: [", "pools: [#{absent}, ")
+    end)
 
     {said, 1} = mix(context, base, "erlang_python.setup")
-    assert said =~ "no-such-package (:default): cannot build the environment #{base}/envs/"
+    assert said =~ "no-such-package (:absent): cannot build the environment #{base}/envs/"
     assert said =~ "to try by hand: "
+    assert said =~ "2 Installed 1 package"
   end
 
   test "neither takes arguments", context do

@@ -5,6 +5,7 @@ defmodule ErlangPython.Env.Doctor do
 
   alias ErlangPython.{Env, Error, Pool}
   alias ErlangPython.Env.{Ahead, Cache, Paths, Runtime, Shipped}
+  alias ErlangPython.Pool.Configured
   alias ErlangPython.ZMTP.SocketDir
 
   @type finding :: %{
@@ -16,7 +17,11 @@ defmodule ErlangPython.Env.Doctor do
 
   # A pool of 16 workers has 48 sockets and pipes, and the application has its own.
   @open_files 1024
-  @start_timeout 30_000
+  # For the exit status of a Python that is too old.
+  @too_old 3
+
+  @packages "packages of the worker"
+  @setup "run `mix erlang_python.setup`"
 
   @doc "All findings, in the order in which one rests on another."
   @spec findings() :: [finding()]
@@ -113,26 +118,28 @@ defmodule ErlangPython.Env.Doctor do
     what = "Python of #{Enum.map_join(place.pools, ", ", &inspect/1)}"
 
     case Ahead.look(place) do
-      {:ok, python} -> [ok(what, "#{Ahead.name(place)}: #{python}") | runtime(python, place)]
+      {:ok, python} -> interpreter(what, python, place)
       {:error, error} -> [failed(what, Exception.message(error), todo(place))]
+    end
+  end
+
+  defp interpreter(what, python, place) do
+    found = "#{Ahead.name(place)}: #{python}"
+
+    case System.cmd(python, ["-c", activation(), Paths.python_code() | roots()],
+           stderr_to_stdout: true
+         ) do
+      {said, 0} -> [ok(what, found), ok(@packages, String.trim(said)) | starts(place)]
+      {said, @too_old} -> [failed(what, "#{found} is #{String.trim(said)}", todo(place))]
+      {said, _status} -> [ok(what, found), failed(@packages, String.trim(said), @setup)]
     end
   end
 
   defp todo(%{python: %Env{kind: kind}}) when kind in [:uv, :requirements],
     do: "run `mix erlang_python.setup`, which builds it"
 
-  defp todo(_place), do: "name another with `:python` or `:venv` in the configuration"
-
-  defp runtime(python, place) do
-    what = "packages of the worker"
-
-    case System.cmd(python, ["-c", activation(), Paths.python_code() | roots()],
-           stderr_to_stdout: true
-         ) do
-      {said, 0} -> [ok(what, String.trim(said)) | start(place)]
-      {said, _status} -> [failed(what, String.trim(said), "run `mix erlang_python.setup`")]
-    end
-  end
+  defp todo(_place),
+    do: "mend that, or name another Python with `:python` or `:venv` in the configuration"
 
   defp roots, do: Enum.uniq([Runtime.first_root(), Runtime.root()])
 
@@ -140,7 +147,8 @@ defmodule ErlangPython.Env.Doctor do
     """
     import os, sys
     if sys.version_info < (3, 9):
-        sys.exit("erlang_python needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
+        print("Python %d.%d, erlang_python needs 3.9 or newer" % sys.version_info[:2])
+        sys.exit(#{@too_old})
     sys.path.insert(0, sys.argv[1])
     from erlang_python_worker.runtime import abi_tag, activate
     sys.path.pop(0)
@@ -151,29 +159,24 @@ defmodule ErlangPython.Env.Doctor do
     """
   end
 
-  # The real thing: a worker with this Python that answers.
-  defp start(place) do
-    what = "a worker"
+  # The real thing: each pool with its own options, but one worker, that answers.
+  defp starts(place),
+    do: for(options <- Configured.list(:all), options[:name] in place.pools, do: start(options))
+
+  defp start(options) do
+    what = "a worker of #{inspect(options[:name])}"
     name = :"erlang_python.doctor"
+    alone = [name: name, workers: 1, max_overflow: 0, stdout: :ignore, lazy: false]
 
-    options = [
-      name: name,
-      workers: 1,
-      python: place.python,
-      venv: place.venv,
-      start_timeout: @start_timeout,
-      stdout: :ignore
-    ]
-
-    with {:ok, pid} <- start_pool(options),
-         {microseconds, {:ok, 4.0}} <-
+    with {starting, {:ok, pid}} <-
+           :timer.tc(fn -> options |> Keyword.merge(alone) |> start_pool() end),
+         {answering, {:ok, 4.0}} <-
            :timer.tc(fn -> ErlangPython.call(:math, :sqrt, [16], pool: name) end) do
       Supervisor.stop(pid)
-      [ok(what, "starts and answers (#{microseconds} µs)")]
+      ok(what, "starts in #{div(starting, 1000)} ms, answers in #{answering} µs")
     else
-      {:error, %Error{} = error} -> [unable(what, Exception.message(error))]
-      {:error, reason} -> [unable(what, "the pool can't start: #{inspect(reason)}")]
-      {_time, {:error, error}} -> [unable(what, Exception.message(error))]
+      {_time, {:error, %Error{} = error}} -> unable(what, Exception.message(error))
+      {_time, {:error, reason}} -> unable(what, "the pool can't start: #{inspect(reason)}")
     end
   end
 
@@ -186,7 +189,11 @@ defmodule ErlangPython.Env.Doctor do
   end
 
   defp unable(what, said) do
-    failed(what, said, "the failures above may be the reason; else read what Python says here")
+    failed(
+      what,
+      said,
+      "mend what Python says, such as a module of `:preload` that its packages lack"
+    )
   end
 
   defp ok(what, said), do: %{what: what, status: :ok, said: said, todo: nil}

@@ -32,7 +32,10 @@ defmodule ErlangPython.Env.Interpreter do
 
     cond do
       not File.dir?(folder) ->
-        Problem.error("no such virtual environment: #{folder}", nil)
+        Problem.error(
+          "no such virtual environment: #{folder} (`python3 -m venv #{folder}` makes one)",
+          nil
+        )
 
       not Enum.any?(["pyvenv.cfg", "conda-meta"], &File.exists?(Path.join(folder, &1))) ->
         Problem.error("#{folder} is no virtual environment: it has no pyvenv.cfg", nil)
@@ -52,8 +55,16 @@ defmodule ErlangPython.Env.Interpreter do
     cond do
       String.contains?(python, "/") -> python |> Path.expand() |> usable()
       python =~ ~r/^\d+\.\d+(\.\d+)?$/ -> version(python)
+      python =~ ~r/^\d/ -> no_such_version(python)
       true -> on_path([python])
     end
+  end
+
+  defp no_such_version(python) do
+    Problem.error(
+      "#{inspect(python)} is no version of Python: give two numbers or three, as in \"3.12\" or \"3.12.1\"",
+      nil
+    )
   end
 
   defp on_path(names) do

@@ -158,7 +158,9 @@ defmodule ErlangPython.Request.Message do
         {:error,
          %Error{
            kind: :too_large,
-           message: "the request has #{size} bytes, the pool's :max_message_size is #{limit}",
+           message:
+             "the request has #{size} bytes, the pool's :max_message_size is #{limit}: " <>
+               "raise it, or let Python read and write a file, or send parts",
            executed: :no,
            details: %{size: size, limit: limit}
          }}

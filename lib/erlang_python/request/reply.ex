@@ -94,7 +94,9 @@ defmodule ErlangPython.Request.Reply do
   defp error({:ok, ["too_large", [size, limit]]}) do
     %Error{
       kind: :too_large,
-      message: "the result has #{size} bytes, the pool's :max_message_size is #{limit}",
+      message:
+        "the result has #{size} bytes, the pool's :max_message_size is #{limit}: " <>
+          "raise it, or let Python read and write a file, or send parts",
       executed: :yes,
       details: %{size: size, limit: limit}
     }

@@ -35,6 +35,9 @@ defmodule ErlangPython.Worker.Exit do
     24 => "SIGXCPU"
   }
 
+  # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: those of Python's faulthandler.
+  @crashes [4, 6, 7, 8, 11]
+
   @doc """
   The end of a request that died with the worker: it was running, or had ended and its result had not left, or waited
   for its turn and is not for another worker.
@@ -43,7 +46,9 @@ defmodule ErlangPython.Worker.Exit do
   def lost(exit, state) do
     %Error{
       kind: kind(exit),
-      message: "the Python worker #{who(exit)}#{how(exit)} #{before(state)}",
+      message:
+        "the Python worker #{who(exit)}#{how(exit)} #{before(state)}" <>
+          where(exit) <> quoted(exit),
       executed: if(state == :waiting, do: :no, else: :maybe),
       details: details(exit)
     }
@@ -81,8 +86,8 @@ defmodule ErlangPython.Worker.Exit do
     %Error{
       kind: :no_workers,
       message:
-        "a Python worker could not start: #{executable || "it"} #{how(exit)} before it was ready" <>
-          doubt(exit) <> quoted(exit),
+        "a Python worker could not start: #{executable || "it"} #{how(exit)}" <>
+          unready(exit) <> doubt(exit) <> quoted(exit),
       executed: :no,
       details: details(exit)
     }
@@ -107,8 +112,8 @@ defmodule ErlangPython.Worker.Exit do
     %Error{
       kind: :no_workers,
       message:
-        "a Python worker could not be set up (:paths, :preload, replayed requests): " <>
-          "#{exception.type}: #{exception.message}",
+        "a Python worker could not be set up (:paths, :preload, replayed requests):\n" <>
+          Exception.message(exception),
       cause: exception,
       executed: :no,
       details: details(exit)
@@ -146,6 +151,16 @@ defmodule ErlangPython.Worker.Exit do
     ended = if exit.status, do: Map.new([decode(exit.status)]), else: %{}
     Map.put(ended, :output, exit.output)
   end
+
+  # A kill says itself what the worker had not done.
+  defp unready(%{cause: nil}), do: " before it was ready"
+  defp unready(_killed), do: ""
+
+  # Python can show its stack at these signals, and does not by default.
+  defp where(%{status: status, cause: nil, output: []}) when (status - 128) in @crashes,
+    do: " (with `env: %{\"PYTHONFAULTHANDLER\" => \"1\"}` the pool shows in which line)"
+
+  defp where(_exit), do: ""
 
   # A worker has no reason to end so before its first request.
   defp doubt(%{status: 0, cause: nil}), do: "; is it a Python interpreter?"

@@ -8,9 +8,11 @@ defmodule Mix.Tasks.ErlangPython.Doctor do
 
   It looks at the versions, the cache folder, the folder of the sockets and the length of their paths, the
   limit of open files, and for each configured pool at its interpreter or environment, the worker's
-  packages, and a worker that is started and asked. It installs nothing; `mix erlang_python.setup` does.
+  packages, and a worker that is started with the pool's options and asked. It installs nothing;
+  `mix erlang_python.setup` does. Pools that are not in the configuration, but in a supervision tree, are not seen.
 
-  The exit status is 1 if something fails, else 0.
+  Everything is printed to stdout. The exit status is 1 if something fails, else 0. [Environments](environments.md#ahead-of-time)
+  shows what it prints.
   """
 
   use Mix.Task
@@ -30,7 +32,8 @@ defmodule Mix.Tasks.ErlangPython.Doctor do
     if failed == 0 do
       Mix.shell().info("All is well.")
     else
-      Mix.shell().error("#{failed} of #{length(findings)} checks failed.")
+      # The whole report to one stream, so that its lines keep their order in a pipe.
+      Mix.shell().info([:red, "#{failed} of #{length(findings)} checks failed."])
       exit({:shutdown, 1})
     end
   end
@@ -39,8 +42,8 @@ defmodule Mix.Tasks.ErlangPython.Doctor do
     do: Mix.shell().info([:green, "ok      ", :reset, "#{finding.what}: #{finding.said}"])
 
   defp print(%{status: :failed} = finding) do
-    Mix.shell().error([:red, "failed  ", :reset, "#{finding.what}: #{indent(finding.said)}"])
-    Mix.shell().error("        to do: #{indent(finding.todo)}")
+    Mix.shell().info([:red, "failed  ", :reset, "#{finding.what}: #{indent(finding.said)}"])
+    Mix.shell().info("        to do: #{indent(finding.todo)}")
   end
 
   defp indent(text), do: String.replace(text, "\n", "\n        ")

@@ -8,7 +8,7 @@ defmodule Mix.Tasks.ErlangPython.Setup do
       $ mix erlang_python.setup
 
   It prints a bar over the pools and the step that is being taken. What is there already is left as it
-  is. The exit status is 1 if something can't be built.
+  is. Where one can't be built, the others are; the exit status is then 1.
   """
 
   use Mix.Task
@@ -24,8 +24,13 @@ defmodule Mix.Tasks.ErlangPython.Setup do
     {:ok, _started} = Application.ensure_all_started(:erlang_python)
     places = Ahead.places()
     total = length(places)
-    for {place, done} <- Enum.with_index(places), do: prepare(place, done, total)
-    Mix.shell().info("#{bar(total, total)} ready")
+
+    results = for {place, done} <- Enum.with_index(places), do: prepare(place, done, total)
+
+    case for {:error, text} <- results, do: text do
+      [] -> Mix.shell().info("#{bar(total, total)} ready")
+      texts -> Mix.raise(Enum.join(texts, "\n\n"))
+    end
   end
 
   defp prepare(place, done, total) do
@@ -35,7 +40,7 @@ defmodule Mix.Tasks.ErlangPython.Setup do
 
     case Ahead.prepare(place, progress: step) do
       {:ok, python} -> step.("#{name}: #{python}")
-      {:error, error} -> Mix.raise("#{name}: #{Exception.message(error)}")
+      {:error, error} -> {:error, "#{name}: #{Exception.message(error)}"}
     end
   end
 

@@ -7,6 +7,7 @@ from itertools import dropwhile
 from typing import Any
 
 import erlang
+from erlang_python_worker._hints import hint
 from erlang_python_worker._protocol import EXCEPTION
 from erlang_python_worker._types import MARKS, name
 
@@ -69,6 +70,10 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
         frames = shown_frames(report.stack)
     except Exception:  # an exception whose own attributes raise
         formatted, frames = f"{name(type(error))}: {message}\n", []
+    advice = hint(error)
+    if advice is not None:
+        notes.append(clean(advice))
+        formatted += f"{advice}\n"
     return [
         MARKS[EXCEPTION],
         clean(name(type(error))),

@@ -61,6 +61,11 @@ defmodule ErlangPython.Env.InterpreterTest do
       assert error.message == "not an executable file: #{plain}"
       assert {:error, _error} = find(dir)
     end
+
+    test "refuses half a version" do
+      assert {:error, error} = find("3")
+      assert error.message =~ ~s("3" is no version of Python)
+    end
   end
 
   describe "find/1 with a venv" do

@@ -38,6 +38,24 @@ defmodule ErlangPython.Worker.ExitTest do
              :protocol
   end
 
+  test "a crash says in its message what Python printed, or how to see where it was" do
+    assert Exit.lost(exit_info(status: 139), :running).message =~
+             ~s|(with `env: %{"PYTHONFAULTHANDLER" => "1"}` the pool shows in which line)|
+
+    told = Exit.lost(exit_info(status: 139, output: ["Fatal", "  line 3"]), :running).message
+    assert told =~ "while it ran this request; its last output:\n  Fatal\n    line 3"
+    refute told =~ "PYTHONFAULTHANDLER"
+    refute Exit.lost(exit_info(status: 137), :running).message =~ "PYTHONFAULTHANDLER"
+  end
+
+  test "a worker that was not ready in time says so once" do
+    exit = exit_info(cause: {:worker_exit, "was not ready within 5 ms (:start_timeout)"})
+
+    assert Exit.not_started(exit, "/bin/python3").message ==
+             "a Python worker could not start: /bin/python3 was killed because it was not ready " <>
+               "within 5 ms (:start_timeout)"
+  end
+
   test "a worker that never was ready shows what it printed" do
     exit = exit_info(status: 1, output: ["Traceback", "ImportError: no"])
     error = Exit.not_started(exit, "/bin/python3")

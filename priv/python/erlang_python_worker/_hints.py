@@ -1,0 +1,26 @@
+"""What to do about exceptions that nearly always have the same reason. Shown as notes are."""
+
+import sys
+from typing import Optional
+
+
+def hint(error: BaseException) -> "Optional[str]":
+    if not isinstance(error, ImportError) or not isinstance(error.name, str):
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return _not_found(error.name)
+    # `from erlang import name` makes this of the module's own AttributeError.
+    if error.name == "erlang":
+        return "Elixir has registered no function of this name (ErlangPython.register)."
+    return None
+
+
+def _not_found(name: str) -> "Optional[str]":
+    # The package is there and has no such submodule: Python's own text says all.
+    if name.partition(".")[0] in sys.modules:
+        return None
+    version = ".".join(map(str, sys.version_info[:3]))
+    return (
+        f"Not found by {sys.executable} (Python {version}). The pool's options :venv and :python "
+        "say which packages it has, :paths where modules of your own are."
+    )
