@@ -221,8 +221,8 @@ defmodule ErlangPython do
   @doc """
   Calls a function, and gives what it yields as a lazy Elixir stream.
 
-      iex> ErlangPython.stream(:itertools, :count, [10]) |> Enum.take(3)
-      [10, 11, 12]
+      iex> ErlangPython.stream(:itertools, :count, [1000]) |> Enum.take(3)
+      [1000, 1001, 1002]
 
   Anything that Python can iterate over streams: generators, iterators, file objects, collections. The
   function is called when the stream is run, anew each time. Between two pulls the iterator waits in its

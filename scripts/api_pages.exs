@@ -1,5 +1,5 @@
 # Writes one Markdown page per documented module, from the documentation chunks of the
-# compiled code. ExDoc would be a dependency; this package has none.
+# compiled code, and lets the guides link to them. ExDoc would be a dependency; this package has none.
 
 defmodule ApiPages do
   @application :erlang_python
@@ -13,6 +13,27 @@ defmodule ApiPages do
     end
 
     File.write!(Path.join(folder, "index.md"), index(modules))
+  end
+
+  @doc "Functions and modules that a guide names become links. Bare ones are those of `ErlangPython`."
+  def link(guides, to_api) do
+    modules = documented()
+    for guide <- guides, do: File.write!(guide, guide |> File.read!() |> link(to_api, modules))
+  end
+
+  defp link(text, to_api, modules) do
+    text
+    |> String.split("```")
+    |> Enum.with_index()
+    |> Enum.map_join("```", fn
+      {prose, index} when rem(index, 2) == 0 ->
+        prose
+        |> autolink(ErlangPython, modules)
+        |> String.replace(~r/\]\((?=(?:ErlangPython|py)[\w.]*\.md)/, "](" <> to_api)
+
+      {code, _index} ->
+        code
+    end)
   end
 
   defp documented do
@@ -178,5 +199,7 @@ defmodule ApiPages do
   defp file(module), do: "#{module |> inspect() |> String.trim_leading(":")}.md"
 end
 
-[folder] = System.argv()
-ApiPages.write(folder)
+[source] = System.argv()
+ApiPages.write(Path.join(source, "api"))
+ApiPages.link(Path.wildcard(Path.join(source, "*.md")), "api/")
+ApiPages.link(Path.wildcard(Path.join(source, "docs/*.md")), "../api/")

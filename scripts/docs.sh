@@ -12,7 +12,7 @@ for path in README.md CHANGELOG.md LICENSE docs test/erlang_python python_tests;
     mkdir -p "$source/$(dirname "$path")"
     cp -R "$path" "$source/$(dirname "$path")"
 done
-mix run --no-start scripts/api_pages.exs "$source/api"
+mix run --no-start scripts/api_pages.exs "$source"
 # Not --quiet: that would hide warnings from --strict too.
 log=.cache/docs.log
 .cache/docs-venv/bin/python -m mkdocs build --strict --clean >"$log" 2>&1 || {

@@ -16,7 +16,7 @@ defmodule ErlangPython.Error do
       `:function` and `:code` (the source line, or `nil`).
     * `:cause` - the error this one came from (Python's `__cause__` or
       `__context__`), or `nil`.
-    * `:notes` - what `add_note` added (Python 3.11 and newer).
+    * `:notes` - what `add_note` added (Python 3.11 and newer); for a module that was not found, also which Python has looked.
     * `:executed` - may the request have had effects: `:no`, `:maybe` or `:yes`.
     * `:details` - a map whose keys depend on the kind, listed below.
 
@@ -30,14 +30,14 @@ defmodule ErlangPython.Error do
   | `:worker_exit` | the worker's process ended under the request | `:maybe` | `:status` or `:signal`, `:output` (its last lines) |
   | `:overloaded` | the pool's queue or its concurrency limit is full | `:no` | `:current`, `:max` |
   | `:no_pool` | no such pool, or it is stopping | `:no`; `:maybe` if it ended under the request | `:pool` |
-  | `:no_workers` | workers can't start, or all are set aside | `:no` | `:output`, `:status` or `:signal` |
+  | `:no_workers` | workers can't start, or all are set aside for contexts | `:no` | `:output`, `:status` or `:signal` |
   | `:context_lost` | the worker of the context, or of the `ErlangPython.Ref`, died or was replaced | `:no` | |
   | `:context_closed` | the context was closed, or the Ref released | `:no` | |
   | `:encode` | a value has no encoding, or Refs of two workers are in one request | `:no` for an argument, `:yes` for a result | `:path` |
   | `:decode` | a message could not be decoded | `:no` for a request, `:yes` for a result | |
   | `:protocol` | the worker broke the wire protocol | `:maybe` | |
   | `:too_large` | a message is over the limit | `:no` for a request, `:yes` for a result | `:size`, `:limit` in bytes |
-  | `:environment` | no usable Python or runtime packages | `:no` | `:python`, `:output` |
+  | `:environment` | no usable Python, or an environment or the packages of the workers can't be installed | `:no` | `:python`, `:output` |
   | `:elixir` | an Elixir callback failed and the failure came back through Python | `:yes` | those of `:python`, `:kind` (`:error`, `:throw` or `:exit`), `:reason` (the original exception, or what was thrown or exited with), `:stacktrace` (text) |
   """
 
