@@ -18,6 +18,8 @@ defmodule ErlangPython.Application do
 
   @impl true
   def start(_type, _args) do
+    ErlangPython.Settings.warn(Application.get_all_env(:erlang_python))
+
     children = [
       ErlangPython.Callbacks,
       ErlangPython.State.Table,

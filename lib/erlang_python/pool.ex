@@ -26,7 +26,7 @@ defmodule ErlangPython.Pool do
 
   ## Options
 
-    * `:name` (`t:atom/0`) - required, except for `:default`.
+    * `:name` (`t:atom/0`) - required.
     * `:workers` (`t:pos_integer/0`) - how many Python processes, at most 1024. The default is
       `System.schedulers_online()`.
     * `:max_overflow` (`t:non_neg_integer/0`) - how many extra workers may be started while all others are set aside for

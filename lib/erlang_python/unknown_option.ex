@@ -9,9 +9,13 @@ defmodule ErlangPython.UnknownOption do
   @spec raise!(what :: String.t(), term(), [atom()]) :: no_return()
   @spec raise!(what :: String.t(), term(), [atom()], hint :: String.t()) :: no_return()
   def raise!(what, key, known, hint \\ "") do
-    raise ArgumentError,
-          "unknown #{what} #{inspect(key)}#{meant(key, known, hint)}, " <>
-            "the known ones are #{inspect(known)}"
+    raise ArgumentError, text(what, key, known, hint)
+  end
+
+  @spec text(what :: String.t(), term(), [atom()], hint :: String.t()) :: String.t()
+  def text(what, key, known, hint) do
+    "unknown #{what} #{inspect(key)}#{meant(key, known, hint)}, " <>
+      "the known ones are #{inspect(known)}"
   end
 
   defp meant(key, known, hint) when is_atom(key) do

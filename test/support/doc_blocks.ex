@@ -18,22 +18,6 @@ defmodule ErlangPython.DocBlocks do
   alias ErlangPython.DocBlocks.{ElixirCode, ErlangCode, Values}
   alias ErlangPython.Pool
 
-  # What the library reads of its application's environment.
-  @settings [
-    :pools,
-    :python,
-    :venv,
-    :runtime_dir,
-    :wheels,
-    :num_workers,
-    :num_async_workers,
-    :num_subinterp_workers,
-    :max_concurrent,
-    :send_to,
-    :state_limit,
-    :display
-  ]
-
   @type block :: %{
           language: String.t(),
           code: String.t(),
@@ -166,7 +150,7 @@ defmodule ErlangPython.DocBlocks do
   end
 
   defp settings!(settings) do
-    [] = Keyword.keys(settings[:erlang_python]) -- @settings
+    [] = Keyword.keys(settings[:erlang_python]) -- ErlangPython.Settings.known()
     for pool <- settings[:erlang_python][:pools] || [], do: Pool.Options.new!(pool)
   end
 

@@ -62,11 +62,11 @@ defmodule ErlangPython.Pool.Configured do
   defp pools do
     pools = Application.get_env(:erlang_python, :pools, [])
 
-    if is_list(pools) and Enum.all?(pools, &Keyword.keyword?/1) do
+    if is_list(pools) and Enum.all?(pools, &(Keyword.keyword?(&1) and &1[:name])) do
       pools
     else
       raise ArgumentError,
-            "expected config :erlang_python, pools: [...] to be a list with one keyword list " <>
+            "expected config :erlang_python, pools: [...] to be a list with one keyword list and a name " <>
               "for each pool, such as [[name: :default, workers: 2]], got: #{inspect(pools)}"
     end
   end

@@ -1,0 +1,33 @@
+defmodule ErlangPython.SettingsTest do
+  use ExUnit.Case, async: false
+
+  import ExUnit.CaptureLog
+
+  alias ErlangPython.Settings
+
+  test "a setting that does not exist is a warning that says which was meant" do
+    log = capture_log(fn -> Settings.warn(pool: [], workers: 4) end)
+    assert log =~ "unknown setting of :erlang_python, :pool (did you mean :pools?)"
+    assert log =~ "it is an option of a pool, as in pools: [[name: :default, workers: ...]]"
+  end
+
+  test "those that exist are none" do
+    settings = for key <- [:included_applications | Settings.known()], do: {key, nil}
+    assert capture_log(fn -> Settings.warn(settings) end) == ""
+  end
+
+  test "each setting that the library reads is known" do
+    read =
+      for file <- Path.wildcard(Path.expand("../../lib/**/*.ex", __DIR__)),
+          [_all, key] <-
+            Regex.scan(
+              ~r/Application\.(?:get|fetch)_env\(:erlang_python, :(\w+)/,
+              File.read!(file)
+            ),
+          uniq: true,
+          do: String.to_atom(key)
+
+    assert [_ | _] = read
+    assert read -- Settings.known() == []
+  end
+end
