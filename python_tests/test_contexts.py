@@ -1,6 +1,6 @@
 from typing import Any
 
-from peer import EVAL, EXEC, RESULT, Peer
+from peer import EVAL, EXEC, RESULT, SHUTDOWN, Peer
 
 DROP_CONTEXT = 0x0C
 
@@ -26,3 +26,50 @@ def test_what_comes_after_the_end_of_a_context_finds_no_empty_one(shared: Peer) 
 def test_wrong_contexts_are_protocol_errors(shared: Peer) -> None:
     assert shared.request(EVAL, ["1", None, None, 1, 0, "a"]).error[0] == "protocol"
     assert shared.request(DROP_CONTEXT, []).error[0] == "protocol"
+
+
+# A function keeps its names alive, and they the function.
+LITTER = """
+import os
+class Held:
+    def __del__(self): os.write(1, b"freed\\n")
+held = Held()
+def f(): return held
+"""
+
+
+def test_what_a_closed_context_leaves_is_freed(worker: Peer) -> None:
+    for context in range(1, 6):
+        assert run(worker, EXEC, LITTER, context).type == RESULT
+        assert worker.request(DROP_CONTEXT, [context]).body is None
+        worker.wait_line(b"freed")
+
+
+def test_requests_go_first(worker: Peer) -> None:
+    for context in range(1, 51):
+        worker.begin(EXEC, [LITTER, None, None, 1, 0, context])
+        worker.begin(DROP_CONTEXT, [context])
+    last = worker.begin_code(EXEC, "last = 1")
+    for _ in range(100):
+        assert worker.receive().type == RESULT
+    assert worker.end(last).type == RESULT
+    for _ in range(50):
+        worker.wait_line(b"freed")
+
+
+def test_nothing_is_collected_where_that_is_switched_off(worker: Peer) -> None:
+    worker.code(EXEC, "import gc; gc.disable()")
+    assert run(worker, EXEC, LITTER, 1).type == RESULT
+    assert worker.request(DROP_CONTEXT, [1]).body is None
+    held = "sum(type(o).__name__ == 'Held' for o in gc.get_objects())"
+    assert [worker.value(held) for _ in range(3)] == [1, 1, 1]
+
+
+def test_the_end_does_not_wait_for_it(worker: Peer) -> None:
+    # A heap that takes long to collect, so that the next collection would come late.
+    worker.code(EXEC, "heap = [[n] for n in range(300_000)]")
+    for context in (1, 2):
+        assert run(worker, EXEC, LITTER, context).type == RESULT
+        assert worker.request(DROP_CONTEXT, [context]).body is None
+    worker.control(SHUTDOWN, 0)
+    assert worker.exit_status() == 0

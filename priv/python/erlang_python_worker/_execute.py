@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 from erlang._request import Running
 from erlang_python_worker._attributes import dotted
 from erlang_python_worker._kept import kept
+from erlang_python_worker._litter import Litter
 from erlang_python_worker._namespace import Namespace
 from erlang_python_worker._protocol import (
     CALL,
@@ -42,6 +43,7 @@ class Executor:
     Attributes:
         by_type: message type to a function of the decoded body.
         streams: those that its requests have opened.
+        litter: what closed contexts have left.
     """
 
     def __init__(self, namespace: Namespace, current: "Callable[[], Optional[Running]]") -> None:
@@ -57,6 +59,7 @@ class Executor:
             EXEC: self._code("exec"),
             RUN: self._code("run"),
             DROP_CONTEXT: self.drop_context,
+        self.litter = Litter()
             RELEASE: kept.release,
         }
 
@@ -118,7 +121,8 @@ class Executor:
     def drop_context(self, body: Any) -> None:
         if type(body) is not list or len(body) != 1:
             raise ProtocolError("DROP_CONTEXT has one element")
-        self._contexts.pop(body[0], None)
+        if self._contexts.pop(body[0], None) is not None:
+            self.litter.add()
         self._dropped.append(body[0])
 
     def run(self, kind: str, body: Any) -> Any:

@@ -240,6 +240,10 @@ class MainLine(BlockingLine):
             self.drop(head, buffers)
             self.catch_up()
 
+    def has_message(self, timeout_ms: int) -> bool:
+        """Has `next` a message within the time?"""
+        return bool(self._held) or self._channel.wait(timeout_ms)
+
     def call(self, kind: int, body: "list[Any]") -> Any:
         requests = self._requests
         armed = requests.armed

@@ -87,10 +87,25 @@ class Worker:
             requests.receiving = True
             while not requests.stopping:
                 self._serve(*self._line.next())
+                if self._executor.litter.any:
+                    self._tidy_up()
             requests.stopped = True
         except (Stop, Closed):
             pass
         self._executor.streams.close_all()
+
+    def _tidy_up(self) -> None:
+        """Free what closed contexts have left, when it is time; until then requests go first."""
+        requests, litter = self._requests, self._executor.litter
+        wait_ms = litter.wait_ms
+        if wait_ms and self._line.has_message(wait_ms):
+            return
+        # Destructors run here, where a `Stop` would be lost.
+        requests.receiving = False
+        litter.collect()
+        requests.receiving = True
+        if left_behind:
+            self._line.catch_up()
 
     def _serve(self, head: bytes, buffers: "list[Any]") -> None:
         if len(head) < HEAD_SIZE:
