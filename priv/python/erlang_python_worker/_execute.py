@@ -39,19 +39,27 @@ class Executor:
     Args:
         namespace: that of the process.
         current: the request that the calling thread runs.
+        outer: the one that the main thread has when that has ended.
 
     Attributes:
         by_type: message type to a function of the decoded body.
-        streams: those that its requests have opened.
         litter: what closed contexts have left.
+        streams: those that its requests have opened.
     """
 
-    def __init__(self, namespace: Namespace, current: "Callable[[], Optional[Running]]") -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        current: "Callable[[], Optional[Running]]",
+        outer: "Callable[[], Optional[Running]]",
+    ) -> None:
         self._process = namespace
         self._current = current
+        self._outer = outer
         self._contexts: "dict[int, Namespace]" = {}
         self._dropped: "deque[int]" = deque(maxlen=_DROPPED_KEPT)
         self._sources = Sources()
+        self.litter = Litter()
         self.streams = Streams()
         self.by_type: "dict[int, Callable[[Any], Any]]" = {
             CALL: self.call,
@@ -59,7 +67,6 @@ class Executor:
             EXEC: self._code("exec"),
             RUN: self._code("run"),
             DROP_CONTEXT: self.drop_context,
-        self.litter = Litter()
             RELEASE: kept.release,
         }
 
@@ -94,12 +101,12 @@ class Executor:
             namespace = self._contexts[context] = Namespace(context)
         self.enter(namespace)
         # For pickle and others that look for it; `namespace` does not depend on it.
-        before = sys.modules["__main__"]
         sys.modules["__main__"] = namespace.module
         try:
             return run(body)
         finally:
-            sys.modules["__main__"] = before
+            # Not what was there before: contexts whose requests overlap may end in any order.
+            sys.modules["__main__"] = _namespace_of(self._outer(), self._process).module
 
     @property
     def context(self) -> "Optional[Namespace]":
@@ -115,8 +122,7 @@ class Executor:
 
     @property
     def namespace(self) -> Namespace:
-        namespace = self.context
-        return self._process if namespace is None else namespace
+        return _namespace_of(self._current(), self._process)
 
     def drop_context(self, body: Any) -> None:
         if type(body) is not list or len(body) != 1:
@@ -194,6 +200,12 @@ class Executor:
             import asyncio
 
             asyncio.run(value)
+
+
+def _namespace_of(running: "Optional[Running]", otherwise: Namespace) -> Namespace:
+    """Of the context to which a request belongs, if it does to one."""
+    namespace: "Optional[Namespace]" = None if running is None else running.namespace
+    return otherwise if namespace is None else namespace
 
 
 # Set by the worker.

@@ -248,6 +248,12 @@ class Requests:
         # `current_thread` would make an entry for a thread of C code's, and keep it.
         return getattr(threading._active.get(ident), INHERITED, None)  # type: ignore[attr-defined]
 
+    def outer(self) -> "Optional[Running]":
+        """What the main thread runs when the request of the calling code has ended."""
+        if threading.get_ident() != self._main:
+            return self._top
+        return self._under[-1] if self._under else None
+
     @property
     def running(self) -> int:
         """The number of the request that the main thread runs, 0 if it runs none."""

@@ -48,7 +48,7 @@ def main() -> None:
 
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
-    executor, limits = Executor(Namespace(), requests.current), Limits()
+    executor, limits = Executor(Namespace(), requests.current, requests.outer), Limits()
     erlang_python_worker._execute._serving = executor
     numbers = itertools.count(1)
 

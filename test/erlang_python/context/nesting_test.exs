@@ -119,6 +119,46 @@ defmodule ErlangPython.Context.NestingTest do
     end
   end
 
+  test "contexts whose requests overlap leave __main__ as it was", test do
+    {:ok, other} = Context.open(pool: test.pool, mode: :shared)
+    main = "getattr(__import__('sys').modules['__main__'], 'mark', 'process')"
+    me = self()
+
+    # Begins within the first request, and ends after it.
+    ErlangPython.register(test.name, fn ->
+      callback = self()
+
+      spawn_link(fn ->
+        waits = "erlang.send(to, 'begun')\nerlang.call(wait)\n" <> main
+        bindings = %{to: callback, wait: test.name <> "_wait"}
+        send(me, {:other, run!(other, waits, bindings)})
+      end)
+
+      receive do: ("begun" -> nil)
+    end)
+
+    ErlangPython.register(test.name <> "_wait", fn ->
+      send(me, {:waits, self()})
+      receive do: (:go -> nil)
+    end)
+
+    on_exit(fn -> ErlangPython.unregister(test.name <> "_wait") end)
+    ErlangPython.exec!("mark = 'other'", %{}, context: other)
+
+    assert run!(test.context, "erlang.call(name)\n" <> main, %{name: test.name}) in [
+             "context",
+             "other"
+           ]
+
+    assert_receive {:waits, callback}
+    assert ErlangPython.eval!(main, %{}, pool: test.pool) == "process"
+    send(callback, :go)
+    assert_receive {:other, _main}
+    assert ErlangPython.eval!(main, %{}, pool: test.pool) == "process"
+    pickled = "import pickle\nclass A: pass\ntype(pickle.loads(pickle.dumps(A()))) is A"
+    assert ErlangPython.run!(pickled, %{}, pool: test.pool)
+  end
+
   test "a request that waits for long is still seen to hold the main thread", test do
     {:ok, handle} = ErlangPython.Pool.Handle.fetch(test.pool)
     me = self()
