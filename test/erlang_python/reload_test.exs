@@ -58,6 +58,16 @@ defmodule ErlangPython.ReloadTest do
              ErlangPython.reload("no_such_" <> name, pool: pool)
 
     assert ErlangPython.reload(:json, pool: pool, deep: true) == {:ok, %{1 => :ok}}
+
+    # The worker goes on only with the ones that it has.
+    for own <- ["erlang", "erlang_python_worker._kept"] do
+      assert {:ok, %{1 => {:error, %Error{type: "ValueError"}}}} =
+               ErlangPython.reload(own, pool: pool)
+
+      assert {:ok, true} =
+               ErlangPython.eval("erlang.current_request() is not None", %{}, pool: pool)
+    end
+
     assert_raise ArgumentError, ~r/module/, fn -> ErlangPython.reload(1, pool: pool) end
     assert_raise ArgumentError, ~r/:deep/, fn -> ErlangPython.reload(:json, deep: 1) end
     assert {:error, %Error{kind: :no_pool}} = ErlangPython.reload(:json, pool: :no_such)
@@ -117,6 +127,65 @@ defmodule ErlangPython.ReloadTest do
 
       assert log =~ "#{name}: the old code stays"
       assert log =~ "SyntaxError"
+    end
+
+    test "sees a file that is saved twice in one second, also where it was not loaded before",
+         test do
+      %{tmp_dir: dir, name: name, path: path} = test
+      # The test is about compiled code.
+      env = %{"PYTHONDONTWRITEBYTECODE" => nil}
+      pool = start_pool(workers: 2, paths: [dir], reload: :auto, env: env)
+      [one, two] = for _ <- 1..2, do: ErlangPython.Context.open(pool: pool) |> elem(1)
+      x = fn context -> ErlangPython.eval!("__import__('#{name}').x", %{}, context: context) end
+
+      for n <- 1..5 do
+        File.write!(path, "x = #{n}\n")
+        assert x.(one) == n
+      end
+
+      # As if it had been compiled in this very second.
+      %{mtime: second} = File.stat!(path, time: :posix)
+      File.write!(path, "x = 6\n")
+      File.touch!(path, second)
+      assert x.(two) == 6
+    end
+
+    test "loads the modules of a package, and what imports them, whatever else has gone", test do
+      %{tmp_dir: dir, name: name} = test
+      pool = start_pool(workers: 1, paths: [dir], reload: :auto)
+      package = "p_" <> name
+      folder = Path.join(dir, package)
+      File.mkdir_p!(Path.join(folder, "deep"))
+
+      for part <- ["__init__.py", "deep/__init__.py"],
+          do: File.write!(Path.join(folder, part), "")
+
+      model = Path.join(folder, "deep/model.py")
+      File.write!(model, "x = 1\n")
+
+      for view <- ["view", "old"],
+          do: File.write!(Path.join(folder, view <> ".py"), "from .deep.model import x\n")
+
+      see =
+        "from #{package} import view, old\nfrom #{package}.deep import model\nmodel.x, view.x, old.x"
+
+      assert ErlangPython.run(see, %{}, pool: pool) == {:ok, {1, 1, 1}}
+      File.write!(model, "x = 22\n")
+      assert ErlangPython.run(see, %{}, pool: pool) == {:ok, {22, 22, 22}}
+      # The one that has gone stays loaded, as it was; also if it was broken before.
+      File.write!(Path.join(folder, "old.py"), "x = \n")
+      assert ErlangPython.run(see, %{}, pool: pool) == {:ok, {22, 22, 22}}
+      File.rm!(Path.join(folder, "old.py"))
+      File.write!(model, "x = 333\n")
+      assert ErlangPython.run(see, %{}, pool: pool) == {:ok, {333, 333, 22}}
+      # A stream and a coroutine see the next edit too.
+      File.write!(model, "x = 4444\n")
+      stream = ErlangPython.stream_eval("[__import__('#{package}.view').view.x]", %{}, pool: pool)
+      assert Enum.to_list(stream) == [4444]
+      File.write!(model, "x = 55555\n")
+
+      assert {:ok, {55_555, 55_555, 22}} =
+               ErlangPython.run("await __import__('asyncio').sleep(0)\n" <> see, %{}, pool: pool)
     end
 
     test "is off unless asked for", %{tmp_dir: dir, name: name, path: path} do

@@ -38,6 +38,9 @@ class AutoReload:
         self._looked = time_ns()
         self._failed: "set[str]" = set()
         self._not_watched = _folders()
+        # Compiled code counts as current for whatever is saved in the same second with the same
+        # size, and a worker that imports it only then would get what another has compiled before.
+        sys.dont_write_bytecode = True
 
     def install(self, executor: Executor) -> None:
         """Look for changes before each request from now on."""
@@ -96,9 +99,13 @@ class AutoReload:
         changed = self._look()
         if not changed:
             return
-        names = self._failed.union(changed) & self._files.keys()
-        watched = {name: sys.modules[name] for name in self._files if name in sys.modules}
-        names = importers(names, watched)
+        # A module whose file has gone can't be loaded, and must not keep others from it.
+        watched = {
+            name: sys.modules[name]
+            for name, (file, _) in self._files.items()
+            if name in sys.modules and os.path.exists(file)
+        }
+        names = importers(self._failed.union(changed) & watched.keys(), watched)
         try:
             load({name: watched[name] for name in watched if name in names})
         except (Exception, SystemExit):

@@ -11,6 +11,9 @@ from importlib.util import cache_from_source, find_spec, resolve_name
 from types import ModuleType
 from typing import Any, Dict
 
+# Loaded a second time they would know nothing of the connection to the BEAM.
+_OWN = ("erlang", "erlang_python_worker")
+
 
 def reload(name: str, deep: bool) -> None:
     """Load a module anew, if it is loaded at all; with ``deep`` its submodules before it.
@@ -19,7 +22,10 @@ def reload(name: str, deep: bool) -> None:
 
     Raises:
         ModuleNotFoundError: there is no module of this name.
+        ValueError: it is one of those by which the worker itself runs.
     """
+    if name.partition(".")[0] in _OWN:
+        raise ValueError(f"{name!r} is of the worker itself: only a restart loads it anew")
     if name not in sys.modules:
         _check_exists(name)
         return
