@@ -171,6 +171,19 @@ def test_what_is_no_environment(worker: Peer, folder: Path, tmp_path: Path) -> N
     assert do(worker, "info")["venv_path"] == str(folder)
 
 
+def test_variables_that_pth_files_set(worker: Peer, folder: Path) -> None:
+    worker.code(0x03, "import os; os.environ.update(WAS='here', MINE='here')")
+    setting = "os.environ.update(WAS='theirs', MINE='theirs', NEW='theirs', ANEW='theirs')"
+    (packages(folder) / "set.pth").write_text(f"import os; {setting}\n")
+    seen = "[os.environ.get(name) for name in ('WAS', 'MINE', 'NEW', 'ANEW')]"
+    do(worker, "activate", str(folder))
+    assert worker.value(seen) == ["theirs"] * 4
+    # What somebody has changed since is theirs.
+    worker.code(0x03, "os.environ['MINE'] = 'mine'; os.environ['ANEW'] = 'mine'")
+    do(worker, "deactivate")
+    assert worker.value(seen) == ["here", "mine", None, "mine"]
+
+
 def test_other_changes_outlast_it(worker: Peer, folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -21,7 +21,14 @@ class Activation:
         self.folders = folders
         self._modules = set(sys.modules)
         finders, hooks, before = list(sys.meta_path), list(sys.path_hooks), list(sys.path)
+        variables = dict(os.environ)
         self._entries = _add_site_folders(folders)
+        # What .pth files have set: the value before, and theirs.
+        self._variables = {
+            name: (variables.get(name), os.environ.get(name))
+            for name in variables.keys() | os.environ.keys()
+            if variables.get(name) != os.environ.get(name)
+        }
         self._finders = _new(sys.meta_path, finders)
         self._hooks = _new(sys.path_hooks, hooks)
         # As in an environment of its own: after Python's library, before other packages.
@@ -30,7 +37,7 @@ class Activation:
         self._set_variables()
 
     def _set_variables(self) -> None:
-        self._variable = os.environ.get("VIRTUAL_ENV")
+        self._variables["VIRTUAL_ENV"] = os.environ.get("VIRTUAL_ENV"), self.path
         self._programs = os.path.join(self.path, "bin")
         os.environ["VIRTUAL_ENV"] = self.path
         before = os.environ.get("PATH")
@@ -49,10 +56,14 @@ class Activation:
         return self._take_modules(entries)
 
     def _restore_variables(self) -> None:
-        if self._variable is None:
-            os.environ.pop("VIRTUAL_ENV", None)
-        else:
-            os.environ["VIRTUAL_ENV"] = self._variable
+        for name, (before, during) in self._variables.items():
+            # Not one that somebody else has changed since.
+            if os.environ.get(name) != during:
+                continue
+            if before is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = before
         programs = os.environ.get("PATH", "").split(os.pathsep)
         os.environ["PATH"] = os.pathsep.join(e for e in programs if e != self._programs)
 
