@@ -75,7 +75,7 @@ defmodule ErlangPython do
   alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding
   alias ErlangPython.Pool.{Broadcast, Configured, Manager, Refs}
-  alias ErlangPython.Request.{Fanout, Message, Options}
+  alias ErlangPython.Request.{Fanout, Message, Options, Text}
   alias ErlangPython.Telemetry.OpenTelemetry
 
   @type name :: atom() | String.t()
@@ -292,8 +292,10 @@ defmodule ErlangPython do
   """
   @spec cast(name(), name(), list(), keyword()) :: :ok
   def cast(module, function, args \\ [], opts \\ []) do
-    options = Options.new!(Keyword.put_new(opts, :timeout, :infinity), @call_options)
-    Fanout.cast(call_message(module, function, args), options)
+    message = call_message(module, function, args)
+    options = Options.new!(opts, @call_options)
+    timed? = Keyword.has_key?(opts, :timeout)
+    Fanout.cast(message, if(timed?, do: options, else: %{options | timeout: :infinity}))
   end
 
   @doc """
@@ -349,11 +351,11 @@ defmodule ErlangPython do
   """
   @spec register(name(), function() | {module(), atom()}, keyword()) :: :ok
   def register(name, function, opts \\ []),
-    do: Functions.put(text(:name, name), Functions.new!(function, opts))
+    do: Functions.put(Text.name!(:name, name), Functions.new!(function, opts))
 
   @doc "Takes a function away again. Python that calls it gets an `erlang.UnknownFunction`."
   @spec unregister(name()) :: :ok
-  def unregister(name), do: Functions.delete(text(:name, name))
+  def unregister(name), do: Functions.delete(Text.name!(:name, name))
 
   @doc "The names that Python may call, sorted, as strings."
   @spec registered() :: [String.t()]
@@ -383,7 +385,7 @@ defmodule ErlangPython do
   @spec reload(name(), keyword()) ::
           {:ok, %{pos_integer() => :ok | {:error, Error.t()}}} | {:error, Error.t()}
   def reload(module, opts \\ []) do
-    module = text(:module, module)
+    module = Text.name!(:module, module)
 
     {deep?, opts} = pop_flag(opts, :deep)
     options = Options.new!(opts, [:pool, :timeout])
@@ -422,6 +424,8 @@ defmodule ErlangPython do
   """
   @spec bytes(binary()) :: Bytes.t()
   def bytes(binary) when is_binary(binary), do: %Bytes{data: binary}
+
+  def bytes(other), do: raise(ArgumentError, "expected a binary, got: #{inspect(other)}")
 
   @doc """
   Binds the calling process to a context of its own (`ErlangPython.Context`; the same options), where its calls go from
@@ -462,11 +466,18 @@ defmodule ErlangPython do
   Options are those of `ErlangPython.Context.open/1`. Raises `ErlangPython.Error` if no context can be opened.
   """
   @spec with_context((... -> result), keyword()) :: result when result: term()
-  def with_context(fun, opts \\ []) when is_function(fun, 0) or is_function(fun, 1) do
+  def with_context(fun, opts \\ [])
+
+  def with_context(fun, opts) when is_function(fun, 0) or is_function(fun, 1) do
     case Binding.with_new(fun, opts) do
       {:ok, result} -> result
       {:error, error} -> raise error
     end
+  end
+
+  def with_context(other, _opts) do
+    raise ArgumentError,
+          "expected a function of no argument, or of the context, got: #{inspect(other)}"
   end
 
   @doc """
@@ -502,6 +513,11 @@ defmodule ErlangPython do
   def float(value) when value in [:nan, :infinity, :neg_infinity] or is_float(value),
     do: %ErlangPython.Float{value: value}
 
+  def float(other) do
+    raise ArgumentError,
+          "expected :nan, :infinity, :neg_infinity or a float, got: #{inspect(other)}"
+  end
+
   defp call_options(opts), do: Options.new!(opts, @call_options ++ [:return | @waiting_options])
 
   # What is no keyword list is refused with the other options.
@@ -533,32 +549,17 @@ defmodule ErlangPython do
             "them, as in #{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
   end
 
-  defp code_message(kind, code, bindings, opts, known) when is_binary(code) do
-    {{kind, code, Options.named!(:bindings, bindings)}, Options.new!(opts, known)}
+  defp code_message(kind, code, bindings, opts, known) do
+    message = {kind, Text.code!(code), Options.named!(:bindings, bindings)}
+    {message, Options.new!(opts, known)}
   end
-
-  defp code_message(_kind, code, _bindings, _opts, _known),
-    do: raise(ArgumentError, "expected Python code as a string, got: #{inspect(code)}")
 
   @spec call_message(name(), name(), list()) :: Message.t()
   defp call_message(module, function, args) when is_list(args),
-    do: {:call, text(:module, module), text(:function, function), args}
+    do: {:call, Text.name!(:module, module), Text.name!(:function, function), args}
 
   defp call_message(_module, _function, args),
     do: raise(ArgumentError, "expected the arguments as a list, got: #{inspect(args)}")
-
-  defp text(:name, ""), do: raise(ArgumentError, "a name has at least one character")
-  defp text(_what, name) when is_binary(name), do: name
-  defp text(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
-
-  defp text(:function, args) when is_list(args) do
-    raise ArgumentError,
-          "expected the function as an atom or string, got: #{inspect(args)} " <>
-            "(the module comes first; that of Python's own functions is :builtins)"
-  end
-
-  defp text(what, name),
-    do: raise(ArgumentError, "expected the #{what} as an atom or string, got: #{inspect(name)}")
 
   defp value!({:ok, value}), do: value
   defp value!({:error, error}), do: raise(error)

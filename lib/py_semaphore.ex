@@ -19,7 +19,7 @@ defmodule :py_semaphore do
   use GenServer
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.ErlangFace.Timeout
+  alias ErlangPython.Timeout
 
   @doc false
   @spec start_link(term()) :: GenServer.on_start()

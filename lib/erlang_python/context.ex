@@ -52,14 +52,22 @@ defmodule ErlangPython.Context do
     :ok
   end
 
+  def close(other), do: no_context!(other)
+
   @doc "Can it be used?"
   @spec alive?(t()) :: boolean()
   def alive?(%__MODULE__{} = context) do
     case Configured.fetch(context.pool) do
       {:ok, handle} -> match?({:ok, _place}, Contexts.fetch(handle, context.id))
-      {:error, _no_pool} -> false
+      :error -> false
     end
   end
+
+  def alive?(other), do: no_context!(other)
+
+  @spec no_context!(term()) :: no_return()
+  defp no_context!(other),
+    do: raise(ArgumentError, "expected an ErlangPython.Context, got: #{inspect(other)}")
 
   defp options(opts) do
     unless Keyword.keyword?(opts),

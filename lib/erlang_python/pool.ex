@@ -73,7 +73,8 @@ defmodule ErlangPython.Pool do
       answer; one that does not (C code that holds Python's global lock) is killed and its request
       ends with `:worker_exit`. The default is `nil`: the requests' own deadlines decide.
     * `:max_requests` (`t:pos_integer/0` or `:infinity`) - a worker that has served as many is
-      replaced between two requests. The default is `:infinity`.
+      replaced between two requests, one with open contexts when the last of them closes. A stream counts as one. The
+      default is `:infinity`.
     * `:max_memory` (`t:pos_integer/0` or `:infinity`) - the same for its resident memory in
       bytes, which is looked at once a second. The default is `:infinity`.
     * `:stdout` (`:caller`, `:logger` or `:ignore`) - where what Python prints goes. `:caller` (default): to the
@@ -106,7 +107,8 @@ defmodule ErlangPython.Pool do
 
   alias ErlangPython.{Error, Worker}
   alias ErlangPython.Pool.{Broadcast, Configured, Directory, Handle, Manager, Options, Slots}
-  alias ErlangPython.{MessagePack, Request}
+  alias ErlangPython.{MessagePack, Request, Timeout}
+  alias ErlangPython.Request.Text
 
   @type option :: {atom(), term()}
 
@@ -271,13 +273,10 @@ defmodule ErlangPython.Pool do
   defp later(true), do: {:replay, make_ref()}
   defp later(name), do: {:replay, name}
 
-  defp message({:call, module, function, args})
-       when (is_atom(module) or is_binary(module)) and (is_atom(function) or is_binary(function)) and
-              is_list(args),
-       do: {:call, to_string(module), to_string(function), args}
+  defp message({:call, module, function, args}) when is_list(args),
+    do: {:call, Text.name!(:module, module), Text.name!(:function, function), args}
 
-  defp message({kind, code}) when kind in [:exec, :eval] and is_binary(code),
-    do: {kind, code, nil}
+  defp message({kind, code}) when kind in [:exec, :eval], do: {kind, Text.code!(code), nil}
 
   defp message(other) do
     raise ArgumentError,
@@ -305,8 +304,10 @@ defmodule ErlangPython.Pool do
   """
   @spec stacks(atom(), pos_integer(), timeout()) :: {:ok, [stack()]} | {:error, Error.t()}
   def stacks(pool, worker, timeout \\ 5_000) do
+    wait = Timeout.check!(timeout)
+
     with {:ok, pid} <- fetch_worker(pool, worker) do
-      case Worker.stacks(pid, timeout) do
+      case Worker.stacks(pid, wait) do
         nil -> {:error, silent(pool, worker, timeout)}
         body -> {:ok, decode_stacks(body)}
       end
@@ -391,6 +392,8 @@ defmodule ErlangPython.Pool do
   """
   @spec stop(atom(), timeout()) :: :ok
   def stop(pool, timeout \\ :infinity) do
+    # Before anything is closed.
+    timeout = Timeout.check!(timeout)
     handle = fetch!(pool)
     supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
     Slots.close(handle)

@@ -44,7 +44,7 @@ defmodule ErlangPython.Ref do
 
   alias ErlangPython.{Error, Request}
   alias ErlangPython.Pool.Refs
-  alias ErlangPython.Request.Options
+  alias ErlangPython.Request.{Options, Text}
 
   @enforce_keys [:id, :name, :type, :owner, :pool, :pool_id, :slot, :generation]
   defstruct @enforce_keys
@@ -78,7 +78,7 @@ defmodule ErlangPython.Ref do
   """
   @spec get(t(), atom() | String.t(), keyword()) :: result()
   def get(ref, attribute, opts \\ []) do
-    message = {:call, @python, "get", [check(ref), text(:attribute, attribute)]}
+    message = {:call, @python, "get", [check(ref), Text.name!(:attribute, attribute)]}
     run(message, ref, opts, [:timeout, :return])
   end
 
@@ -101,7 +101,7 @@ defmodule ErlangPython.Ref do
   def call(ref, method, args \\ [], opts \\ [])
 
   def call(ref, method, args, opts) when is_list(args) do
-    message = {:call, [check(ref)], text(:method, method), args}
+    message = {:call, [check(ref)], Text.name!(:method, method), args}
     run(message, ref, opts, [:kwargs, :timeout, :return, :progress])
   end
 
@@ -145,12 +145,6 @@ defmodule ErlangPython.Ref do
 
   defp check(other),
     do: raise(ArgumentError, "expected an ErlangPython.Ref, got: #{inspect(other)}")
-
-  defp text(_what, name) when is_binary(name), do: name
-  defp text(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
-
-  defp text(what, name),
-    do: raise(ArgumentError, "expected the #{what} as an atom or string, got: #{inspect(name)}")
 
   defp value_of!({:ok, value}), do: value
   defp value_of!({:error, error}), do: raise(error)

@@ -44,7 +44,10 @@ defmodule ErlangPython.Callbacks.Functions do
 
   @doc "The entry of `ErlangPython.register/3`. Raises `ArgumentError` for what can't be called."
   @spec new!(term(), keyword()) :: entry()
-  def new!(function, opts) when is_list(opts) do
+  def new!(function, opts) do
+    unless Keyword.keyword?(opts),
+      do: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(opts)}")
+
     for {key, _value} <- opts, key != :kwargs, do: UnknownOption.raise!("option", key, [:kwargs])
     kwargs = Keyword.get(opts, :kwargs, false)
 
@@ -58,9 +61,6 @@ defmodule ErlangPython.Callbacks.Functions do
 
     %{function: check(function), face: :elixir, kwargs: kwargs}
   end
-
-  def new!(_function, opts),
-    do: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(opts)}")
 
   defp check(function) when is_function(function), do: function
   defp check({m, f} = function) when is_atom(m) and is_atom(f), do: function

@@ -3,9 +3,10 @@ defmodule ErlangPython.ErlangFace.Answers do
   # The results of `py:call_async`: one process each, which makes the call and keeps its result
   # until it is fetched or its owner ends. So nothing ever stands in the owner's mailbox.
 
-  import ErlangPython.ErlangFace.Timeout, only: [is_timeout: 1]
+  import ErlangPython.Timeout, only: [is_timeout: 1]
 
-  alias ErlangPython.ErlangFace.{Calls, OnBehalf, Streams, Timeout}
+  alias ErlangPython.ErlangFace.{Calls, OnBehalf, Streams}
+  alias ErlangPython.Timeout
 
   @default_timeout 30_000
 

@@ -2,7 +2,7 @@ defmodule ErlangPython.ErlangFace.Calls do
   @moduledoc false
   # The calls of `:py`: Erlang's ways to write names and code in, Erlang's shapes of results out.
 
-  import ErlangPython.ErlangFace.Timeout, only: [is_timeout: 1]
+  import ErlangPython.Timeout, only: [is_timeout: 1]
 
   alias ErlangPython.ErlangFace.{Reason, Streams, Text}
   alias ErlangPython.{Pool, Request}

@@ -48,7 +48,7 @@ defmodule ErlangPython.MessagePack.Structs do
     do: {:marked, type(:range), [first, last, step]}
 
   def lower(%Regex{} = regex), do: regex(regex)
-  def lower(%URI{} = uri), do: {:term, URI.to_string(uri)}
+  def lower(%URI{} = uri), do: uri(uri)
 
   def lower(%{__struct__: Decimal, sign: _sign, coef: _coef, exp: _exp} = decimal),
     do: {:packed, pack(type(:decimal), Decimals.to_text(decimal))}
@@ -76,6 +76,14 @@ defmodule ErlangPython.MessagePack.Structs do
   @spec unhashable_hint() :: String.t()
   def unhashable_hint,
     do: "in Python, lists and dicts cannot be keys of a dict or members of a set; use a tuple"
+
+  # Its fields may be anything.
+  defp uri(uri) do
+    {:term, URI.to_string(uri)}
+  rescue
+    _error in [ArgumentError, FunctionClauseError, Protocol.UndefinedError] ->
+      {:error, :invalid_struct, "a field of it has the wrong type"}
+  end
 
   defp set(items) do
     if Enum.any?(items, &is_unhashable/1),

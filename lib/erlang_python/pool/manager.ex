@@ -16,7 +16,7 @@ defmodule ErlangPython.Pool.Manager do
   use GenServer
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.Error
+  alias ErlangPython.{Error, Timeout}
   alias ErlangPython.Pool.{Audit, Contexts, Directory, Handle, Queue, Replay, Roster, Slots}
   alias ErlangPython.Pool.Manager.{Deaths, Launch, Opening, Replacing, Settling, Size}
   alias ErlangPython.Pool.Manager.{State, Waiting}
@@ -64,7 +64,7 @@ defmodule ErlangPython.Pool.Manager do
   @spec running(Handle.t(), timeout()) ::
           {:ok, [Roster.running()]} | {:error, Error.t() | :timeout}
   def running(handle, timeout) do
-    call(handle, :running, timeout)
+    call(handle, :running, Timeout.receivable(timeout))
   catch
     :exit, {:timeout, _call} -> {:error, :timeout}
   end

@@ -204,13 +204,14 @@ defmodule ErlangPython.Pool.Options do
 
   defp check(key, value) when key in [:python, :venv, :cd], do: text(key, value)
 
-  defp check(:paths, paths) when is_list(paths), do: Enum.map(paths, &text(:paths, &1))
+  # Improper lists have no length.
+  defp check(:paths, paths) when length(paths) >= 0, do: Enum.map(paths, &text(:paths, &1))
   defp check(:paths, value), do: bad(:paths, "a list of folders", value)
 
-  defp check(:env, env) when is_list(env) or is_map(env), do: Enum.map(env, &variable/1)
+  defp check(:env, env) when is_map(env) or length(env) >= 0, do: Enum.map(env, &variable/1)
   defp check(:env, value), do: bad(:env, "a map or list of variables", value)
 
-  defp check(:preload, preload) when is_list(preload), do: Enum.map(preload, &preload/1)
+  defp check(:preload, preload) when length(preload) >= 0, do: Enum.map(preload, &preload/1)
   defp check(:preload, value), do: bad(:preload, "a list of modules and {:code, text}", value)
 
   defp text(_key, value) when is_binary(value) and value != "", do: value

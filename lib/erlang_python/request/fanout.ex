@@ -98,7 +98,16 @@ defmodule ErlangPython.Request.Fanout do
   end
 
   defp args(nil, element), do: [element]
-  defp args(fun, element), do: fun.(element)
+
+  defp args(fun, element) do
+    case fun.(element) do
+      args when is_list(args) ->
+        args
+
+      other ->
+        raise ArgumentError, "expected :args to give a list of arguments, got: #{inspect(other)}"
+    end
+  end
 
   # Asked when the stream is run, for a pool may be scaled.
   defp concurrency(%{max_concurrency: nil}, options) do

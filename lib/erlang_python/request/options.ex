@@ -51,7 +51,8 @@ defmodule ErlangPython.Request.Options do
   @spec new!(keyword(), [atom()]) :: t()
   def new!([], _known), do: bound(Binding.current())
 
-  def new!(options, known) when is_list(options) do
+  # Not an improper list, which has no length.
+  def new!(options, known) when length(options) > 0 do
     Enum.reduce(options, start(options), fn
       {:context, context}, acc ->
         unless :context in known, do: unknown!(:context, known)
@@ -110,8 +111,9 @@ defmodule ErlangPython.Request.Options do
 
   defp check(:kwargs, value), do: named!(:kwargs, value)
 
-  defp check(:file, file) when is_binary(file), do: file
-  defp check(:file, value), do: bad(:file, "a string", value)
+  defp check(:file, file) do
+    if is_binary(file) and String.valid?(file), do: file, else: bad(:file, "a string", file)
+  end
 
   defp check(:line, line) when is_integer(line) and line > 0, do: line
   defp check(:line, value), do: bad(:line, "a positive integer", value)
@@ -128,15 +130,20 @@ defmodule ErlangPython.Request.Options do
   @spec named!(atom(), term()) :: %{String.t() => term()} | nil
   def named!(_what, empty) when empty == [] or empty == %{}, do: nil
 
-  def named!(what, names) when is_list(names) or (is_map(names) and not is_struct(names)) do
-    Map.new(names, fn
-      {name, value} when is_atom(name) -> {Atom.to_string(name), value}
-      {name, value} when is_binary(name) -> {name, value}
-      other -> bad(what, "a map or keyword list with names as keys", other)
-    end)
-  end
+  def named!(what, names) when (is_map(names) and not is_struct(names)) or length(names) > 0,
+    do: Map.new(names, &named_pair!(what, &1))
 
   def named!(what, value), do: bad(what, "a map or keyword list", value)
+
+  defp named_pair!(_what, {name, value}) when is_atom(name), do: {Atom.to_string(name), value}
+
+  defp named_pair!(what, pair) do
+    with {name, _value} when is_binary(name) <- pair, true <- String.valid?(name) do
+      pair
+    else
+      _no_name -> bad(what, "a map or keyword list with names as keys", pair)
+    end
+  end
 
   @spec unknown!(term(), [atom()]) :: no_return()
   defp unknown!(key, known) do

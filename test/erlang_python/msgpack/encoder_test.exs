@@ -160,6 +160,7 @@ defmodule ErlangPython.MessagePack.EncoderTest do
         {~r/a/U, :no_equivalent, "flags i, m, s, u and x only"},
         {%ErlangPython.Bytes{data: 1}, :invalid_struct, "a field of it has the wrong type"},
         {%ErlangPython.Float{value: :nam}, :invalid_struct, "its value is no float"},
+        {%URI{path: self()}, :invalid_struct, "a field of it has the wrong type"},
         {%ErlangPython.Tensor{dtype: "<f8", shape: {3}, data: <<0::64>>}, :invalid_struct,
          "its dtype, shape and data do not agree"},
         {%ErlangPython.Tensor{dtype: "<f8", shape: [1], data: <<0::64>>}, :invalid_struct,
