@@ -248,6 +248,66 @@ defmodule ErlangPythonTest do
     assert %{"pyzmq" => _, "msgpack" => _, "libzmq" => _} = info.packages
   end
 
+  describe "erlang.current_request()" do
+    @deadline """
+    import time
+    request = erlang.current_request()
+    left = None if request.deadline is None else request.deadline - time.monotonic()
+    (request.id > 0, left is not None and 10 < left <= 20, request.deadline, request.cancelled)
+    """
+
+    test "says when the time of its caller is up" do
+      pool = start_pool(workers: 1)
+      options = [pool: pool, timeout: 20_000]
+      assert {:ok, {true, true, deadline, false}} = ErlangPython.run(@deadline, %{}, options)
+      assert is_float(deadline)
+
+      assert {:ok, {true, false, nil, false}} =
+               ErlangPython.run(@deadline, %{}, pool: pool, timeout: :infinity)
+
+      {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
+
+      assert {:ok, {true, true, _, false}} =
+               ErlangPython.run(
+                 "import asyncio\nawait asyncio.sleep(0)\n" <> @deadline,
+                 %{},
+                 options
+               )
+
+      assert {:ok, {true, true, _, false}} =
+               ErlangPython.run(@deadline, %{}, context: context, timeout: 20_000)
+
+      code = "(erlang.current_request().deadline - __import__('time').monotonic()) * 1_000"
+      assert {:ok, %{1 => {:ok, left}}} = Pool.broadcast(pool, {:eval, code}, timeout: 20_000)
+      assert left > 10_000 and left <= 20_000
+    end
+
+    test "is the same in its threads, and another in a nested request" do
+      pool = start_pool(workers: 1)
+      name = "deadline_#{System.unique_integer([:positive])}"
+      on_exit(fn -> ErlangPython.unregister(name) end)
+
+      ErlangPython.register(name, fn ->
+        ErlangPython.eval!("erlang.current_request().deadline", %{}, pool: pool, timeout: 500_000)
+      end)
+
+      code = """
+      from concurrent.futures import ThreadPoolExecutor
+      own = erlang.current_request().deadline
+      with ThreadPoolExecutor(1) as threads:
+          of_thread = threads.submit(lambda: erlang.current_request().deadline).result()
+      (own == of_thread, erlang.call(name) - own > 100)
+      """
+
+      assert ErlangPython.run!(code, %{name: name}, pool: pool, timeout: 20_000) == {true, true}
+    end
+
+    test "of the parts of a stream has none" do
+      assert ErlangPython.stream_eval("(erlang.current_request().deadline for _ in range(3))")
+             |> Enum.drop(1) == [nil, nil]
+    end
+  end
+
   describe "many callers" do
     test "each get their own answer" do
       pool = start_pool(workers: 2)

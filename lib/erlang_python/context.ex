@@ -22,7 +22,7 @@ defmodule ErlangPython.Context do
   """
 
   alias ErlangPython.{Error, UnknownOption}
-  alias ErlangPython.Pool.{Configured, Contexts}
+  alias ErlangPython.Pool.{Configured, Contexts, Handle}
 
   @enforce_keys [:id, :pool, :mode]
   defstruct @enforce_keys
@@ -48,7 +48,7 @@ defmodule ErlangPython.Context do
   @doc "Closes it: its names are forgotten, a worker that was set aside is free again. `:ok` also if it was closed or lost."
   @spec close(t()) :: :ok
   def close(%__MODULE__{} = context) do
-    with {:ok, handle} <- Configured.fetch(context.pool), do: Contexts.close(handle, context.id)
+    with {:ok, handle} <- Handle.fetch(context.pool), do: Contexts.close(handle, context.id)
     :ok
   end
 
@@ -57,7 +57,7 @@ defmodule ErlangPython.Context do
   @doc "Can it be used?"
   @spec alive?(t()) :: boolean()
   def alive?(%__MODULE__{} = context) do
-    case Configured.fetch(context.pool) do
+    case Handle.fetch(context.pool) do
       {:ok, handle} -> match?({:ok, _place}, Contexts.fetch(handle, context.id))
       :error -> false
     end

@@ -45,11 +45,14 @@ defmodule ErlangPython.Request do
     end
   end
 
-  # One that is not there yet must not start for a request that its Refs take elsewhere.
+  # One that is not there must not start for a request that its Refs take elsewhere, nor for a context that has gone with it.
   defp pool(message, %{pool: pool} = options) do
     with :error <- Handle.fetch(pool) do
       elsewhere = if options.placed?, do: nil, else: Refs.pool_in(message)
-      Configured.fetch(elsewhere || pool)
+
+      if options.context,
+        do: {:error, Contexts.lost()},
+        else: Configured.fetch(elsewhere || pool)
     end
   end
 
@@ -75,29 +78,31 @@ defmodule ErlangPython.Request do
          way = back_or(target, place),
          options = inherit(options, way),
          max_size = target.options.max_message_size,
-         {:ok, packed} <- leave_context(packed, message, handle, way, options),
+         {:ok, packed} <- change_context(packed, message, handle, way, options),
          {:ok, wire} <- Message.address(packed, id, options, max_size, nested?(way)),
          {:error, %Error{kind: :context_lost}} <-
            hand_over(target, id, wire, way, deadline, options),
          do: {:error, Refs.lost()}
   end
 
-  # The context of a coroutine that made the callback is in its own worker only.
-  defp leave_context(packed, message, handle, way, %{context: nil} = options) do
-    case Origin.own(handle) do
-      %Origin{context: id} = own when id != nil and own != way ->
-        Iterator.stop(Iterator.take_started())
+  # A request out of a coroutine's callback belongs to the coroutine's context, which is in that worker only: the Refs
+  # may take it away from there, or back to there out of another pool.
+  defp change_context(packed, message, handle, way, %{context: nil} = options) do
+    context = context_of(way)
 
-        with {:refs, packed, _refs} <-
-               Message.pack(message, options, handle.options.max_message_size),
-             do: {:ok, packed}
+    if context == context_of(Origin.own(handle)) do
+      {:ok, packed}
+    else
+      Iterator.stop(Iterator.take_started())
+      max_size = handle.options.max_message_size
 
-      _none_or_there ->
-        {:ok, packed}
+      with {:refs, packed, _refs} <-
+             Message.pack(message, %{options | context: context}, max_size),
+           do: {:ok, packed}
     end
   end
 
-  defp leave_context(packed, _message, _handle, _way, _options), do: {:ok, packed}
+  defp change_context(packed, _message, _handle, _way, _options), do: {:ok, packed}
 
   defp hand_over(handle, id, wire, way, deadline, options) do
     CallSpan.sent(options, wire)
@@ -121,14 +126,11 @@ defmodule ErlangPython.Request do
 
   # To any worker, to that of a context, or back to where the callback came from in which the caller works.
   defp way(handle, %{context: nil} = options) do
-    case Origin.own(handle) do
-      %Origin{context: id} = origin when id != nil ->
-        # Its mode makes no difference to a request.
-        context = %Context{id: id, pool: handle.name, mode: :shared}
-        {:ok, origin, %{options | context: context}}
+    own = Origin.own(handle)
 
-      origin_or_none ->
-        {:ok, origin_or_none, options}
+    case context_of(own) do
+      nil -> {:ok, own, options}
+      context -> {:ok, own, %{options | context: context}}
     end
   end
 
@@ -136,6 +138,12 @@ defmodule ErlangPython.Request do
     with {:ok, place} <- Contexts.fetch(handle, options.context.id),
          do: {:ok, back_or(handle, place), options}
   end
+
+  # Its mode makes no difference to a request.
+  defp context_of(%Origin{context: id, handle: handle}) when id != nil,
+    do: %Context{id: id, pool: handle.name, mode: :shared}
+
+  defp context_of(_no_coroutines), do: nil
 
   # Not behind the main thread, where that waits for the callback.
   defp back_or(handle, {slot, generation} = place) do
@@ -176,13 +184,14 @@ defmodule ErlangPython.Request do
       dest: alias_ref,
       tag: alias_ref,
       caller: self(),
-      watch: :waiting
+      watch: :waiting,
+      deadline: deadline
     }
 
     submitted =
       case way do
         {:beside, origin} -> Beside.submit(handle, request, origin)
-        {_slot, _generation} -> Pinning.submit(handle, request, way)
+        {_slot, _generation} -> Pinning.submit(handle, request, way, held_by(options))
         origin_or_none -> Intake.submit(handle, request, origin_or_none)
       end
 
@@ -195,6 +204,9 @@ defmodule ErlangPython.Request do
         last_word(handle, id, alias_ref, options, error)
     end
   end
+
+  defp held_by(%{context: nil}), do: :refs
+  defp held_by(_options), do: :context
 
   defp await(handle, id, alias_ref, deadline, patience, options) do
     left = remaining(deadline)

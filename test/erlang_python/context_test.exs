@@ -192,6 +192,34 @@ defmodule ErlangPython.ContextTest do
     Context.close(context)
   end
 
+  test "a pool that ends loses contexts, also if another one has its name then" do
+    name = unique_name()
+    start = fn -> Pool.start_link(name: name, workers: 2, stdout: :ignore) end
+    {:ok, first} = start.()
+    contexts = [open!(name), open!(name, :shared)]
+    Supervisor.stop(first)
+
+    lost = fn ->
+      for context <- contexts do
+        assert {:error, %Error{kind: :context_lost, executed: :no}} = eval("1", context)
+        refute Context.alive?(context)
+        stream = ErlangPython.stream(:builtins, :range, [1], context: context)
+        assert_raise Error, ~r/ended, and its names with it/, fn -> Enum.to_list(stream) end
+      end
+    end
+
+    lost.()
+    {:ok, second} = start.()
+    lost.()
+    for context <- contexts, do: assert(Context.close(context) == :ok)
+    lost.()
+    # Of its own it knows which were closed.
+    own = open!(name, :shared)
+    Context.close(own)
+    assert {:error, %Error{kind: :context_closed}} = eval("1", own)
+    Supervisor.stop(second)
+  end
+
   test "owners that are killed while they open leave no worker set aside" do
     pool = start_pool(workers: 2)
 
@@ -201,6 +229,8 @@ defmodule ErlangPython.ContextTest do
     end
 
     await_whole(pool, 2)
+    {:ok, handle} = ErlangPython.Pool.Handle.fetch(pool)
+    eventually(fn -> assert :ets.info(handle.contexts, :size) == 0 end)
   end
 
   test "ten thousand shared contexts in two workers" do
@@ -210,17 +240,127 @@ defmodule ErlangPython.ContextTest do
     for {n, context} <- contexts, rem(n, 100) == 0, do: assert(eval("n", context) == {:ok, n})
     for {_n, context} <- contexts, do: Context.close(context)
     await_whole(pool, 2)
+    # Namespaces, without that of the process, which is not looked at.
+    none_left = {:ok, %{1 => {:ok, 0}, 2 => {:ok, 0}}}
 
-    counts =
-      for _ <- 1..4,
-          do:
-            ErlangPython.eval!(
-              "__import__('gc').collect() or len(__import__('sys').modules)",
-              %{},
-              pool: pool
-            )
+    code =
+      "sum(type(o) is dict and '__loader__' in o and 'n' in o for o in __import__('gc').get_objects())"
 
-    assert Enum.all?(counts, &is_integer/1)
+    eventually(fn -> assert Pool.broadcast(pool, {:eval, code}) == none_left end)
+  end
+
+  test "the death of a caller is not looked up in all contexts of others" do
+    pool = start_pool(workers: 2)
+    {:ok, handle} = ErlangPython.Pool.Handle.fetch(pool)
+    callers = ErlangPython.Pool.Directory.whereis(handle, :callers)
+
+    # What the process that watches callers has to do for 50 of them.
+    reductions = fn ->
+      :sys.get_state(callers)
+      {:reductions, before} = Process.info(callers, :reductions)
+      tasks = for _ <- 1..50, do: Task.async(fn -> ErlangPython.eval!("1", %{}, pool: pool) end)
+      Task.await_many(tasks)
+      eventually(fn -> refute Enum.any?(tasks, &:ets.member(handle.callers, &1.pid)) end)
+      :sys.get_state(callers)
+      {:reductions, now} = Process.info(callers, :reductions)
+      now - before
+    end
+
+    without = reductions.()
+    contexts = for _ <- 1..3_000, do: open!(pool, :shared)
+    assert reductions.() < 3 * without
+    Enum.each(contexts, &Context.close/1)
+    assert :ets.info(handle.contexts, :size) == 0
+    await_whole(pool, 2)
+  end
+
+  test "what a closed context has held is freed, functions and all" do
+    pool = start_pool(workers: 1)
+    memory = fn -> hd(Pool.workers(pool)).memory end
+    before = memory.()
+
+    for mode <- [:dedicated, :shared], _ <- 1..20 do
+      context = open!(pool, mode)
+      # A function keeps its namespace, and that the function.
+      exec!("def f(): return big\nbig = b'x' * 20_000_000", context)
+      Context.close(context)
+    end
+
+    eventually(fn -> assert memory.() - before < 100_000_000 end)
+  end
+
+  describe "with :max_requests" do
+    defp calls(context, count),
+      do: for(_ <- 1..count, do: ErlangPython.call!(:os, :getpid, [], context: context))
+
+    test "requests of contexts count, and the worker goes when its context has closed" do
+      pool = start_pool(workers: 1, max_requests: 10)
+
+      for mode <- [:dedicated, :shared] do
+        context = open!(pool, mode)
+        exec!("kept = 1", context)
+        assert [pid] = context |> calls(30) |> Enum.uniq()
+        assert eval("kept", context) == {:ok, 1}
+        Context.close(context)
+        eventually(fn -> refute os_process?(pid) end)
+        await_whole(pool, 1)
+      end
+    end
+
+    test "one context after another: the worker is replaced now and then" do
+      pool = start_pool(workers: 1, max_requests: 10)
+
+      pids =
+        for _ <- 1..10 do
+          ErlangPython.with_context(fn context -> hd(calls(context, 5)) end, pool: pool)
+        end
+
+      assert length(Enum.uniq(pids)) in 3..6
+      await_whole(pool, 1)
+    end
+
+    test "plain calls don't take a worker from under its contexts" do
+      pool = start_pool(workers: 1, max_requests: 10)
+      {first, second} = {open!(pool, :shared), open!(pool, :shared)}
+      exec!("kept = 1", first)
+      [pid | _] = pids = for _ <- 1..30, do: ErlangPython.call!(:os, :getpid, [], pool: pool)
+      assert Enum.uniq(pids) == [pid]
+      Context.close(second)
+      assert eval("kept", first) == {:ok, 1}
+      Context.close(first)
+      eventually(fn -> refute os_process?(pid) end)
+      await_whole(pool, 1)
+    end
+
+    test "new contexts go elsewhere as long as there is a worker with requests left" do
+      pool = start_pool(workers: 2, max_requests: 10)
+      old = open!(pool, :shared)
+      [pid | _] = calls(old, 10)
+      new = for _ <- 1..5, do: open!(pool, :shared)
+      assert new |> Enum.flat_map(&calls(&1, 1)) |> Enum.member?(pid) == false
+
+      # When all have had their number, one of them gets the new ones, so that the other comes to its end.
+      for context <- new, do: calls(context, 2)
+      one = for _ <- 1..3, do: open!(pool, :shared)
+      assert [_one_worker] = one |> Enum.flat_map(&calls(&1, 1)) |> Enum.uniq()
+      Enum.each([old | new ++ one], &Context.close/1)
+      eventually(fn -> refute os_process?(pid) end)
+      await_whole(pool, 2)
+    end
+
+    test "streams that are opened in a context count too, each as one" do
+      pool = start_pool(workers: 1, max_requests: 3)
+      context = open!(pool)
+      [pid] = calls(context, 1)
+      stream = ErlangPython.stream(:builtins, :range, [20_000], context: context)
+      assert Enum.count(stream) == 20_000
+      assert [%{requests: 2}] = Pool.workers(pool)
+      assert Enum.count(stream) == 20_000
+      assert calls(context, 1) == [pid]
+      Context.close(context)
+      eventually(fn -> refute os_process?(pid) end)
+      await_whole(pool, 1)
+    end
   end
 
   describe "binding" do
@@ -283,5 +423,8 @@ defmodule ErlangPython.ContextTest do
     end
 
     assert {:error, %Error{kind: :no_pool}} = Context.open(pool: :no_such_pool)
+    assert_raise ArgumentError, ~r/ErlangPython.Context, got: nil/, fn -> Context.close(nil) end
+    assert_raise ArgumentError, ~r/ErlangPython.Context, got: 1/, fn -> Context.alive?(1) end
+    assert_raise ArgumentError, ~r/of the context/, fn -> ErlangPython.with_context(1) end
   end
 end

@@ -22,6 +22,52 @@ defmodule ErlangPython.StateTest do
     assert State.keys() == []
   end
 
+  test "so are those that Python has no word for, as keys too" do
+    n = 2
+    closure = fn m -> n * m end
+    port = hd(:erlang.ports())
+
+    for value <- [[1 | 2], <<5::3>>, closure, &String.length/1, port, {[[:a | self()]]}] do
+      assert State.put(value, {value}) == :ok
+      assert State.get(value) === {value}
+      assert :py.state_fetch(value) === {:ok, {value}}
+      State.delete(value)
+    end
+
+    # What Python can carry, it gives back as it was, from a coroutine too.
+    for value <- [closure, port, self(), make_ref(), {:a, [self()]}] do
+      State.put("opaque", value)
+      code = "erlang.state_set('copy', erlang.state_get('opaque'))"
+      assert ErlangPython.exec("import asyncio\nawait asyncio.sleep(0)\n" <> code) == :ok
+      assert State.get("copy") === value
+      State.delete("copy")
+      assert ErlangPython.exec(code) == :ok
+      assert State.get("copy") === value
+    end
+
+    State.put("improper", [1 | 2])
+
+    assert {:error, %Error{type: "erlang.ElixirError", message: message}} =
+             ErlangPython.eval("erlang.state_get('improper')")
+
+    assert message =~ "its tail is no list"
+    assert State.get("improper") == [1 | 2]
+  end
+
+  test "keys are what they are: a float is no integer, an atom is no string" do
+    for key <- [1, 1.0, :a, "a", ~c"a"], do: State.put(key, key)
+    assert Enum.map([1, 1.0, :a, "a", ~c"a"], &State.get/1) === [1, 1.0, :a, "a", ~c"a"]
+    keys = "1, 1.0, erlang.Atom('a'), 'a', [97]"
+
+    assert ErlangPython.eval!("[erlang.state_get(k) for k in (#{keys})]") === [
+             1,
+             1.0,
+             :a,
+             "a",
+             ~c"a"
+           ]
+  end
+
   test "Python sees what Elixir puts, and the other way" do
     State.put("list", [1, 2])
     State.put(:atom, "by an atom")

@@ -322,7 +322,7 @@ defmodule ErlangPython.StreamTest do
     {:ok, wire} = ErlangPython.Request.Message.encode(message, id, options, 1_000_000)
     {generation, _worker, writer} = Directory.worker(handle, 1)
     Slots.add_beside(handle, 1, 1)
-    Pending.insert(handle, {id, dest, :tag, caller, -1, generation, 0, :pinned})
+    Pending.insert(handle, {id, dest, :tag, caller, -1, generation, 0, :pinned, nil})
     send(writer, {:tx, wire})
   end
 

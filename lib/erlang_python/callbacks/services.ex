@@ -3,7 +3,8 @@ defmodule ErlangPython.Callbacks.Services do
   # What the library itself offers to Python: docs/protocol.md, `SERVICE`.
 
   alias ErlangPython.Callbacks.{Asker, Functions, Invocation, Origin}
-  alias ErlangPython.{Error, Iterator}
+  alias ErlangPython.{Error, Iterator, Request}
+  alias ErlangPython.Pool.Pending
   alias ErlangPython.State.Table
 
   @spec call(String.t(), list(), Origin.t()) ::
@@ -30,6 +31,13 @@ defmodule ErlangPython.Callbacks.Services do
       ok(line)
     else
       _nobody_or_end -> ok("")
+    end
+  end
+
+  def call("time_left", [id], origin) when is_integer(id) do
+    case Pending.deadline(origin.handle, id) do
+      deadline when is_integer(deadline) -> ok(Request.remaining(deadline))
+      _none -> ok(nil)
     end
   end
 

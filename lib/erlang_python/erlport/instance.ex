@@ -184,8 +184,17 @@ defmodule ErlangPython.ErlPort.Instance do
     end
   end
 
-  defp request(%{tag: tag}, id, wire),
-    do: %{id: id, wire: wire, dest: self(), tag: {tag, id}, caller: self(), watch: :always}
+  defp request(%{tag: tag}, id, wire) do
+    %{
+      id: id,
+      wire: wire,
+      dest: self(),
+      tag: {tag, id},
+      caller: self(),
+      watch: :always,
+      deadline: :infinity
+    }
+  end
 
   defp wait(%{patience: nil} = state, patience) do
     if MapSet.size(state.deliveries) == 0 do

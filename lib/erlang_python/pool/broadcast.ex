@@ -79,7 +79,15 @@ defmodule ErlangPython.Pool.Broadcast do
       Enum.reduce(workers, {%{}, %{}}, fn {slot, generation}, {sent, results} ->
         id = Slots.next_id(handle)
         tag = {ref, slot}
-        part = %{id: id, message: {:request, state.packed}, dest: ref, tag: tag, caller: self()}
+
+        part = %{
+          id: id,
+          message: {:request, state.packed},
+          dest: ref,
+          tag: tag,
+          caller: self(),
+          deadline: state.deadline
+        }
 
         case Pinning.pin(handle, part, slot, generation) do
           :ok -> {Map.put(sent, slot, id), results}

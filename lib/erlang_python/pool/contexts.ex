@@ -5,7 +5,8 @@ defmodule ErlangPython.Pool.Contexts do
   #     {id, owner, slot, generation, mode}
   #
   # from before the opener knows the id until the context is closed. One whose worker has died keeps its row, so that its
-  # use tells a lost context from a closed one.
+  # use tells a lost context from a closed one. Beside it stands `{{owner, id}}`, as each caller that dies is looked for
+  # among thousands of owners.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, NoPool, Slots}
@@ -15,7 +16,7 @@ defmodule ErlangPython.Pool.Contexts do
   @type place :: {Slots.slot(), generation :: pos_integer()}
 
   @spec new() :: :ets.table()
-  def new, do: :ets.new(__MODULE__, [:set, :public, read_concurrency: true])
+  def new, do: :ets.new(__MODULE__, [:ordered_set, :public, read_concurrency: true])
 
   @spec open(Handle.t(), :dedicated | :shared, pid()) :: {:ok, id()} | {:error, Error.t()}
   def open(handle, mode, owner) do
@@ -28,7 +29,7 @@ defmodule ErlangPython.Pool.Contexts do
   @spec put(Handle.t(), pid(), place(), :dedicated | :shared) :: id()
   def put(handle, owner, {slot, generation}, mode) do
     id = Slots.next_id(handle)
-    :ets.insert(handle.contexts, {id, owner, slot, generation, mode})
+    :ets.insert(handle.contexts, [{id, owner, slot, generation, mode}, {{owner, id}}])
     Callers.watch(handle, owner, :waiting)
     id
   end
@@ -42,17 +43,20 @@ defmodule ErlangPython.Pool.Contexts do
           else: {:error, lost()}
 
       [] ->
-        {:error, closed()}
+        # Its pool may have been started anew.
+        {:error, if(Slots.issued?(handle, id), do: closed(), else: lost())}
     end
   rescue
     error in ArgumentError ->
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
-      {:error, NoPool.stopped(handle, :no)}
+      {:error, lost()}
   end
 
   @spec close(Handle.t(), id()) :: :ok
   def close(handle, id) do
-    for {_id, _owner, slot, generation, mode} <- :ets.take(handle.contexts, id) do
+    for {_id, owner, slot, generation, mode} <- :ets.take(handle.contexts, id) do
+      :ets.delete(handle.contexts, {owner, id})
+
       # Behind the context's requests, before those of whoever comes next.
       part = %{
         id: Slots.next_id(handle),
@@ -75,8 +79,15 @@ defmodule ErlangPython.Pool.Contexts do
   @doc "Closes those of a process that has died, and stops what they run."
   @spec close_all(Handle.t(), pid()) :: :ok
   def close_all(handle, owner) do
-    ids = :ets.select(handle.contexts, [{{:"$1", owner, :_, :_, :_}, [], [:"$1"]}])
-    Enum.each(ids, &close(handle, &1))
+    ids = :ets.select(handle.contexts, [{{{owner, :"$1"}}, [], [:"$1"]}])
+
+    for id <- ids do
+      close(handle, id)
+      # Whoever closed it before may have been killed in the middle of that.
+      :ets.delete(handle.contexts, {owner, id})
+    end
+
+    :ok
   end
 
   @spec none_free() :: Error.t()

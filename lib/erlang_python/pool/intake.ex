@@ -20,7 +20,8 @@ defmodule ErlangPython.Pool.Intake do
           dest: reference() | pid(),
           tag: term(),
           caller: pid() | nil,
-          watch: :waiting | :always
+          watch: :waiting | :always,
+          deadline: Pending.deadline()
         }
 
   @typedoc """

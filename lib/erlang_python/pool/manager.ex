@@ -132,7 +132,7 @@ defmodule ErlangPython.Pool.Manager do
 
   def handle_call(:restart, from, state) do
     slots = Map.keys(state.roster)
-    {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots)}
+    {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots, :restart)}
   end
 
   def handle_call({:open_context, mode, owner, waiting}, from, state),
@@ -177,9 +177,9 @@ defmodule ErlangPython.Pool.Manager do
     end
   end
 
-  def handle_info({:retire, slot, generation, _why}, state) do
+  def handle_info({:retire, slot, generation, why}, state) do
     case Roster.fetch(state.roster, slot, generation) do
-      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [slot])}
+      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [slot], why)}
       :error -> {:noreply, state}
     end
   end

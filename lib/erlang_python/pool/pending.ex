@@ -5,15 +5,16 @@ defmodule ErlangPython.Pool.Pending do
   #
   # A row is
   #
-  #     {id, dest, tag, caller, place, generation, sent_at, wire}
+  #     {id, dest, tag, caller, place, generation, sent_at, wire, deadline}
   #
   # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
   # nobody waits any more). `caller` is the process whose death cancels the request (nil: nobody's does). `place` is
   # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
   # not count into the worker's window: it is nested in a callback, runs in another thread or on the
   # event loop, or is a pull of a stream. `wire` is kept so that a request which never ran can be given to another worker; it
-  # is `:pinned` where only this worker will do (`{:pinned, wire}` if another of its threads may take it, `:moved` when one was
-  # asked to), `:beside` where such a thread has it, `:detached` once the request runs on the worker's event loop.
+  # is `:pinned` where only this worker will do, `{held_by, wire}` if another of its threads may take it (`{held_by, :moved}` when
+  # one was asked to), `:beside` where such a thread has it, `:detached` once the request runs on the worker's event loop. `deadline`
+  # is only for those who ask for it.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}
@@ -24,12 +25,20 @@ defmodule ErlangPython.Pool.Pending do
   @generation 6
   @sent_at 7
   @wire 8
+  @deadline 9
 
   @type id :: pos_integer()
   @type row ::
           {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid() | nil, place(),
            generation :: non_neg_integer(), sent_at :: integer(),
-           wire :: iodata() | :pinned | {:pinned, iodata()} | :moved | :beside | :detached}
+           wire :: iodata() | :pinned | {held_by(), iodata() | :moved} | :beside | :detached,
+           deadline()}
+
+  @typedoc "In milliseconds of monotonic time; nil where none is known."
+  @type deadline :: integer() | :infinity | nil
+
+  @typedoc "What holds a request in its worker."
+  @type held_by :: :context | :refs | :stream
 
   @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
   @type place :: integer()
@@ -48,7 +57,7 @@ defmodule ErlangPython.Pool.Pending do
   @spec row(map(), place(), non_neg_integer(), integer()) :: row()
   def row(request, place, generation, sent_at) do
     {request.id, request.dest, request.tag, request.caller, place, generation, sent_at,
-     request.wire}
+     request.wire, request.deadline}
   end
 
   @spec insert(Handle.t(), row()) :: true
@@ -69,15 +78,19 @@ defmodule ErlangPython.Pool.Pending do
   @spec caller(Handle.t(), id()) :: pid() | nil
   def caller(%{pending: table}, id), do: element(table, id, @caller, nil)
 
+  @doc "When its time is up; nil also if it had its end."
+  @spec deadline(Handle.t(), id()) :: deadline()
+  def deadline(%{pending: table}, id), do: element(table, id, @deadline, nil)
+
   @doc "Who made a request, where it is, and whether it is pinned to its worker; nil if it had its end."
   @spec standing(Handle.t(), id()) :: {pid() | nil, place(), pinned? :: boolean()} | nil
   def standing(%{pending: table}, id) do
     # One that was moved may have begun in the main thread just before.
-    pinned = {:orelse, {:"=:=", :"$3", :pinned}, {:"=:=", :"$3", :moved}, {:is_tuple, :"$3"}}
+    pinned = {:orelse, {:"=:=", :"$3", :pinned}, {:is_tuple, :"$3"}}
 
     # Without a copy of the wire.
     case :ets.select(table, [
-           {{id, :_, :_, :"$1", :"$2", :_, :_, :"$3"}, [], [{{:"$1", :"$2", pinned}}]}
+           {{id, :_, :_, :"$1", :"$2", :_, :_, :"$3", :_}, [], [{{:"$1", :"$2", pinned}}]}
          ]) do
       [standing] -> standing
       [] -> nil
@@ -125,7 +138,7 @@ defmodule ErlangPython.Pool.Pending do
       nil ->
         false
 
-      {_id, dest, tag, _caller, place, _generation, _sent_at, _wire} ->
+      {_id, dest, tag, _caller, place, _generation, _sent_at, _wire, _deadline} ->
         vacate(handle, place)
         answer(dest, tag, message)
         true
@@ -161,7 +174,7 @@ defmodule ErlangPython.Pool.Pending do
   @doc "Takes a request out only if it still waits in the queue: then it certainly never runs."
   @spec take_queued(Handle.t(), id()) :: boolean()
   def take_queued(%{pending: table} = handle, id) do
-    if :ets.select_delete(table, [{{id, :_, :_, :_, 0, :_, :_, :_}, [], [true]}]) == 1 do
+    if :ets.select_delete(table, [{{id, :_, :_, :_, 0, :_, :_, :_, :_}, [], [true]}]) == 1 do
       # What queues is somebody's.
       leave(handle, :somebody)
       true
@@ -197,8 +210,8 @@ defmodule ErlangPython.Pool.Pending do
   @spec unassign(Handle.t(), id(), Slots.slot(), pos_integer()) :: boolean()
   def unassign(%{pending: table} = handle, id, slot, generation) do
     spec = [
-      {{id, :"$1", :"$2", :"$3", slot, generation, :_, :"$4"}, [],
-       [{{id, :"$1", :"$2", :"$3", 0, 0, 0, :"$4"}}]}
+      {{id, :"$1", :"$2", :"$3", slot, generation, :_, :"$4", :"$5"}, [],
+       [{{id, :"$1", :"$2", :"$3", 0, 0, 0, :"$4", :"$5"}}]}
     ]
 
     if :ets.select_replace(table, spec) == 1 do
@@ -213,8 +226,9 @@ defmodule ErlangPython.Pool.Pending do
   @spec move(Handle.t(), id()) :: boolean()
   def move(%{pending: table}, id) do
     spec = [
-      {{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {:pinned, :_}}, [],
-       [{{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", :moved}}]}
+      {{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {:"$7", :"$8"}, :"$9"},
+       [{:"=/=", :"$8", :moved}],
+       [{{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {{:"$7", :moved}}, :"$9"}}]}
     ]
 
     :ets.select_replace(table, spec) == 1
@@ -227,14 +241,15 @@ defmodule ErlangPython.Pool.Pending do
   @spec detach(Handle.t(), id(), Slots.slot(), pos_integer()) :: {:ok, integer()} | false
   def detach(%{pending: table} = handle, id, slot, generation) do
     spec = [
-      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :_}, [],
-       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :detached}}]}
+      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :_, :"$5"}, [],
+       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :detached, :"$5"}}]}
     ]
 
     # Counted first: who takes the row out counts it off at once.
     Slots.add_beside(handle, slot, 1)
 
-    with {_id, _dest, _tag, _caller, _place, _generation, sent_at, _wire} <- lookup(handle, id),
+    with {_id, _dest, _tag, _caller, _place, _generation, sent_at, _wire, _deadline} <-
+           lookup(handle, id),
          1 <- :ets.select_replace(table, spec) do
       {:ok, sent_at}
     else
@@ -253,35 +268,35 @@ defmodule ErlangPython.Pool.Pending do
         ]
   def in_slot(%{pending: table}, slot, generation) do
     :ets.select(table, [
-      {{:"$1", :_, :_, :_, -slot, generation, :_, :_}, [], [{{:"$1", :beside}}]},
-      {{:"$1", :_, :_, :_, slot, generation, :_, :_}, [], [{{:"$1", :window}}]}
+      {{:"$1", :_, :_, :_, -slot, generation, :_, :_, :_}, [], [{{:"$1", :beside}}]},
+      {{:"$1", :_, :_, :_, slot, generation, :_, :_, :_}, [], [{{:"$1", :window}}]}
     ])
   end
 
   @doc "All requests with their places."
   @spec places(Handle.t()) :: [{id(), place()}]
   def places(%{pending: table}),
-    do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
+    do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "How many there are that count for `:max_concurrent`: those that somebody has made."
   @spec admitted(Handle.t()) :: non_neg_integer()
   def admitted(%{pending: table}) do
-    spec = [{{:_, :_, :_, :"$1", :_, :_, :_, :_}, [{:"=/=", :"$1", nil}], [true]}]
+    spec = [{{:_, :_, :_, :"$1", :_, :_, :_, :_, :_}, [{:"=/=", :"$1", nil}], [true]}]
     :ets.select_count(table, spec)
   end
 
   @spec all(Handle.t()) :: [id()]
   def all(%{pending: table}),
-    do: :ets.select(table, [{{:"$1", :_, :_, :_, :_, :_, :_, :_}, [], [:"$1"]}])
+    do: :ets.select(table, [{{:"$1", :_, :_, :_, :_, :_, :_, :_, :_}, [], [:"$1"]}])
 
   @spec of_caller(Handle.t(), pid()) :: [id()]
   def of_caller(%{pending: table}, pid),
-    do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_}, [], [:"$1"]}])
+    do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_, :_}, [], [:"$1"]}])
 
   @doc "Who waits for a request; nobody in a pool that is gone."
   @spec callers(Handle.t()) :: MapSet.t(pid())
   def callers(%{pending: table}) do
-    table |> :ets.select([{{:_, :_, :_, :"$1", :_, :_, :_, :_}, [], [:"$1"]}]) |> MapSet.new()
+    table |> :ets.select([{{:_, :_, :_, :"$1", :_, :_, :_, :_, :_}, [], [:"$1"]}]) |> MapSet.new()
   rescue
     ArgumentError -> MapSet.new()
   end

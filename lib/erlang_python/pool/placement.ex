@@ -4,8 +4,16 @@ defmodule ErlangPython.Pool.Placement do
 
   alias ErlangPython.Pool.Slots
 
-  @typedoc "A worker that is ready and not set aside: how many contexts and requests it has."
-  @type candidate :: %{slot: Slots.slot(), contexts: integer(), in_flight: integer()}
+  @typedoc """
+  A worker that is ready and not set aside: how many contexts and requests it has, and whether it has served as many as it
+  may.
+  """
+  @type candidate :: %{
+          slot: Slots.slot(),
+          contexts: integer(),
+          in_flight: integer(),
+          worn: boolean()
+        }
 
   @doc "In a pool of `count` workers; nil if there is no candidate."
   @spec choose([candidate()], :dedicated | :shared, count :: non_neg_integer()) ::
@@ -15,9 +23,14 @@ defmodule ErlangPython.Pool.Placement do
          do: slot
   end
 
-  # A worker that others wait for, or that has few contexts already, is the worse choice.
-  defp weight(candidate, :dedicated, _count), do: {candidate.contexts, candidate.in_flight}
+  # A worker that others wait for, or that has contexts already, is the worse choice.
+  defp weight(candidate, :dedicated, _count),
+    do: {candidate.worn, candidate.contexts, candidate.in_flight}
 
-  # An extra worker could not end as long as it has one.
-  defp weight(candidate, :shared, count), do: {candidate.slot > count, candidate.contexts}
+  # An extra worker could not end as long as it has one, nor one that has served its requests. Where that is so of all, one of
+  # them takes them, so that the others can.
+  defp weight(%{worn: true, slot: slot}, :shared, count), do: {true, slot > count, slot}
+
+  defp weight(%{worn: false} = candidate, :shared, count),
+    do: {false, candidate.slot > count, candidate.contexts}
 end

@@ -8,7 +8,7 @@ defmodule ErlangPython.Pool.Slots do
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
 
-  import Bitwise, only: [bsl: 2, band: 2]
+  import Bitwise, only: [bsl: 2, bsr: 2, band: 2]
 
   alias ErlangPython.Pool.{Handle, Options}
 
@@ -52,6 +52,11 @@ defmodule ErlangPython.Pool.Slots do
 
   @spec next_id(Handle.t()) :: pos_integer()
   def next_id(%{counters: counters}), do: :atomics.add_get(counters, @last_id, 1)
+
+  @doc "Is it an id of this pool, and not of an earlier one of its name?"
+  @spec issued?(Handle.t(), pos_integer()) :: boolean()
+  def issued?(%{counters: counters}, id),
+    do: bsr(id, @first_id_bits) == bsr(:atomics.get(counters, @last_id), @first_id_bits)
 
   # --- the pool as a whole
 
@@ -181,6 +186,10 @@ defmodule ErlangPython.Pool.Slots do
 
   @spec served(Handle.t(), slot()) :: non_neg_integer()
   def served(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @served))
+
+  @doc "Has it served as many requests as one worker of this pool may?"
+  @spec worn?(Handle.t(), slot()) :: boolean()
+  def worn?(%{options: %{max_requests: max}} = handle, slot), do: served(handle, slot) >= max
 
   @spec reset_served(Handle.t(), slot()) :: :ok
   def reset_served(%{counters: counters}, slot),

@@ -23,8 +23,8 @@ defmodule ErlangPython.Pool.Streams do
   @doc "A worker says that this request has left a stream open. Before the request is taken out."
   @spec opened(Handle.t(), Pending.id(), Slots.slot(), pos_integer()) :: t()
   def opened(handle, id, slot, generation) do
-    owner = with {_id, _dest, _tag, caller, _, _, _, _} <- Pending.lookup(handle, id), do: caller
-    stream = %{id: id, owner: owner || self(), slot: slot, generation: generation}
+    owner = Pending.caller(handle, id) || self()
+    stream = %{id: id, owner: owner, slot: slot, generation: generation}
     put(handle, stream)
     stream
   end

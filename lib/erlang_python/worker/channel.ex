@@ -178,12 +178,12 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(state.handle, id) do
-      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire} ->
+      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire, _deadline} ->
         Pending.answer(dest, tag, message)
         answer(rest, state, count + 1, sent_at || sent)
 
       # It was outside the window, or had been taken from this worker, which answers all the same.
-      {_id, dest, tag, _caller, place, _generation, _sent, wire} ->
+      {_id, dest, tag, _caller, place, _generation, _sent, wire, _deadline} ->
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)
         count_beside(state, wire)
@@ -204,7 +204,7 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(handle, id) do
-      {_id, dest, tag, _caller, place, _generation, sent, wire} ->
+      {_id, dest, tag, _caller, place, _generation, sent, wire, _deadline} ->
         owners.confirm(handle, left, dest)
         Pending.answer(dest, tag, message)
 
@@ -252,13 +252,15 @@ defmodule ErlangPython.Worker.Channel do
 
   # Others count when they leave the main thread, or not at all.
   defp count_beside(%{handle: handle, slot: slot} = state, wire)
-       when is_list(wire) or is_binary(wire),
+       when is_list(wire) or is_binary(wire) or elem(wire, 0) == :context,
        do: retire(state, Slots.add_served(handle, slot, 1))
 
   defp count_beside(_state, _wire), do: :ok
 
-  defp retire(%{handle: %{options: %{max_requests: max}}} = state, served) when served >= max do
-    send(state.worker, {:retire, "served #{served} requests"})
+  # The end of its last context retires it otherwise.
+  defp retire(%{handle: %{options: %{max_requests: max}} = handle} = state, served)
+       when served >= max do
+    if Slots.contexts(handle, state.slot) == 0, do: send(state.worker, {:retire, :max_requests})
   end
 
   defp retire(_state, _served), do: :ok

@@ -51,7 +51,7 @@ defmodule ErlangPython.Worker.Health do
   end
 
   defp check_memory(%{handle: %{options: %{max_memory: max}}}, rss) do
-    if rss > max, do: send(self(), {:retire, "uses #{rss} bytes of memory, its limit is #{max}"})
+    if rss > max, do: send(self(), {:retire, :max_memory})
     Process.send_after(self(), :poll_memory, @memory_poll_ms)
   end
 

@@ -109,7 +109,7 @@ defmodule ErlangPython.Worker.State do
   @spec here?(t(), Pending.id()) :: boolean()
   def here?(%{slot: slot, generation: generation} = state, id) do
     case Pending.lookup(state.handle, id) do
-      {_id, _dest, _tag, _caller, ^slot, ^generation, _sent_at, _wire} -> true
+      {_id, _dest, _tag, _caller, ^slot, ^generation, _sent_at, _wire, _deadline} -> true
       _ended_or_elsewhere -> false
     end
   end

@@ -31,7 +31,7 @@ defmodule ErlangPython.Worker.Stopping do
       nil ->
         state
 
-      {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire} ->
+      {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire, _deadline} ->
         if Running.last?(State.begun(state), id) do
           cancel(state, id)
         else
@@ -131,15 +131,16 @@ defmodule ErlangPython.Worker.Stopping do
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id) do
     case Pending.lookup(handle, id) do
-      {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire} ->
+      {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire, _deadline} ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)
 
-      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire} ->
+      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire, _deadline} ->
         if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
 
       # Outside the window: nobody else could run it.
-      {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire} when place == -slot ->
+      {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire, _deadline}
+      when place == -slot ->
         Pending.discard(handle, id)
 
       _ended ->

@@ -1,4 +1,10 @@
+from time import monotonic
 from typing import Any, Callable, Optional
+
+from erlang._calls import bridge
+
+# Until somebody asks for it.
+_NOT_ASKED = object()
 
 
 class Running:
@@ -15,6 +21,7 @@ class Running:
     progressed = 0.0  # when it last told of it
     bar_open = False  # has it drawn a bar that is not full yet?
     output: Any = None  # what it has printed (_output.py); made when it prints
+    deadline: Any = _NOT_ASKED
     trace: Any = None  # the trace that it belongs to, if it came with one (_tracing.py)
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
@@ -46,6 +53,20 @@ class Request:
     def __init__(self, running: Running) -> None:
         self.id = running.id
         self._running = running
+
+    @property
+    def deadline(self) -> "Optional[float]":
+        """When the time of whoever waits for it is up, in seconds as `time.monotonic` counts them.
+
+        ``None`` if it has no timeout. The parts of a stream have none: its reader waits anew for
+        each.
+        """
+        running = self._running
+        if running.deadline is _NOT_ASKED:
+            left = bridge().service("time_left", running.id)
+            running.deadline = None if left is None else monotonic() + left / 1_000
+        found: "Optional[float]" = running.deadline
+        return found
 
     @property
     def cancelled(self) -> bool:

@@ -6,7 +6,7 @@ defmodule ErlangPython.Pool.PlacementTest do
   # `{contexts, in_flight}` of the slots 1, 2, ...
   defp candidates(loads) do
     for {{contexts, in_flight}, slot} <- Enum.with_index(loads, 1),
-        do: %{slot: slot, contexts: contexts, in_flight: in_flight}
+        do: %{slot: slot, contexts: contexts, in_flight: in_flight, worn: false}
   end
 
   test "one of its own: with the fewest contexts, then the fewest requests" do
@@ -29,6 +29,17 @@ defmodule ErlangPython.Pool.PlacementTest do
         ] do
       assert {loads, Placement.choose(candidates(loads), :shared, 2)} == {loads, slot}
     end
+  end
+
+  test "one that has served its requests only if there is no other, and then always the same" do
+    worn = for candidate <- candidates([{0, 0}, {7, 9}]), do: %{candidate | worn: true}
+    fresh = %{slot: 3, contexts: 9, in_flight: 9, worn: false}
+
+    for mode <- [:dedicated, :shared],
+        do: assert(Placement.choose(worn ++ [fresh], mode, 3) == 3)
+
+    assert Placement.choose(worn, :shared, 2) == 1
+    assert worn |> Enum.reverse() |> Placement.choose(:shared, 2) == 1
   end
 
   test "a shared one goes to an extra worker only if there is no other" do

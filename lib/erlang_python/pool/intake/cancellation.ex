@@ -26,10 +26,10 @@ defmodule ErlangPython.Pool.Intake.Cancellation do
     if Pending.abandon(handle, id) do
       case Pending.lookup(handle, id) do
         # Moved back to the queue since the first look.
-        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} ->
+        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire, _deadline} ->
           cancel(handle, id)
 
-        {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire} ->
+        {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire, _deadline} ->
           tell(handle, abs(place), id)
 
         nil ->

@@ -26,15 +26,15 @@ defmodule ErlangPython.Pool.Intake.Pinning do
   @type way :: :main | :nested | :beside
 
   @doc "Hands over a request with a context or with Refs. As `Intake.submit/3`."
-  @spec submit(Handle.t(), Intake.request(), Contexts.place()) ::
+  @spec submit(Handle.t(), Intake.request(), Contexts.place(), :context | :refs) ::
           {:ok, Intake.place()} | {:error, Error.t()}
-  def submit(handle, request, {slot, generation} = place) do
+  def submit(handle, request, {slot, generation} = place, held_by) do
     with :ok <- Admission.enter(handle, nil) do
       Callers.watch(handle, request.caller, request.watch)
 
       case Directory.worker(handle, slot) do
         {^generation, _worker, writer} ->
-          Beside.insert(handle, %{request | wire: {:pinned, request.wire}}, slot, generation)
+          Beside.insert(handle, %{request | wire: {held_by, request.wire}}, slot, generation)
           send(writer, {:tx, request.wire})
 
           if too_late?(handle, request.id, place),
@@ -88,7 +88,13 @@ defmodule ErlangPython.Pool.Intake.Pinning do
     own = Origin.own(handle)
     way = way(place, own, own || Origin.ancestor(handle))
     wire = Message.control(part.message, part.id, way == :nested)
-    request = part |> Map.delete(:message) |> Map.put(:wire, kept(way, part.message, wire))
+
+    request =
+      part
+      |> Map.delete(:message)
+      |> Map.put(:wire, kept(way, part.message, wire))
+      |> Map.put_new(:deadline, nil)
+
     Beside.insert(handle, request, slot, generation)
 
     case way do
@@ -112,7 +118,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
   def way(_place, _own, _elsewhere_or_none), do: :main
 
   # As `Pool.Pending` keeps the wire of a request that is in this place.
-  defp kept(:main, {:pull, _stream, _most, _trace}, wire), do: {:pinned, wire}
+  defp kept(:main, {:pull, _stream, _most, _trace}, wire), do: {:stream, wire}
   defp kept(:main, _another, _wire), do: :pinned
   defp kept(_nested_or_beside, _part, _wire), do: :beside
 

@@ -24,9 +24,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
   def reconsider(handle, id) do
     case Pending.lookup(handle, id) do
-      {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire} -> release(handle, id)
-      {_id, _, _, _, slot, _, _, _} = row when slot > 0 -> rebalance(handle, row)
-      {_id, _, _, _, _place, _, _, {:pinned, _wire}} = row -> move(handle, row)
+      {_id, _dest, _tag, _caller, 0, _, _, _, _} -> release(handle, id)
+      {_id, _, _, _, slot, _, _, _, _} = row when slot > 0 -> rebalance(handle, row)
+      {_id, _, _, _, _place, _, _, {_, wire}, _} = row when wire != :moved -> move(handle, row)
       _outside_the_window_or_ended -> :ok
     end
   rescue
@@ -36,7 +36,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
       if Pending.gone?(handle), do: :gone, else: :ok
   end
 
-  defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire}) do
+  defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire, _deadline}) do
     with false <- Slots.alone?(handle, slot),
          since = max(sent_at, Slots.last_end(handle, slot)),
          true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
@@ -78,7 +78,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   end
 
   # The main thread has not even read it, where it waits for a thread of its own or in an event loop.
-  defp move(handle, {id, _dest, _tag, _caller, place, generation, _sent_at, {:pinned, wire}}) do
+  defp move(handle, {id, _, _, _, place, generation, _sent_at, {_held_by, wire}, _deadline}) do
     with true <- stuck?(handle, -place, System.monotonic_time(:microsecond)),
          {^generation, worker, _writer} <- Directory.worker(handle, -place),
          do: send(worker, {:move, id, wire})

@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Manager.Opening do
   # Contexts get a worker here, and give it back.
 
   alias ErlangPython.Pool.{Contexts, Placement, Roster, Slots}
-  alias ErlangPython.Pool.Manager.{Launch, Size, State, Waiting}
+  alias ErlangPython.Pool.Manager.{Launch, Replacing, Size, State, Waiting}
 
   @typedoc "`waiting`: the workers that wait for what it does."
   @type opener ::
@@ -32,7 +32,8 @@ defmodule ErlangPython.Pool.Manager.Opening do
       %{
         slot: slot,
         contexts: Slots.contexts(handle, slot),
-        in_flight: Slots.in_flight(handle, slot)
+        in_flight: Slots.in_flight(handle, slot),
+        worn: Slots.worn?(handle, slot)
       }
     end
   end
@@ -62,14 +63,22 @@ defmodule ErlangPython.Pool.Manager.Opening do
   @spec left(State.t(), Roster.entry(), :dedicated | :shared) :: State.t()
   def left(%{handle: handle} = state, %{slot: slot} = entry, mode) do
     Slots.put_contexts(handle, slot, max(Slots.contexts(handle, slot) - 1, 0))
-    if mode == :dedicated, do: give_back(state, entry), else: state
+    if mode == :dedicated, do: give_back(state, entry), else: retire_worn(state, slot)
   end
 
   defp give_back(state, %{slot: slot} = entry) do
     if entry.phase == :ready, do: Launch.open(state.handle, slot)
 
     %{state | roster: Roster.set_aside(state.roster, slot, false)}
+    |> retire_worn(slot)
     |> open_waiting()
     |> Size.overflow()
+  end
+
+  # That it had contexts has kept it.
+  defp retire_worn(state, slot) do
+    if Slots.worn?(state.handle, slot),
+      do: Replacing.recycle(state, [slot], :max_requests),
+      else: state
   end
 end

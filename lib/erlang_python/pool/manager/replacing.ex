@@ -17,16 +17,24 @@ defmodule ErlangPython.Pool.Manager.Replacing do
   end
 
   @doc "Replaces these workers, when their turn comes. Whoever waits for `:restart` is told when there are no more."
-  @spec recycle(State.t(), [Slots.slot()]) :: State.t()
-  def recycle(state, slots),
-    do: next(%{state | recycling: Enum.reduce(slots, state.recycling, &Recycling.add(&2, &1))})
+  @spec recycle(State.t(), [Slots.slot()], Recycling.why()) :: State.t()
+  def recycle(state, slots, why) do
+    recycling = Enum.reduce(slots, state.recycling, &Recycling.add(&2, &1, why))
+    next(%{state | recycling: recycling})
+  end
 
   defp next(state) do
-    case Recycling.next(state.recycling, &match?(%{phase: :ready}, state.roster[&1])) do
+    case Recycling.next(state.recycling, &turn?(state, &1, &2)) do
       {:replace, slot, recycling} -> drain(%{state | recycling: recycling}, slot, :draining)
       {:done, recycling} -> Waiting.tell(%{state | recycling: recycling}, :restart, :ok)
       :busy -> state
     end
+  end
+
+  # One that has served its requests may have got contexts since, which are worth more.
+  defp turn?(%{handle: handle} = state, slot, why) do
+    match?(%{phase: :ready}, state.roster[slot]) and
+      not (why == :max_requests and Slots.contexts(handle, slot) > 0)
   end
 
   @doc "The place of a worker is filled again, or could not be."
