@@ -47,6 +47,26 @@ def test_code_that_waits_is_interrupted(shared: Peer, code: str) -> None:
     assert shared.value("1 + 1") == 2
 
 
+def test_an_import_is_not_interrupted_but_what_follows_it(shared: Peer, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    package = tmp_path / "package_with_parts"
+    package.mkdir()
+    (package / "part.py").write_text("value = 1\n")
+    (package / "__init__.py").write_text(
+        f"from .part import *\nprint('in', flush=True)\nopen({str(go)!r}).read()\n"
+        # Python gives the package this name when it loads the part, which it does only once.
+        "value = part.value + 1\n"
+    )
+    code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport package_with_parts"
+    number = shared.begin_code(RUN, code + "\nwhile True: pass")
+    shared.wait_line(b"in")
+    assert shared.cancel(number) == "running"
+    go.write_text("")
+    assert shared.end(number).type == CANCELLED
+    assert shared.value("__import__('package_with_parts').value") == 2
+
+
 def test_ping_is_answered_while_code_runs(shared: Peer) -> None:
     number = shared.begin_code(RUN, BLOCKED["loop"])
     shared.wait_line(b"in")

@@ -44,8 +44,6 @@ defmodule ErlangPython.RandomMixTest do
         workers: @workers,
         grace: 500,
         paths: [@python],
-        # An interrupt in the middle of an import would leave half of asyncio behind.
-        preload: ["random_plans"],
         python: ErlangPython.TestPython.executable(),
         stdout: :ignore
       )

@@ -14,7 +14,7 @@ from erlang_python_worker._streams import Streams
 # Between two signals to a main thread that has not acted on the first: it was about to block
 # when that came, or C code holds it.
 _FIRST_PAUSE_MS = 5
-_LAST_PAUSE_MS = 500
+_LAST_PAUSE_MS = 100
 
 
 class Control(threading.Thread):

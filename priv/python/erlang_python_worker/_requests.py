@@ -18,6 +18,8 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
 * Between the lines of the functions that run the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
+* None is raised in an import. A package of which a part is loaded can't be imported again, which
+  would spoil the worker for all later requests. The repeated signal finds the import's end.
 """
 
 import itertools
@@ -178,6 +180,8 @@ class Requests:
             return
         if top.interrupted and frame is not None and frame.f_code in self.guarded:
             return
+        if _is_import(frame):
+            return
         top.wanted = False
         top.interrupted = True
         raise erlang.Interrupted
@@ -326,6 +330,17 @@ class Requests:
 
     def _signal(self) -> None:
         signal.pthread_kill(self._main, signal.SIGINT)
+
+
+_IMPORTLIB = "<frozen importlib._bootstrap>"
+
+
+def _is_import(frame: "Optional[FrameType]") -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTLIB:
+            return True
+        frame = frame.f_back
+    return False
 
 
 # The attribute of a thread that holds the request of whoever started it.
