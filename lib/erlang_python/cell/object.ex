@@ -11,6 +11,8 @@ defmodule ErlangPython.Cell.Object do
     * `:text` - its `repr`, shortened.
   """
 
+  # Not an ErlangPython.Ref: a cell may make many at once, and what it made before under the same name goes when it runs again, whatever
+  # Elixir still holds of that. A Ref is the one value of its request, and stays as long as its owner, who is the same for all cells.
   @enforce_keys [:number, :context, :type, :text]
   defstruct @enforce_keys
 
