@@ -30,7 +30,7 @@ examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs s
 	@mix compile
 	@scripts/examples.sh $(ARGS)
 
-test: ready ## the Elixir and Erlang tests with the examples, then the Python tests
+test: ready .cache/dataframes.stamp ## the Elixir and Erlang tests with the examples, then the Python tests
 	mix test
 	$(venv)/python -m pytest
 
@@ -78,6 +78,10 @@ clean: ## remove what was built and downloaded
 
 .cache/venv.stamp: requirements/dev.lock scripts/venv.sh | .cache/toolchain.stamp
 	@scripts/venv.sh requirements/dev.lock .cache/venv
+	@touch $@
+
+.cache/dataframes.stamp: requirements/dataframes.lock scripts/venv.sh | .cache/toolchain.stamp
+	@scripts/venv.sh requirements/dataframes.lock .cache/dataframes
 	@touch $@
 
 .cache/uvloop.stamp: requirements/uvloop.lock scripts/venv.sh | .cache/toolchain.stamp

@@ -18,3 +18,4 @@ lock priv/python/requirements.in priv/python/requirements.lock
 lock requirements/dev.in requirements/dev.lock
 lock requirements/docs.in requirements/docs.lock
 lock requirements/uvloop.in requirements/uvloop.lock
+lock requirements/dataframes.in requirements/dataframes.lock

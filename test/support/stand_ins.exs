@@ -2,7 +2,10 @@
 # newer Elixirs. They are loaded by the test that needs them and removed again, for their
 # mere presence changes what the codec does. Its value is the list of those made here.
 
-missing = for name <- [Decimal, Duration, Nx, Nx.Tensor], not Code.ensure_loaded?(name), do: name
+missing =
+  for name <- [Decimal, Duration, Explorer.DataFrame, Nx, Nx.Tensor],
+      not Code.ensure_loaded?(name),
+      do: name
 
 if Decimal in missing do
   defmodule Decimal do
@@ -20,6 +23,14 @@ if Duration in missing do
               minute: 0,
               second: 0,
               microsecond: {0, 0}
+  end
+end
+
+if Explorer.DataFrame in missing do
+  defmodule Explorer.DataFrame do
+    defstruct [:stream]
+    def dump_ipc_stream!(dataframe), do: dataframe.stream
+    def load_ipc_stream!(stream), do: %{struct(__MODULE__) | stream: stream}
   end
 end
 

@@ -28,7 +28,8 @@ defmodule ErlangPython.MessagePack.Extension do
     range: 37,
     regex: 38,
     improper_list: 39,
-    python_object: 40
+    python_object: 40,
+    dataframe: 41
   ]
 
   @doc "The number of an extension type, for use at compile time and in patterns."

@@ -1,6 +1,6 @@
 defmodule ErlangPython.MessagePack.Structs do
   @moduledoc false
-  # What a struct is on the wire. Libraries that are no dependency (Decimal, Nx, and Duration
+  # What a struct is on the wire. Libraries that are no dependency (Decimal, Nx, Explorer, and Duration
   # before Elixir 1.17) are recognised by their struct's name alone.
 
   import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
@@ -38,6 +38,9 @@ defmodule ErlangPython.MessagePack.Structs do
     end
   end
 
+  def lower(%ErlangPython.Arrow{stream: stream}) when is_binary(stream),
+    do: {:marked, type(:dataframe), [%ErlangPython.Bytes{data: stream}]}
+
   def lower(%MapSet{} = set), do: set |> MapSet.to_list() |> set()
   def lower(%Date{} = date), do: Times.pack_date(date)
   def lower(%Time{} = time), do: Times.pack_time(time)
@@ -58,8 +61,12 @@ defmodule ErlangPython.MessagePack.Structs do
 
   def lower(%{__struct__: Nx.Tensor} = tensor), do: nx(tensor)
 
+  def lower(%{__struct__: Explorer.DataFrame} = dataframe),
+    do: dataframe |> ErlangPython.Arrow.from_explorer() |> lower()
+
   def lower(%module{})
       when module in [
+             ErlangPython.Arrow,
              ErlangPython.Bytes,
              ErlangPython.Duration,
              ErlangPython.Ref,

@@ -29,7 +29,7 @@ from erlang_python_worker import _execute, _figures
 from erlang_python_worker._display import bundle, rich, text
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._namespace import Namespace
-from erlang_python_worker._types import find, name
+from erlang_python_worker._types import dataframe, find, name
 
 # Characters of the text by which an object is known in Elixir.
 _MAX_TEXT = 200
@@ -271,6 +271,9 @@ class _Cell:
     def _encode(self, value: Any) -> "Optional[tuple[bytes, int]]":
         """The digest and the size of a value's wire form, if it has one."""
         try:
+            # Arrow would come back as another type than it was.
+            if find(type(value)) is dataframe:
+                return None
             body, buffers = self._encoder.encode(value)
         except Exception:
             return None  # of any type; what it means is that the value stays here

@@ -218,6 +218,15 @@ def _exception(_items: "list[Any]") -> Any:
     raise DecodeError("an exception travels to Elixir only")
 
 
+def _dataframe(items: "list[Any]") -> Any:
+    # Not before it is needed.
+    from erlang_python_worker._dataframes import read
+
+    _, stream = items
+    _check(isinstance(stream, bytes), "a dataframe of other types")
+    return read(stream)
+
+
 def _check(right: bool, message: str) -> None:
     if not right:
         raise DecodeError(message)
@@ -248,5 +257,6 @@ MARKED = {
         (wire.TENSOR, _tensor),
         (wire.RANGE, _range),
         (wire.REGEX, _regex),
+        (wire.DATAFRAME, _dataframe),
     )
 }

@@ -206,6 +206,13 @@ def _array(encoder: Encoder, value: Any) -> Any:
     return [MARKS[wire.TENSOR], value.dtype.str, list(value.shape), data]
 
 
+def dataframe(encoder: Encoder, value: Any) -> Any:
+    # Not before it is needed.
+    from erlang_python_worker._dataframes import write
+
+    return write(encoder, value)
+
+
 # bool, signed, unsigned, float, complex, timedelta64, datetime64
 TENSOR_KINDS = "biufcmM"
 
@@ -269,5 +276,10 @@ _BY_NAME: "dict[str, Converter]" = {
     "array.array": _to(lambda value: value.tolist()),
     "numpy.ndarray": _array,
     "numpy.generic": _numpy_scalar,
+    "pandas.DataFrame": dataframe,
+    "pandas.core.frame.DataFrame": dataframe,  # before pandas 3
+    "polars.dataframe.frame.DataFrame": dataframe,
+    "pyarrow.lib.Table": dataframe,
+    "pyarrow.lib.RecordBatch": dataframe,
     "pandas._libs.tslibs.nattype.NaTType": _to(lambda _value: None),
 }

@@ -2,7 +2,7 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
   # Loads and removes modules that change what the codec does.
   use ExUnit.Case, async: false
 
-  alias ErlangPython.{MessagePack, Tensor}
+  alias ErlangPython.{Arrow, MessagePack, Tensor}
   alias ErlangPython.MessagePack.{Decimals, EncodeError}
 
   @stand_ins Path.expand("../../support/stand_ins.exs", __DIR__)
@@ -98,6 +98,14 @@ defmodule ErlangPython.MessagePack.OptionalLibrariesTest do
     {:ok, tensor} = body |> IO.iodata_to_binary() |> MessagePack.decode()
     assert %Tensor{dtype: <<_order, "i8">>, shape: {2}} = tensor
     assert Tensor.to_nx(tensor) == nx
+  end
+
+  test "Explorer dataframes go out as Arrow streams and come back on request" do
+    dataframe = struct(Explorer.DataFrame, stream: "a stream")
+    assert Arrow.from_explorer(dataframe) == %Arrow{stream: "a stream"}
+    assert MessagePack.encode(dataframe) == MessagePack.encode(%Arrow{stream: "a stream"})
+    assert Arrow.to_explorer("a stream") == dataframe
+    assert Arrow.to_explorer(%Arrow{stream: "a stream"}) == dataframe
   end
 
   test "an Nx type that NumPy lacks is an error" do
