@@ -17,7 +17,9 @@ python = Path.expand("../phoenix_ml/priv/python", __DIR__)
     workers: 1,
     python: ErlangPython.Env.uv(Path.join(python, "pyproject.toml")),
     paths: [python],
-    preload: ["search"]
+    preload: ["search"],
+    # A model is loaded.
+    start_timeout: 300_000
   )
 
 # Another environment, in another process: what one of them needs is not the other's affair.
@@ -34,7 +36,7 @@ gemma = fn ->
           ),
         paths: [Path.expand("python", __DIR__)],
         preload: ["gemma"],
-        # The model is put together and loaded.
+        # This one is put together first.
         start_timeout: 300_000
       )
     end)

@@ -14,6 +14,8 @@ python = Path.expand("../phoenix_ml/priv/python", __DIR__)
     python: ErlangPython.Env.uv(Path.join(python, "pyproject.toml")),
     paths: [python],
     preload: ["minilm"],
+    # The model is loaded.
+    start_timeout: 300_000,
     # Two workers on a few processors: threads within each would be in each other's way.
     env: %{"OPENBLAS_NUM_THREADS" => "1"}
   )
