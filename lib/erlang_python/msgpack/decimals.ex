@@ -39,7 +39,7 @@ defmodule ErlangPython.MessagePack.Decimals do
   defp point(digits, at) when byte_size(digits) == at, do: digits
 
   defp point(digits, at) do
-    <<whole::binary-size(at), fraction::binary>> = digits
+    {whole, fraction} = :erlang.split_binary(digits, at)
     <<whole::binary, ?., fraction::binary>>
   end
 

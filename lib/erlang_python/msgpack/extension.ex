@@ -71,9 +71,8 @@ defmodule ErlangPython.MessagePack.Extension do
   end
 
   defp term(2, data) when data != "" do
-    size = byte_size(data)
-    <<int::signed-size(size)-unit(8)>> = data
-    {:ok, int}
+    <<sign::1, _bits::bitstring>> = data
+    {:ok, :binary.decode_unsigned(data) - Bitwise.bsl(sign, bit_size(data))}
   end
 
   defp term(type, data) when type in 4..5, do: Handle.open(data)

@@ -7,11 +7,8 @@ defmodule ErlangPython.Telemetry.CallSpan do
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots, Streams}
-  alias ErlangPython.Protocol
   alias ErlangPython.Request.{Message, Options}
   alias ErlangPython.Telemetry.{Events, Parent, TraceContext, Traces}
-
-  require Protocol
 
   @key {__MODULE__, :report}
 

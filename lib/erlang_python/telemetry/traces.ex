@@ -40,7 +40,7 @@ defmodule ErlangPython.Telemetry.Traces do
         }
 
   @typedoc "One of Elixir's side, in native units."
-  @type record :: %{
+  @type own_span :: %{
           name: String.t(),
           kind: :call | :stream | :callback,
           context: TraceContext.t(),
@@ -69,7 +69,7 @@ defmodule ErlangPython.Telemetry.Traces do
   def clear, do: GenServer.call(__MODULE__, :clear, :infinity)
 
   @doc "Keeps a span of Elixir's side."
-  @spec record(record()) :: :ok
+  @spec record(own_span()) :: :ok
   def record(record), do: offer({:record, record}, @own_bytes, 1)
 
   @doc "Takes the body of a `SPANS`."

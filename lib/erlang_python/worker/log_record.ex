@@ -4,8 +4,6 @@ defmodule ErlangPython.Worker.LogRecord do
 
   alias ErlangPython.MessagePack
 
-  require Logger
-
   @enforce_keys [:level, :logger, :message, :file, :line, :function]
   defstruct @enforce_keys
 

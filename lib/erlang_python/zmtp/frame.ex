@@ -59,14 +59,23 @@ defmodule ErlangPython.ZMTP.Frame do
   def decode(<<0x04, size, body::binary-size(size), rest::binary>>, _max_size),
     do: {:ok, :command, body, rest}
 
-  def decode(<<0x02, size::64, tail::binary>>, max_size),
-    do: decode_long(:last, size, tail, max_size)
+  def decode(<<0x02, size::64, body::binary-size(size), rest::binary>>, max_size)
+      when size <= max_size,
+      do: {:ok, :last, body, rest}
 
-  def decode(<<0x03, size::64, tail::binary>>, max_size),
-    do: decode_long(:more, size, tail, max_size)
+  def decode(<<0x03, size::64, body::binary-size(size), rest::binary>>, max_size)
+      when size <= max_size,
+      do: {:ok, :more, body, rest}
 
-  def decode(<<0x06, size::64, tail::binary>>, _max_size),
-    do: decode_long(:command, size, tail, @max_command_size)
+  def decode(<<0x06, size::64, body::binary-size(size), rest::binary>>, _max_size)
+      when size <= @max_command_size,
+      do: {:ok, :command, body, rest}
+
+  def decode(<<0x02, size::64, _tail::binary>>, max_size), do: no_long(:last, size, max_size)
+  def decode(<<0x03, size::64, _tail::binary>>, max_size), do: no_long(:more, size, max_size)
+
+  def decode(<<0x06, size::64, _tail::binary>>, _max_size),
+    do: no_long(:command, size, @max_command_size)
 
   def decode(<<flags, size, _tail::binary>>, max_size) when flags in [0x00, 0x01],
     do: if(size > max_size, do: too_large(:last, size, max_size), else: {:more, 2 + size})
@@ -79,15 +88,8 @@ defmodule ErlangPython.ZMTP.Frame do
   def decode(<<flags, _::binary>>, _max_size),
     do: {:error, %ProtocolError{reason: {:flags, flags}}}
 
-  defp decode_long(kind, size, _tail, max_size) when size > max_size,
-    do: too_large(kind, size, max_size)
-
-  defp decode_long(kind, size, tail, _max_size) do
-    case tail do
-      <<body::binary-size(size), rest::binary>> -> {:ok, kind, body, rest}
-      _incomplete -> {:more, 9 + size}
-    end
-  end
+  defp no_long(kind, size, max_size) when size > max_size, do: too_large(kind, size, max_size)
+  defp no_long(_kind, size, _max_size), do: {:more, 9 + size}
 
   defp too_large(:command, size, limit),
     do: {:error, %ProtocolError{reason: {:command_size, size, limit}}}

@@ -63,7 +63,7 @@ defmodule ErlangPython.MessagePack.PropertiesTest do
 
   defp change({position, byte}, body) do
     position = rem(position, byte_size(body))
-    <<before::binary-size(position), _byte, rest::binary>> = body
+    {before, <<_byte, rest::binary>>} = :erlang.split_binary(body, position)
     <<before::binary, byte, rest::binary>>
   end
 end

@@ -35,7 +35,7 @@ defmodule ErlangPython.ZMTP.DecoderTest do
     expected = {@messages ++ [["last"]], [{:ping, 0, "cx"}]}
 
     for cut <- 0..byte_size(bytes) do
-      <<first::binary-size(cut), second::binary>> = bytes
+      {first, second} = :erlang.split_binary(bytes, cut)
       {messages, commands, _} = feed_all(new(), [first, second])
       assert {messages, commands} == expected
     end

@@ -29,7 +29,7 @@ defmodule ErlangPython.ZMTP.HandshakeTest do
     whole = feed(bytes)
 
     for cut <- 1..(byte_size(bytes) - 1) do
-      <<first::binary-size(cut), second::binary>> = bytes
+      {first, second} = :erlang.split_binary(bytes, cut)
       assert {:more, handshake} = feed(first)
       assert Handshake.feed(handshake, second) == whole
     end

@@ -31,7 +31,7 @@ defmodule ErlangPython.ZMTP.PropertiesTest do
   defp cuts, do: :proper_types.list(:proper_types.integer(1, 40))
 
   defp split(bytes, [cut | cuts]) when byte_size(bytes) > cut do
-    <<piece::binary-size(cut), rest::binary>> = bytes
+    {piece, rest} = :erlang.split_binary(bytes, cut)
     [piece | split(rest, cuts)]
   end
 

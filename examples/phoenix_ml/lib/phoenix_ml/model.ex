@@ -24,6 +24,8 @@ defmodule PhoenixMl.Model do
       python: ErlangPython.Env.uv(@pyproject),
       paths: [Application.app_dir(:phoenix_ml, "priv/python")],
       preload: ["answers"],
+      # The model is loaded.
+      start_timeout: 300_000,
       # The workers are the parallelism; threads within each would only fight for the same processors.
       env: %{"OPENBLAS_NUM_THREADS" => "1", "OLLAMA_URL" => setting(:ollama_url)}
     ]
