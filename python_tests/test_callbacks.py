@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import msgpack
 import pytest
 
 from peer import (
+    CALL,
     CALLBACK,
     CANCELLED,
     CAST,
@@ -255,6 +258,23 @@ def test_one_taken_back_from_the_main_thread_runs_beside_it(shared: Peer) -> Non
     assert shared.end(number).body == 1
     assert shared.value("2") == 2
     assert shared.nothing_waits()
+
+
+def test_a_module_that_another_thread_imports_is_waited_for(own: Peer, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    text = f"print('in', flush=True)\nopen({str(go)!r}).read()\ndef f(): return 7\n"
+    (tmp_path / "a_slow_module").with_suffix(".py").write_text(text)
+    code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport a_slow_module\n8"
+    number = begin(own, code)
+    own.wait_line(b"in")
+    called = own.begin_id()
+    own.control(CALL, called, ["a_slow_module", "f", [], None, 0])
+    other = own.beside(RUN, "9")
+    assert own.receive_from_any().id == other
+    go.write_text("")
+    ends = {end.id: end.body for end in (own.receive_from_any() for _ in range(2))}
+    assert ends == {number: 8, called: 7}
 
 
 def test_many_at_once_run_beside_each_other(own: Peer) -> None:

@@ -29,7 +29,7 @@ from erlang_python_worker import _execute, _figures
 from erlang_python_worker._display import bundle, rich, text
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._namespace import Namespace
-from erlang_python_worker._types import dataframe, find, name
+from erlang_python_worker._types import find, is_dataframe, name
 
 # Characters of the text by which an object is known in Elixir.
 _MAX_TEXT = 200
@@ -272,7 +272,7 @@ class _Cell:
         """The digest and the size of a value's wire form, if it has one."""
         try:
             # Arrow would come back as another type than it was.
-            if find(type(value)) is dataframe:
+            if is_dataframe(type(value)):
                 return None
             body, buffers = self._encoder.encode(value)
         except Exception:

@@ -181,7 +181,10 @@ class Executor:
         elif module == "__main__":
             target = self.namespace.module
         else:
-            target = sys.modules.get(module) or import_module(module)
+            target = sys.modules.get(module)
+            # What another thread is still importing has to be waited for.
+            if target is None or getattr(getattr(target, "__spec__", None), "_initializing", False):
+                target = import_module(module)
         function = dotted(target, name) if "." in name else getattr(target, name)
         return function(*args, **kwargs) if kwargs else function(*args)
 

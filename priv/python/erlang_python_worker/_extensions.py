@@ -2,7 +2,6 @@
 
 import datetime
 import struct
-import sys
 from typing import Any, Callable
 
 import erlang
@@ -191,12 +190,12 @@ def _tensor(items: "list[Any]") -> Any:
 
 
 def _numpy() -> Any:
-    if "numpy" not in sys.modules:
-        try:
-            import numpy  # noqa: F401
-        except ImportError:
-            return None
-    return sys.modules["numpy"]
+    try:
+        # Not taken out of `sys.modules`: another thread may be importing it.
+        import numpy
+    except ImportError:
+        return None
+    return numpy
 
 
 def _range(items: "list[Any]") -> range:

@@ -206,7 +206,7 @@ def _array(encoder: Encoder, value: Any) -> Any:
     return [MARKS[wire.TENSOR], value.dtype.str, list(value.shape), data]
 
 
-def dataframe(encoder: Encoder, value: Any) -> Any:
+def _dataframe(encoder: Encoder, value: Any) -> Any:
     # Not before it is needed.
     from erlang_python_worker._dataframes import write
 
@@ -276,10 +276,14 @@ _BY_NAME: "dict[str, Converter]" = {
     "array.array": _to(lambda value: value.tolist()),
     "numpy.ndarray": _array,
     "numpy.generic": _numpy_scalar,
-    "pandas.DataFrame": dataframe,
-    "pandas.core.frame.DataFrame": dataframe,  # before pandas 3
-    "polars.dataframe.frame.DataFrame": dataframe,
-    "pyarrow.lib.Table": dataframe,
-    "pyarrow.lib.RecordBatch": dataframe,
+    "pandas.DataFrame": _dataframe,
+    "pandas.core.frame.DataFrame": _dataframe,  # before pandas 3
+    "polars.dataframe.frame.DataFrame": _dataframe,
+    "pyarrow.lib.Table": _dataframe,
+    "pyarrow.lib.RecordBatch": _dataframe,
     "pandas._libs.tslibs.nattype.NaTType": _to(lambda _value: None),
 }
+
+
+def is_dataframe(kind: type) -> bool:
+    return any(_BY_NAME.get(name(base)) is _dataframe for base in kind.__mro__)
