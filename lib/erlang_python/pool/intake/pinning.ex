@@ -15,11 +15,12 @@ defmodule ErlangPython.Pool.Intake.Pinning do
 
   @typedoc "As `t:Intake.request/0`, but not encoded yet. With `caller: nil` nobody's death cancels it."
   @type part :: %{
-          id: Pending.id(),
-          message: Message.part(),
-          dest: reference() | pid() | nil,
-          tag: term(),
-          caller: pid() | nil
+          required(:id) => Pending.id(),
+          required(:message) => Message.part(),
+          required(:dest) => reference() | pid() | nil,
+          required(:tag) => term(),
+          required(:caller) => pid() | nil,
+          optional(:deadline) => Pending.deadline()
         }
 
   @typedoc "To the main thread, the thread that waits in the caller's callback, or a thread beside the main thread."
