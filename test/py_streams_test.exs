@@ -50,8 +50,8 @@ defmodule PyStreamsTest do
   end
 
   test "an error is the answer" do
-    assert :py.stream_eval("(1 // n for n in (1, 0))") ==
-             {:error, {:ZeroDivisionError, ~c"integer division or modulo by zero"}}
+    assert :py.stream_eval("(1 / n for n in (1, 0))") ==
+             {:error, {:ZeroDivisionError, ~c"division by zero"}}
 
     assert :py.stream_eval("nope") == {:error, {:NameError, ~c"name 'nope' is not defined"}}
     assert :py.stream(1, :f, []) == {:error, :invalid_args}

@@ -55,8 +55,8 @@ request() ->
             {{stream, itertools, accumulate, [[1]], #{initial => 5}}, [5, 6, 'end']},
             {{stream, math, sqrt, [16]}, [4.0, 'end']},
             {{stream, math, sqrt, [-1]}, [{error, {'ValueError', "math domain error"}}]},
-            {{stream_eval, "(1 // n for n in (1, 0))"},
-                [1, {error, {'ZeroDivisionError', "integer division or modulo by zero"}}]}
+            {{stream_eval, "(1 / n for n in (1, 0))"},
+                [1.0, {error, {'ZeroDivisionError', "division by zero"}}]}
         ])
     ].
 
