@@ -18,8 +18,8 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
 * Between the lines of the functions that run the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
-* None is raised in an import. A package of which a part is loaded can't be imported again, which
-  would spoil the worker for all later requests. The repeated signal finds the import's end.
+* None is raised in a first import. A package of which a part is loaded can't be imported again,
+  which would spoil the worker for all later requests. The repeated signal finds the import's end.
 """
 
 import itertools
@@ -332,12 +332,13 @@ class Requests:
         signal.pthread_kill(self._main, signal.SIGINT)
 
 
-_IMPORTLIB = "<frozen importlib._bootstrap>"
+# Python's own, in which a module is loaded for the first time; a reload is not in it.
+_IMPORT = ("<frozen importlib._bootstrap>", "_find_and_load")
 
 
 def _is_import(frame: "Optional[FrameType]") -> bool:
     while frame is not None:
-        if frame.f_code.co_filename == _IMPORTLIB:
+        if (frame.f_code.co_filename, frame.f_code.co_name) == _IMPORT:
             return True
         frame = frame.f_back
     return False
