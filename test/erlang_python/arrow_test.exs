@@ -37,7 +37,7 @@ defmodule ErlangPython.ArrowTest do
     end
   end
 
-  test "are streams within other values, and under the Erlang face", %{pool: pool} do
+  test "are streams within other values", %{pool: pool} do
     code = "import pandas\n[pandas.DataFrame({'n': [1]}), {'it': pandas.DataFrame({'n': [2]})}]"
     assert {:ok, [one, %{"it" => two}]} = run(pool, code)
 
@@ -45,6 +45,21 @@ defmodule ErlangPython.ArrowTest do
              ts: [%Arrow{stream: one}, %Arrow{stream: two}]
            }) ==
              {:ok, [1, 2]}
+  end
+
+  test "have their index as a column, unless that only counts", %{pool: pool} do
+    for {index, names} <- [{"None", ["n"]}, {"pandas.Index(['a'], name='key')", ["n", "key"]}] do
+      code = "import pandas\npandas.DataFrame({'n': [1]}, index=#{index})"
+      assert {:ok, stream} = run(pool, code)
+      assert run(pool, "t.column_names", %{t: %Arrow{stream: stream}}) == {:ok, names}
+    end
+  end
+
+  test "are no lazy ones, and no series", %{pool: pool} do
+    for code <- ["polars.LazyFrame({'n': [1]})", "polars.Series([1])"] do
+      assert {:error, %Error{kind: :encode} = error} = run(pool, "import polars\n" <> code)
+      assert Exception.message(error) =~ "return plain data"
+    end
   end
 
   test "of many rows travel beside the message, both ways", %{pool: pool} do

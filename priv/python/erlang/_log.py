@@ -28,7 +28,7 @@ class LogHandler(logging.Handler):
         self._inside.emitting = True
         try:
             self._emit(record)
-        except Exception:
+        except Exception:  # as all handlers do: told on stderr, and nothing to whoever logged
             self.handleError(record)
         finally:
             self._inside.emitting = False

@@ -55,7 +55,7 @@ def read(data: Any) -> Any:
             return polars.read_ipc_stream(BytesIO(data))
     except Exception as error:
         raise DecodeError(f"a dataframe is no Arrow stream: {error}") from None
-    raise DecodeError("a dataframe, and this Python has neither pyarrow nor polars to read it")
+    raise DecodeError("a dataframe, and this Python has neither pyarrow nor polars: install one")
 
 
 def _library(name: str) -> Any:

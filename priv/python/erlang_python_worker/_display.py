@@ -40,7 +40,7 @@ def bundle(value: Any) -> Forms:
 def text(value: Any) -> str:
     try:
         shown = repr(value)
-    except Exception:
+    except Exception:  # the user's own; it is printed, and must not take the value away
         _tell()
         shown = f"<{name(type(value))} object, whose repr() failed>"
     if len(shown) > _MAX_TEXT:
@@ -73,7 +73,7 @@ def _attempt(make: "Callable[[], Forms]") -> Forms:
     """One form that can't be made must not take the others away."""
     try:
         return make()
-    except Exception:
+    except Exception:  # printed, too
         _tell()
         return {}
 

@@ -8,6 +8,7 @@ channel.
 import itertools
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -143,7 +144,7 @@ class Line:
                 self._decoder.decode(head[HEAD_SIZE:], buffers)
 
 
-class BlockingLine(Line):
+class BlockingLine(Line, ABC):
     """The line of a thread, which waits for its answers and runs what is nested meanwhile."""
 
     def __init__(
@@ -172,9 +173,9 @@ class BlockingLine(Line):
             if unread is not None:
                 self.drop(*unread)
 
+    @abstractmethod
     def _serve_one(self) -> None:
         """Take one message: an answer, for `_take_answer`, or a request, which is run."""
-        raise NotImplementedError
 
     def _take_answer(self, head: bytes, buffers: "list[Any]") -> None:
         key = head[1:HEAD_SIZE]
