@@ -188,20 +188,31 @@ defmodule ErlangPython.Pool.Pending do
   def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {@dest, nil})
 
   @doc """
-  Gives a queued request to a slot, or beside its main thread, and gives what is to be sent. `:gone` if it had its end already;
-  `:ended` if it had that in the slot, which is released then; `:abandoned` if it is in the slot but nobody waits
-  for it: its caller may have looked for it where it was before, and would not stop it here.
+  Gives a queued request to a slot, or beside its main thread, where the caller of this function has taken a place for it,
+  and gives what is to be sent. `:ended` if it had its end before, or nobody waits for it: its place is left then.
   """
-  @spec assign(Handle.t(), id(), place(), pos_integer(), integer()) ::
-          {:ok, iodata()} | :gone | :ended | :abandoned
+  @spec assign(Handle.t(), id(), place(), pos_integer(), integer()) :: {:ok, iodata()} | :ended
   def assign(%{pending: table} = handle, id, place, generation, sent_at) do
     placed = [{@place, place}, {@generation, generation}, {@sent_at, sent_at}]
-    if :ets.update_element(table, id, placed), do: assigned(lookup(handle, id)), else: :gone
+
+    if :ets.update_element(table, id, placed) do
+      assigned(handle, id, lookup(handle, id))
+    else
+      vacate(handle, place)
+      :ended
+    end
   end
 
-  defp assigned(nil), do: :ended
-  defp assigned(row) when elem(row, @dest - 1) == nil, do: :abandoned
-  defp assigned(row), do: {:ok, elem(row, @wire - 1)}
+  # Who took it out has left its place.
+  defp assigned(_handle, _id, nil), do: :ended
+
+  # Its caller may have looked for it where it was before, and would not stop it here.
+  defp assigned(handle, id, row) when elem(row, @dest - 1) == nil do
+    discard(handle, id)
+    :ended
+  end
+
+  defp assigned(_handle, _id, row), do: {:ok, elem(row, @wire - 1)}
 
   @doc """
   Moves a request from a slot back to the queue. False if it is not there (any more): then

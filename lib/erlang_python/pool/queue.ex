@@ -110,20 +110,11 @@ defmodule ErlangPython.Pool.Queue do
   end
 
   defp send_to(handle, id, slot, generation, writer) do
-    case Pending.assign(handle, id, slot, generation, System.monotonic_time(:microsecond)) do
-      {:ok, wire} ->
-        send(writer, {:tx, wire})
-        confirm(handle, id, slot, generation)
+    now = System.monotonic_time(:microsecond)
 
-      # Its end has come.
-      :gone ->
-        Slots.release(handle, slot)
-
-      :ended ->
-        :ok
-
-      :abandoned ->
-        Pending.discard(handle, id)
+    with {:ok, wire} <- Pending.assign(handle, id, slot, generation, now) do
+      send(writer, {:tx, wire})
+      confirm(handle, id, slot, generation)
     end
   end
 

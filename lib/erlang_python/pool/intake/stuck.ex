@@ -55,19 +55,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
       Slots.add_beside(handle, slot, 1)
       now = System.monotonic_time(:microsecond)
 
-      case Pending.assign(handle, id, -slot, generation, now) do
-        {:ok, wire} ->
-          send(worker, {:beside, wire})
-          confirm(handle, id, slot, generation)
-
-        :gone ->
-          Slots.add_beside(handle, slot, -1)
-
-        :ended ->
-          :ok
-
-        :abandoned ->
-          Pending.discard(handle, id)
+      with {:ok, wire} <- Pending.assign(handle, id, -slot, generation, now) do
+        send(worker, {:beside, wire})
+        confirm(handle, id, slot, generation)
       end
     end
   end
