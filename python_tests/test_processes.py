@@ -99,6 +99,28 @@ def test_the_worker_leads_its_group(worker: Peer) -> None:
     assert os.getpgid(worker.process.pid) == worker.process.pid
 
 
+LINUX = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux alone has it")
+
+
+@LINUX
+def test_the_worker_does_not_take_the_cpu_from_the_beam(worker: Peer) -> None:
+    assert policies(worker) == {os.SCHED_BATCH}
+
+
+@LINUX
+def test_a_scheduling_policy_that_somebody_has_chosen_stays(start: "type[Peer]") -> None:
+    idle = os.sched_param(0)
+    peer = start(preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, idle))
+    assert peer.set_up().type == READY
+    assert policies(peer) == {os.SCHED_IDLE}
+
+
+def policies(peer: Peer) -> "set[int]":
+    """Of all its threads."""
+    threads = os.listdir(f"/proc/{peer.process.pid}/task")
+    return {os.sched_getscheduler(int(thread)) for thread in threads}
+
+
 STATES = {
     "idle": "0",
     "spins": "while True: pass",

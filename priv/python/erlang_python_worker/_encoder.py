@@ -20,6 +20,9 @@ Converter = Callable[["Encoder", Any], Any]
 # What the packer writes without asking us.
 _NATIVE = frozenset({type(None), bool, float, str, bytes, list, dict, ExtType, Timestamp})
 
+# Whose encoding calls nobody's code and has no buffers.
+_SCALARS = frozenset({type(None), bool, float, int})
+
 # A packer keeps its buffer; past this size a new one is cheaper than the memory.
 _KEEP_PACKER_BELOW = 1 << 20
 # Below this, copying an array that may still change is cheaper than waiting for libzmq.
@@ -72,6 +75,8 @@ class Encoder:
         Raises:
             Exception: of any type; `locate` in ``_locate.py`` says what it means.
         """
+        if type(value) in _SCALARS and not self._busy:
+            return self._pack(value), []
         if self._busy:  # a user's encoder, called from here, has called into the BEAM
             return Encoder(self._find, self.plain).encode(value)
         try:

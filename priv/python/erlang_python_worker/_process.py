@@ -17,6 +17,22 @@ def adopt() -> None:
     # stays ignored, as in every Python: a closed pipe is a BrokenPipeError.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _let_the_beam_finish()
+
+
+def _let_the_beam_finish() -> None:
+    """Have Linux not interrupt the BEAM, on a full machine, each time it gives us something to do.
+
+    A worker with many requests then finds several at once, and so does the BEAM with results. Of
+    SCHED_BATCH nothing else is different; a policy that somebody has chosen stays.
+    """
+    if not hasattr(os, "SCHED_BATCH"):
+        return
+    try:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # a sandbox may forbid to ask, musl can't
+        pass
 
 
 class _Input(io.TextIOBase):

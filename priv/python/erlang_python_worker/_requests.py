@@ -100,12 +100,16 @@ class Requests:
     def begin(self, request_id: bytes) -> "Optional[Running]":
         """The request if it is to run: not if it was revoked before it came."""
         run = Running(request_id)
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # `with` takes twice as long
+        try:
             if self._recalled and self._recalled.drop(request_id):
                 return None
             if self._revoked and self._revoked.drop(request_id):
                 return None
             self._top = run
+        finally:
+            lock.release()
         self._begun[_LAST_BEGUN] = self._begun[next(self._begun_ring)] = request_id
         return run
 

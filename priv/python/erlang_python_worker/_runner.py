@@ -237,7 +237,8 @@ class Server:
         self._output = output
 
     def serve(self, run: Running, head: bytes, buffers: "list[Any]") -> None:
-        self._end(run, *self._runner.run(head, buffers))
+        kind, body, out_of_band = self._runner.run(head, buffers)
+        self._end(run, kind, body, out_of_band)
 
     def refuse(self, run: Running, error: BaseException) -> None:
         """The end of a request that could not even be begun."""

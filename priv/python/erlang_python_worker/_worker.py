@@ -86,7 +86,8 @@ class Worker:
         try:
             requests.receiving = True
             while not requests.stopping:
-                self._serve(*self._line.next())
+                head, buffers = self._line.next()
+                self._serve(head, buffers)
                 if self._executor.litter.any:
                     self._tidy_up()
             requests.stopped = True
