@@ -294,7 +294,12 @@ class Peer:
         return True
 
     def exit_status(self, within_s: float = 30) -> int:
-        return self.process.wait(within_s)
+        status = self.process.wait(within_s)
+        if status < 0 and self.process.stdout is not None:
+            # What it said before a signal ended it, for whoever did not expect that.
+            os.set_blocking(self.process.stdout.fileno(), False)
+            print((self.process.stdout.read() or b"").decode(errors="replace"))
+        return status
 
     def close(self) -> None:
         if self.process.poll() is None:

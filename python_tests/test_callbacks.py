@@ -661,6 +661,8 @@ for thread in threads: thread.start()"""
     assert own.receive_from_any().id == beside
     own.control(SHUTDOWN, 0)
     assert own.exit_status() == 0
+    assert own.process.stdout is not None
+    assert own.process.stdout.read() == b""
 
 
 def test_the_main_thread_waits_in_a_callback_at_the_end(own: Peer) -> None:

@@ -151,8 +151,24 @@ class Bridge:
 
     def end(self) -> None:
         """Close the lines of all threads, each as soon as it is not used."""
+        _say_nothing_of_interrupted_threads()
         for line in list(self._lines):
             line.close()
+
+
+def _say_nothing_of_interrupted_threads() -> None:
+    """Those that wait for the BEAM end with `Interrupted`, and that is how it is to be.
+
+    And a daemon thread that Python ends while it writes a traceback keeps the lock of stderr, for
+    which Python aborts.
+    """
+    tell = threading.excepthook
+
+    def hook(args: "threading.ExceptHookArgs") -> None:
+        if not issubclass(args.exc_type, erlang.Interrupted):
+            tell(args)
+
+    threading.excepthook = hook
 
 
 class _Closer:
