@@ -13,16 +13,17 @@ defmodule ErlangPython.Worker do
 
   import ErlangPython.Worker.State, only: [tell: 4]
 
-  alias ErlangPython.{Error, MessagePack, Protocol}
-  alias ErlangPython.Pool.{Directory, Handle, Slots, Streams}
-  alias ErlangPython.Request.Reply
+  alias ErlangPython.{Error, Protocol}
+  alias ErlangPython.Pool.{Directory, Handle, Slots}
   alias ErlangPython.Telemetry.Events
 
   alias ErlangPython.Worker.{
+    Ending,
     Exit,
     Health,
     Launch,
     LogRecord,
+    Messages,
     OSProcess,
     Printing,
     Running,
@@ -31,14 +32,6 @@ defmodule ErlangPython.Worker do
   }
 
   require Protocol
-
-  # How long the sockets may stay open when the process has ended: a child that Python forked can hold them.
-  @closing_ms 100
-  # How long the process may stay when a socket has closed: on a busy machine its exit status comes late.
-  @exiting_ms 1_000
-  @drain_poll_ms 5
-  # How long a worker that drains waits for streams that nobody has read to their end.
-  @streams_ms 30_000
 
   @exit_no_runtime 78
 
@@ -104,7 +97,7 @@ defmodule ErlangPython.Worker do
   def handle_continue(:setup, state), do: {:noreply, state}
 
   defp launched({:ok, state}), do: {:noreply, state}
-  defp launched({:error, error, state}), do: stop_failed(state, error)
+  defp launched({:error, error, state}), do: Ending.stop_failed(state, error)
 
   # --- connections
 
@@ -151,22 +144,13 @@ defmodule ErlangPython.Worker do
   defp both?(writers), do: is_map_key(writers, :main) and is_map_key(writers, :control)
 
   @impl true
-  def handle_cast(:drain, %{phase: :ready} = state) do
-    until = System.monotonic_time(:millisecond) + @streams_ms
-    drained(%{state | phase: :draining, drain_until: until})
-  end
-
-  # It has not served yet.
-  def handle_cast(:drain, %{phase: phase} = state) when phase in [:launching, :setup],
-    do: {:stop, {:shutdown, :drained}, state}
-
-  def handle_cast(:drain, state), do: {:noreply, state}
+  def handle_cast(:drain, state), do: Ending.drain(state)
 
   @impl true
   def handle_info({:message, channel, [head | _buffers]}, state) do
     case Protocol.split_head(head) do
-      {type, id, body} -> message({channel, type}, id, body, state)
-      :error -> broke_protocol(state)
+      {type, id, body} -> Messages.handle({channel, type}, id, body, state)
+      :error -> Messages.broken(state)
     end
   end
 
@@ -184,7 +168,7 @@ defmodule ErlangPython.Worker do
         {:noreply, %{state | printing: printing}}
 
       :error ->
-        broke_protocol(state)
+        Messages.broken(state)
     end
   end
 
@@ -200,7 +184,7 @@ defmodule ErlangPython.Worker do
   def handle_info({port, {:exit_status, status}}, %{port: port} = state) do
     # What it had started, and left behind, goes with it; an orderly end has no need.
     unless status == 0 and state.phase == :stopping, do: OSProcess.signal(state.os_pid, :kill)
-    over(%{state | port: nil, status: status})
+    Ending.over(%{state | port: nil, status: status})
   end
 
   def handle_info({port, _late}, state) when is_port(port), do: {:noreply, state}
@@ -212,8 +196,8 @@ defmodule ErlangPython.Worker do
     state = %{state | readers: readers}
 
     if channel in [:main, :control],
-      do: over(state),
-      else: closed(%{state | writers: Map.delete(state.writers, channel)})
+      do: Ending.over(state),
+      else: Ending.closed(%{state | writers: Map.delete(state.writers, channel)})
   end
 
   def handle_info({:beside, wire}, state) do
@@ -245,23 +229,24 @@ defmodule ErlangPython.Worker do
     {:noreply, state}
   end
 
-  def handle_info(:start_timeout, %{phase: phase} = state) when phase in [:launching, :setup],
-    do:
-      kill(
-        state,
-        "was not ready within #{state.handle.options.start_timeout} ms (:start_timeout)"
-      )
+  def handle_info(:start_timeout, %{phase: phase} = state) when phase in [:launching, :setup] do
+    did = "was not ready within #{state.handle.options.start_timeout} ms (:start_timeout)"
+    {:noreply, State.kill(state, did)}
+  end
 
   def handle_info(:heartbeat, %{phase: :ready} = state), do: {:noreply, Health.heartbeat(state)}
 
   def handle_info(:poll_memory, %{phase: :ready} = state),
     do: {:noreply, Health.ping(state, :memory)}
 
-  def handle_info(:drained?, state), do: drained(state)
-  def handle_info(:stop_timeout, state), do: kill(state, "did not shut down in time")
-  def handle_info(:closing_timeout, state), do: close(state)
+  def handle_info(:drained?, state), do: Ending.drained(state)
+
+  def handle_info(:stop_timeout, state),
+    do: {:noreply, State.kill(state, "did not shut down in time")}
+
+  def handle_info(:closing_timeout, state), do: Ending.close(state)
   def handle_info(:killed_timeout, %{port: nil} = state), do: {:noreply, state}
-  def handle_info(:killed_timeout, state), do: give_up(state)
+  def handle_info(:killed_timeout, state), do: Ending.give_up(state)
 
   # Timers that outlived their phase.
   def handle_info(late, state) when late in [:start_timeout, :heartbeat, :poll_memory],
@@ -269,155 +254,9 @@ defmodule ErlangPython.Worker do
 
   def handle_info({:retire, _why}, state), do: {:noreply, state}
 
-  # --- what the worker says
-
-  defp message({:main, Protocol.type(:hello)}, 0, body, %{phase: :launching} = state) do
-    version = Protocol.version()
-
-    case MessagePack.decode(body) do
-      {:ok, %{"protocol" => ^version} = hello} ->
-        {:noreply, %{state | hello: hello}, {:continue, :setup}}
-
-      _other ->
-        kill(state, "does not speak version #{version} of the wire protocol", :protocol)
-    end
-  end
-
-  defp message({:main, Protocol.type(:ready)}, 0, _body, %{phase: :setup} = state) do
-    Launch.cancel_timer(state)
-    Health.begin(state)
-
-    ready = %{
-      slot: state.slot,
-      generation: state.generation,
-      worker: self(),
-      writer: state.writers.main,
-      os_pid: state.os_pid,
-      hello: state.hello,
-      replay: state.replay
-    }
-
-    Directory.notify(state.handle, :manager, {:ready, ready})
-    {:noreply, %{state | phase: :ready}}
-  end
-
-  # Its exit follows.
-  defp message({:main, Protocol.type(:failed)}, 0, body, %{phase: :setup} = state),
-    do: {:noreply, %{state | failed: body}}
-
-  defp message({:control, Protocol.type(:cancel_ack)}, id, body, state) do
-    with {:ok, answer} <- MessagePack.decode(body),
-         {:ok, state} <- Stopping.acknowledged(state, id, answer) do
-      {:noreply, state}
-    else
-      _unknown -> broke_protocol(state)
-    end
-  end
-
-  defp message({:control, Protocol.type(:flushed)}, id, body, state) do
-    {reply_to, flushes} = Map.pop(state.flushes, id)
-    if reply_to, do: send(reply_to, {reply_to, body})
-    {:noreply, %{state | flushes: flushes}}
-  end
-
-  defp message({:control, Protocol.type(:pong)}, id, body, state) do
-    case MessagePack.decode(body) do
-      {:ok, %{"rss" => _bytes} = pong} -> {:noreply, Health.pong(state, id, pong)}
-      _other -> broke_protocol(state)
-    end
-  end
-
-  defp message({:control, Protocol.type(:stacked)}, id, body, state),
-    do: {:noreply, Health.stacked(state, id, body)}
-
-  defp message(_unexpected, _id, _body, state), do: broke_protocol(state)
-
-  defp broke_protocol(state), do: kill(state, "broke the wire protocol", :protocol)
-
-  # --- ends
-
-  defp drained(%{phase: :draining} = state) do
-    if idle?(state) and not streams?(state) do
-      tell(state, :control, Protocol.type(:shutdown), 0)
-      Process.send_after(self(), :stop_timeout, state.handle.options.grace)
-      {:noreply, %{state | phase: :stopping}}
-    else
-      Process.send_after(self(), :drained?, @drain_poll_ms)
-      {:noreply, state}
-    end
-  end
-
-  defp drained(state), do: {:noreply, state}
-
-  defp idle?(%{handle: handle, slot: slot}),
-    do: Slots.in_flight(handle, slot) == 0 and Slots.beside(handle, slot) <= 0
-
-  defp streams?(state) do
-    Streams.count(state.handle, state.slot, state.generation) > 0 and
-      System.monotonic_time(:millisecond) < state.drain_until
-  end
-
-  defp kill(state, did, kind \\ :worker_exit), do: {:noreply, State.kill(state, did, kind)}
-
-  # Closing the port before its process has ended forgets its exit status, no more.
-  defp give_up(%{port: port} = state) do
-    true = Port.close(port)
-    over(%{state | port: nil})
-  end
-
-  # The channel of a thread or a loop: only the last of all parts matters.
-  defp closed(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
-  defp closed(state), do: {:noreply, state}
-
-  # Called whenever a part of it has ended.
-  defp over(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
-
-  defp over(state) do
-    wait = if state.port, do: @exiting_ms, else: @closing_ms
-    Process.send_after(self(), :closing_timeout, wait)
-    {:noreply, state}
-  end
-
-  # Never by a kill: a result that a reader has in its hands would be lost.
-  defp close(%{port: nil} = state) do
-    Enum.each(state.readers, fn {_ref, {_channel, reader}} -> send(reader, :finish) end)
-    {:noreply, state}
-  end
-
-  defp close(state), do: kill(state, "closed a connection")
-
-  defp stop(%{phase: :stopping, status: 0} = state), do: {:stop, {:shutdown, :drained}, state}
-
-  defp stop(%{phase: phase} = state) when phase in [:launching, :setup],
-    do: stop_failed(state, start_error(state))
-
-  defp stop(state),
-    do: {:stop, {:shutdown, {:exited, exit_info(state), State.begun(state)}}, state}
-
-  defp stop_failed(state, error), do: {:stop, {:shutdown, {:start_failed, error}}, state}
-
-  defp start_error(%{failed: nil} = state),
-    do: Exit.not_started(exit_info(state), state.executable)
-
-  defp start_error(%{failed: body} = state) do
-    case Reply.exception(body) do
-      {:ok, exception} -> Exit.not_set_up(exit_info(state), exception)
-      {:error, _undecodable} -> Exit.not_started(exit_info(state), state.executable)
-    end
-  end
-
-  defp exit_info(state) do
-    %{
-      status: state.status,
-      cause: state.cause,
-      os_pid: state.os_pid,
-      output: Printing.last(state.printing)
-    }
-  end
-
   @impl true
   def terminate(reason, state) do
-    state = if state.port, do: end_process(state), else: state
+    state = if state.port, do: Ending.end_process(state), else: state
     # Its supervisor stops it with the pool, or for a new manager: no manager sees this end.
     if reason == :shutdown,
       do: Events.worker_exited(state.handle, state, {:stopped, state.status})
@@ -426,28 +265,5 @@ defmodule ErlangPython.Worker do
   rescue
     # The tables have gone, and the pool with them.
     ArgumentError -> :ok
-  end
-
-  # For who looks after us: when this process has ended, so has Python, and what it had started.
-  defp end_process(state) do
-    status = end_in_order(state)
-    OSProcess.signal(state.os_pid, :kill)
-    %{state | port: nil, status: status || await_exit(state.port, State.killed_ms())}
-  end
-
-  # Python may run its `atexit`, within its grace.
-  defp end_in_order(%{phase: phase} = state) when phase in [:ready, :draining, :stopping] do
-    tell(state, :control, Protocol.type(:shutdown), 0)
-    await_exit(state.port, state.handle.options.grace)
-  end
-
-  defp end_in_order(_starting), do: nil
-
-  defp await_exit(port, timeout) do
-    receive do
-      {^port, {:exit_status, status}} -> status
-    after
-      timeout -> nil
-    end
   end
 end
