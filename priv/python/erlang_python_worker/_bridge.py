@@ -15,10 +15,12 @@ from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
-from erlang_python_worker._lines import MainLine, ThreadLine, left_behind
+from erlang_python_worker._lines import left_behind
+from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import INHERITED, Requests
+from erlang_python_worker._thread_line import ThreadLine
 from erlang_python_worker._tracing import SPAN, Tracing, current_span
 
 if TYPE_CHECKING:

@@ -1,20 +1,17 @@
 """Channels on which threads call into the BEAM: docs/protocol.md, "Callbacks and nesting".
 
 Each thread has a line of its own, so no thread ever waits for another's answer. While it waits it
-runs the requests that are nested in its callback. The main thread's line is the worker's main
-channel.
+runs the requests that are nested in its callback (`_main_line.py`, `_thread_line.py`). Event loops
+have lines that do not block (`_loop_lines.py`).
 """
 
 import itertools
 import sys
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Callable, Optional, Tuple
-
-from msgpack import Unpacker, UnpackException
+from typing import Any, Optional, Tuple
 
 import erlang
 from erlang._request import Running
@@ -23,9 +20,7 @@ from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._extensions import DecodeError
-from erlang_python_worker._kept import kept
 from erlang_python_worker._locate import locate
-from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits, Server
@@ -38,18 +33,9 @@ Message = Tuple[bytes, "list[Any]"]
 _FRAMES_PER_LEVEL = 32
 _MOST_FRAMES = 6_000
 
-_ANSWERS = frozenset(
+ANSWERS = frozenset(
     kind | flag for kind in (wire.ANSWER, wire.ANSWER_ERROR) for flag in (0, wire.BUFFERS_FOLLOW)
 )
-
-# How long the main thread waits in a callback before others serve what only this worker can.
-_PATIENCE_MS = 20
-# Parts of streams: their readers wait for each of many, and the iterator does not mind the thread.
-_PARTS = (wire.PULL, wire.CLOSE)
-# Requests that may belong to a context.
-_PLACED = (wire.CALL, wire.EVAL, wire.EXEC, wire.RUN, wire.STREAM_CALL, wire.STREAM_EVAL)
-# Where in their bodies it stands.
-_CONTEXT_AT = 5
 
 _ids = itertools.count(1)
 
@@ -67,28 +53,7 @@ def take_left_behind() -> "Iterator[list[Any]]":
 
 
 def is_answer(head: bytes) -> bool:
-    return bool(head) and head[0] in _ANSWERS
-
-
-def _is_pinned(head: bytes) -> bool:
-    """Does a request belong to a context, or hold an object that is kept here?
-
-    Not decoded for that: an iterator among its arguments is halted when it is thrown away.
-    """
-    if not head or wire.request_type(head) not in _PLACED:
-        return False
-    if kept.mark in head:
-        return True
-    body = Unpacker(max_buffer_size=len(head))
-    body.feed(wire.request_body(head))
-    try:
-        if body.read_array_header() <= _CONTEXT_AT:
-            return False
-        for _ in range(_CONTEXT_AT):
-            body.skip()
-        return body.unpack() is not None
-    except (ValueError, UnpackException):  # a wrong message: whoever runs it says so
-        return False
+    return bool(head) and head[0] in ANSWERS
 
 
 class Line:
@@ -213,192 +178,6 @@ class BlockingLine(Line, ABC):
             self._server.refuse(run, error)
         finally:
             self._depth -= 1
-
-
-class MainLine(BlockingLine):
-    """The main thread's: interrupts are raised while it waits, never while it sends or receives."""
-
-    def __init__(
-        self, channel: Channel, limits: Limits, requests: Requests, server: Server
-    ) -> None:
-        super().__init__(channel, limits, requests, server)
-        # Messages for the main thread that came while it waited in a callback.
-        self._held: "deque[Message]" = deque()
-        # Where those go that no other worker can take, if the wait is long.
-        self.hand_over: "Optional[Callable[[bytes, list[Any]], None]]" = None
-
-    def next(self) -> Message:
-        """The next message, when the main thread is free."""
-        if self._held:
-            return self._held.popleft()
-        while True:
-            head = self._channel.receive_head()
-            kind = head[0] if head else 0
-            buffers = self._channel.receive_buffers() if kind & wire.BUFFERS_FOLLOW else []
-            # The id of an answer is no request's.
-            if kind not in _ANSWERS:
-                return head, buffers
-            self.drop(head, buffers)
-            self.catch_up()
-
-    def has_message(self, timeout_ms: int) -> bool:
-        """Has `next` a message within the time?"""
-        return bool(self._held) or self._channel.wait(timeout_ms)
-
-    def call(self, kind: int, body: "list[Any]") -> Any:
-        requests = self._requests
-        armed = requests.armed
-        requests.armed = False
-        try:
-            answer = self._ask(kind, body)
-        finally:
-            requests.armed = armed
-        return self.read(*answer)
-
-    def tell(self, kind: int, body: "list[Any]") -> None:
-        requests = self._requests
-        armed = requests.armed
-        requests.armed = False
-        try:
-            super().tell(kind, body)
-        finally:
-            requests.armed = armed
-
-    def _serve_one(self) -> None:
-        self._wait()
-        head, buffers = self._receive()
-        if is_answer(head):
-            self._take_answer(head, buffers)
-        elif head and head[0] & wire.NESTED:
-            self._serve(head, buffers)
-        elif self.hand_over is not None and head and wire.request_type(head) in _PARTS:
-            self.hand_over(head, buffers)
-        else:
-            self._held.append((head, buffers))
-
-    def _wait(self) -> None:
-        requests = self._requests
-        while True:
-            # The answer may need what is held here, and no other worker has it.
-            pinned = [message for message in self._held if _is_pinned(message[0])]
-            requests.armed = True
-            try:
-                requests.check()
-                if self._channel.wait(_PATIENCE_MS if pinned else None):
-                    return
-            finally:
-                requests.armed = False
-            for message in pinned:
-                self._held.remove(message)
-                assert self.hand_over is not None
-                self.hand_over(*message)
-
-    def _serve(self, head: bytes, buffers: "list[Any]") -> None:
-        run = self._requests.begin_nested(head[1:HEAD_SIZE])
-        if run is None:
-            return
-        try:
-            self._serve_deeper(run, head, buffers)
-        finally:
-            self._requests.end_nested()
-
-
-class ThreadLine(BlockingLine):
-    """That of any other thread."""
-
-    def __init__(
-        self, channel: Channel, limits: Limits, requests: Requests, server: Server
-    ) -> None:
-        super().__init__(channel, limits, requests, server)
-        # Held by its thread while that calls or serves; by whoever closes it.
-        self._used = threading.Lock()
-        self._levels = 0
-        self._leaving = False
-        self._closed = False
-
-    def call(self, kind: int, body: "list[Any]") -> Any:
-        self._enter()
-        try:
-            self._check_open()
-            answer = self._ask(kind, body)
-        finally:
-            self._leave()
-        return self.read(*answer)
-
-    def tell(self, kind: int, body: "list[Any]") -> None:
-        self._enter()
-        try:
-            self._check_open()
-            super().tell(kind, body)
-        finally:
-            self._leave()
-
-    def serve(
-        self,
-        head: bytes,
-        buffers: "list[Any]",
-        from_main: bool = False,
-        within: "Optional[Running]" = None,
-    ) -> None:
-        """Run a request beside the main thread, and send its end.
-
-        Args:
-            from_main: whether it came on the main channel.
-            within: the request in whose callback the thread waits for it.
-        """
-        run = self._requests.begin_beside(head[1:HEAD_SIZE], from_main=from_main)
-        if run is None:
-            return
-        if within is not None and within.namespace is not None:
-            run.namespace = within.namespace
-        run.output = Printed(self._channel)
-        before = self._requests.enter(run)
-        try:
-            self._enter()
-            self._serve_deeper(run, head, buffers)
-            if left_behind:
-                self.catch_up()
-        except Closed:  # the worker is leaving
-            pass
-        finally:
-            self._leave()
-            self._requests.leave(before)
-            self._requests.end_beside(run)
-
-    def _serve_one(self) -> None:
-        head, buffers = self._receive()
-        if is_answer(head):
-            self._take_answer(head, buffers)
-        else:
-            self.serve(head, buffers, within=self._requests.current())
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise erlang.Interrupted("the worker is leaving")
-
-    def _enter(self) -> None:
-        if self._levels == 0:
-            self._used.acquire()
-        self._levels += 1
-
-    def _leave(self) -> None:
-        self._levels -= 1
-        if self._levels == 0:
-            self._used.release()
-            if self._leaving:
-                self.close()
-
-    def close(self) -> None:
-        """Close it now, or as soon as its thread has done with it; from any thread."""
-        self._leaving = True
-        # Never waits: the thread may have gone with the lock (a daemon's, at the end of Python).
-        if self._used.acquire(blocking=False):
-            try:
-                if not self._closed:
-                    self._closed = True
-                    self._channel.close()
-            finally:
-                self._used.release()
 
 
 def _where(encoder: Encoder, kind: int, body: "list[Any]", error: Exception) -> str:

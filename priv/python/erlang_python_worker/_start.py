@@ -31,11 +31,12 @@ def main() -> None:
     from erlang_python_worker._control import Control
     from erlang_python_worker._event_loops import EventLoops
     from erlang_python_worker._execute import Executor
-    from erlang_python_worker._lines import MainLine, ThreadLine
+    from erlang_python_worker._main_line import MainLine
     from erlang_python_worker._namespace import Namespace
     from erlang_python_worker._output import Output
     from erlang_python_worker._requests import Requests
     from erlang_python_worker._runner import Arms, Limits, NoArms, Runner, Server
+    from erlang_python_worker._thread_line import ThreadLine
     from erlang_python_worker._tracing import Tracing
     from erlang_python_worker._worker import Worker
 

@@ -11,7 +11,8 @@ from erlang_python_worker import _logging, _tqdm
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._execute import Executor
-from erlang_python_worker._lines import MainLine, left_behind
+from erlang_python_worker._lines import left_behind
+from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._output import Output
 from erlang_python_worker._process import CallerInput
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
