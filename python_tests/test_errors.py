@@ -153,6 +153,10 @@ def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     assert advice.startswith(f"Not found by {sys.executable} (Python {version}).")
     assert ":venv" in advice
+    assert "in vain" not in advice
+    (advice,) = notes("import sys\nsys.path.append('/no/such/folder')\nimport no_such_module")
+    assert advice.endswith("It looked in vain for /no/such/folder.")
+    shared.code(RUN, "sys.path.pop()")
     assert notes("import json.no_such_part") == []
     assert notes("raise ModuleNotFoundError('of my own')") == []
     # As `from erlang import name` raises it.

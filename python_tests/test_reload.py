@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -68,6 +69,30 @@ def test_an_exception_leaves_all_as_it_was(worker: Peer, package: Path) -> None:
     assert failure.type == "ZeroDivisionError"
     assert worker.value("(shop.total(), shop.prices.P)") == [_tuple(), 10, 1]
     assert worker.value("hasattr(shop.prices, 'NEW')") is False
+
+
+def test_deep_forgets_a_submodule_whose_file_is_gone(worker: Peer, package: Path) -> None:
+    (package / "tax.py").unlink()
+    # One that needs it can't be loaded, and all are what they were.
+    failure = reload(worker, "shop", deep=True)
+    assert failure is not None
+    assert (failure.type, failure.message) == ("ModuleNotFoundError", "No module named 'shop.tax'")
+    assert worker.value("(shop.total(), shop.tax.add(1))") == [_tuple(), 10, 10]
+    (package / "cart.py").write_text("def total(): return 7\n")
+    assert reload(worker, "shop", deep=True) is None
+    assert worker.value("(shop.total(), hasattr(shop, 'tax'))") == [_tuple(), 7, False]
+    assert worker.value("'shop.tax' in __import__('sys').modules") is False
+
+
+def test_deep_forgets_a_folder_that_is_gone(worker: Peer, package: Path) -> None:
+    part = package / "part"
+    part.mkdir()
+    (part / "__init__.py").write_text("")
+    (part / "deep.py").write_text("")
+    worker.code(0x03, "import shop.part.deep")
+    rmtree(part)
+    assert reload(worker, "shop", deep=True) is None
+    assert worker.value("[n for n in __import__('sys').modules if 'part' in n]") == []
 
 
 def test_one_that_is_not_loaded(worker: Peer) -> None:

@@ -105,6 +105,7 @@ defmodule ErlangPython.Pool do
   When the BEAM ends, in whatever way, so do all Python processes.
   """
 
+  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Worker}
   alias ErlangPython.Pool.{Broadcast, Configured, Directory, Handle, Manager, Options, Slots}
   alias ErlangPython.{MessagePack, Request, Timeout}
@@ -379,9 +380,16 @@ defmodule ErlangPython.Pool do
   Replaces all workers, one after another, each between two requests: no request is lost, and the
   others go on serving. Returns when the last is ready; if a new one can't start, the rest stay as
   they are.
+
+  A function that Python calls out of this pool would wait for its own request, so there it raises
+  `ArgumentError`; start a process for it.
   """
   @spec restart(atom()) :: :ok | {:error, Error.t()}
-  def restart(pool), do: Manager.restart(fetch!(pool))
+  def restart(pool) do
+    handle = fetch!(pool)
+    refuse_in_callback!(handle, "restart/1")
+    Manager.restart(handle)
+  end
 
   @doc """
   Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout`
@@ -389,12 +397,16 @@ defmodule ErlangPython.Pool do
 
   A pool that stands in a supervision tree is started again by its supervisor, as any child would
   be; a configured one by its next use.
+
+  A function that Python calls out of this pool would wait for its own request, so there it raises
+  `ArgumentError` unless it has a `timeout`; start a process for it.
   """
   @spec stop(atom(), timeout()) :: :ok
   def stop(pool, timeout \\ :infinity) do
     # Before anything is closed.
     timeout = Timeout.check!(timeout)
     handle = fetch!(pool)
+    if timeout == :infinity, do: refuse_in_callback!(handle, "stop/1")
     supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
     Slots.close(handle)
     Manager.await_empty(handle, timeout)
@@ -402,6 +414,15 @@ defmodule ErlangPython.Pool do
   catch
     # Somebody else was faster.
     :exit, {:noproc, _call} -> :ok
+  end
+
+  # A task that a callback starts is not refused: nobody need wait for it.
+  defp refuse_in_callback!(handle, function) do
+    if Origin.own(handle) do
+      raise ArgumentError,
+            "ErlangPython.Pool.#{function} waits until the requests of #{inspect(handle.name)} have ended, and this " <>
+              "function is called by one of them: start a process for it, as with Task.start/1"
+    end
   end
 
   defp fetch!(pool) do

@@ -8,6 +8,8 @@ defmodule ErlangPython.Env.Interpreter do
   alias ErlangPython.Error
 
   @default_names ["python3", "python"]
+  @takes "`:python` takes the path of an interpreter, its name on the PATH, a version such as \"3.12\", or an " <>
+           "environment of `ErlangPython.Env`; `:venv` takes the folder of a virtual environment"
   @homebrew ["/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew"]
 
   @doc """
@@ -154,8 +156,9 @@ defmodule ErlangPython.Env.Interpreter do
   defp usable(path) do
     case File.stat(path) do
       {:ok, %{type: :regular, mode: mode}} when Bitwise.band(mode, 0o111) != 0 -> resolve(path)
+      {:ok, %{type: :directory}} -> Problem.error("#{path} is a folder. #{@takes}", path)
       {:ok, _stat} -> Problem.error("not an executable file: #{path}", path)
-      {:error, _posix} -> Problem.error("no such Python: #{path}", path)
+      {:error, _posix} -> Problem.error("no such Python: #{path}. #{@takes}", path)
     end
   end
 

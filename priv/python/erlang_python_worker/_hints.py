@@ -1,5 +1,6 @@
 """What to do about exceptions that nearly always have the same reason. Shown as notes are."""
 
+import os
 import sys
 from typing import Optional
 
@@ -20,7 +21,10 @@ def _not_found(name: str) -> "Optional[str]":
     if name.partition(".")[0] in sys.modules:
         return None
     version = ".".join(map(str, sys.version_info[:3]))
+    # Python has its standard library's zip file there, which as a rule is none.
+    absent = [at for at in sys.path if at and not at.endswith(".zip") and not os.path.exists(at)]
     return (
         f"Not found by {sys.executable} (Python {version}). The pool's options :venv and :python "
         "say which packages it has, :paths where modules of your own are."
+        + (f" It looked in vain for {', '.join(absent)}." if absent else "")
     )

@@ -6,7 +6,7 @@ import linecache
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import cache_from_source, find_spec, resolve_name
 from types import ModuleType
 from typing import Any, Dict
@@ -18,7 +18,8 @@ _OWN = ("erlang", "erlang_python_worker")
 def reload(name: str, deep: bool) -> None:
     """Load a module anew, if it is loaded at all; with ``deep`` its submodules before it.
 
-    All or nothing: if one can't be loaded, all are what they were.
+    Submodules whose files are gone are forgotten. All or nothing: if one can't be loaded, all are
+    what they were.
 
     Raises:
         ModuleNotFoundError: there is no module of this name.
@@ -30,8 +31,34 @@ def reload(name: str, deep: bool) -> None:
         _check_exists(name)
         return
     prefix = name + "."
-    names = [n for n in sys.modules if deep and n.startswith(prefix)] + [name]
-    load({n: module for n in names if isinstance(module := sys.modules[n], ModuleType)})
+    names = [n for n in sys.modules if deep and n.startswith(prefix)]
+    gone = [n for n in names if _is_gone(sys.modules[n])]
+    names = [n for n in names if n not in gone] + [name]
+    with _forgotten(gone):
+        load({n: module for n in names if isinstance(module := sys.modules[n], ModuleType)})
+
+
+def _is_gone(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and not os.path.exists(file)
+
+
+@contextmanager
+def _forgotten(names: "list[str]") -> "Iterator[None]":
+    """Without these submodules, also for whoever imports them; on a failure they are back."""
+    held: "list[tuple[dict[str, Any], str, Any]]" = []
+    for name in sorted(names, reverse=True):  # parts before what they are parts of
+        parent, _, leaf = name.rpartition(".")
+        of_parent = vars(sys.modules[parent]) if parent in sys.modules else {}
+        for table, key in ((sys.modules, name), (of_parent, leaf)):
+            if key in table:
+                held.append((table, key, table.pop(key)))
+    try:
+        yield
+    except BaseException:
+        for table, key, value in held:
+            table[key] = value
+        raise
 
 
 def load(loaded: "Dict[str, ModuleType]") -> None:

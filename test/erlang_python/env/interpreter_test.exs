@@ -53,7 +53,10 @@ defmodule ErlangPython.Env.InterpreterTest do
     test "refuses what is missing or can't be executed", %{dir: dir} do
       missing = Path.join(dir, "missing")
       assert {:error, %Error{details: %{python: ^missing}} = error} = find(missing)
-      assert error.message == "no such Python: #{missing}"
+      assert error.message =~ "no such Python: #{missing}. `:python` takes the path"
+
+      assert {:error, error} = find(dir)
+      assert error.message =~ "#{dir} is a folder. `:python` takes the path"
 
       plain = Path.join(dir, "plain")
       File.write!(plain, "")
