@@ -42,3 +42,20 @@ def shared(request: pytest.FixtureRequest) -> "Iterator[Peer]":
         yield peer
     finally:
         peer.close()
+
+
+@pytest.fixture(params=["direct", "pyzmq"])
+def own(request: pytest.FixtureRequest, start: "Callable[..., Peer]") -> Peer:
+    """A worker for one test, by each kind of channel."""
+    peer = start(channels=request.param)
+    peer.set_up()
+    return peer
+
+
+@pytest.fixture
+def nothing_is_left(request: pytest.FixtureRequest) -> "Iterator[None]":
+    """The test has taken all that the worker which it shares with others has sent."""
+    yield
+    if "shared" in request.fixturenames:
+        peer = request.getfixturevalue("shared")
+        assert peer.nothing_waits()

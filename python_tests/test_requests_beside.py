@@ -1,0 +1,167 @@
+"""Requests that run beside a main thread that waits in a callback, and those that move there."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any, Callable
+
+import msgpack
+import pytest
+
+from calling import begin, working
+from peer import CALL, ERROR, MOVE, RESULT, RUN, Failure, Peer
+
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
+
+def test_requests_on_the_control_channel_run_beside_the_main_thread(shared: Peer) -> None:
+    number = begin(shared, working("the main thread", "return erlang.call('f')"))
+    call = shared.callback()
+    code = "import threading, time\n[threading.current_thread() is threading.main_thread(), erlang.current_request().id]"
+    for _ in range(3):
+        beside = shared.beside(RUN, code)
+        end = shared.receive_from_any()
+        assert (end.type, end.id, end.body) == (RESULT, beside, [False, beside])
+        assert end.channel.startswith("/t")
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+
+
+def code_body(code: str) -> list[Any]:
+    return [code, None, None, 1, 0]
+
+
+def test_a_request_that_moves_runs_once_beside_the_main_thread(shared: Peer) -> None:
+    code = code_body("import threading\nthreading.current_thread() is threading.main_thread()")
+    number = begin(shared, working("a thread", "return erlang.call('f')"))
+    call = shared.callback()
+    # The main thread joins another, and does not read this.
+    moved = shared.begin(RUN, code)
+    shared.control(MOVE, moved)
+    shared.control(RUN, moved, code)
+    end = shared.receive_from_any()
+    assert (end.type, end.id, end.body) == (RESULT, moved, False)
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+    assert shared.value("1") == 1
+
+
+def test_a_request_that_has_begun_does_not_move(shared: Peer) -> None:
+    code = code_body("globals().update(runs=globals().get('runs', 0) + 1)\nerlang.call('f')")
+    number = shared.begin(RUN, code)
+    call = shared.callback()
+
+    def move() -> None:
+        shared.control(MOVE, number)
+        shared.control(RUN, number, code)
+        shared.ping()
+
+    move()  # while it runs
+    shared.answer(call, 1)
+    assert shared.end(number).type == RESULT
+    move()
+    assert shared.value("runs") == 1
+
+
+def test_a_request_that_moves_can_be_revoked(shared: Peer) -> None:
+    number = begin(shared, working("a thread", "return erlang.call('f')"))
+    call = shared.callback()
+    moved = shared.begin(RUN, code_body("print('never')"))
+    shared.control(MOVE, moved)
+    assert shared.cancel(moved) == "revoked"
+    shared.control(RUN, moved, code_body("print('never')"))
+    beside = shared.beside(RUN, "2")
+    assert shared.receive_from_any().id == beside
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+
+
+def test_one_taken_back_from_the_main_thread_runs_beside_it(shared: Peer) -> None:
+    number = begin(shared, working("the main thread", "return erlang.call('f')"))
+    call = shared.callback()
+    behind = shared.begin(RUN, code_body("'in the main thread'"))
+    assert shared.cancel(behind, interrupt=False) == "revoked"
+    # That takes back the frame on the main channel, which has not been read so far; not this one.
+    shared.control(RUN, behind, code_body("'beside'"))
+    assert shared.receive_from_any().body == "beside"
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+    assert shared.value("2") == 2
+    assert shared.nothing_waits()
+
+
+def test_a_module_that_another_thread_imports_is_waited_for(own: Peer, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    text = f"print('in', flush=True)\nopen({str(go)!r}).read()\ndef f(): return 7\n"
+    (tmp_path / "a_slow_module").with_suffix(".py").write_text(text)
+    code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport a_slow_module\n8"
+    number = begin(own, code)
+    own.wait_line(b"in")
+    called = own.begin_id()
+    own.control(CALL, called, ["a_slow_module", "f", [], None, 0])
+    other = own.beside(RUN, "9")
+    assert own.receive_from_any().id == other
+    go.write_text("")
+    ends = {end.id: end.body for end in (own.receive_from_any() for _ in range(2))}
+    assert ends == {number: 8, called: 7}
+
+
+def test_many_at_once_run_beside_each_other(own: Peer) -> None:
+    code = "gate.wait()\nstays = 'here'\nerlang.call('f', n)"
+    own.value("import threading, erlang\ngate = threading.Barrier(20)\nn = 'own'")
+    numbers = [own.beside(RUN, code, n=n) for n in range(20)]
+    calls = [own.callback() for _ in numbers]
+    for call in calls:
+        assert numbers[call.args[0]] == call.parent
+        own.answer(call, call.args[0])
+    ends = {end.id: end.body for end in (own.receive_from_any() for _ in numbers)}
+    assert ends == {number: n for n, number in enumerate(numbers)}
+    # Each had bindings of its own; what they assigned stays.
+    assert own.value("[n, stays]") == ["own", "here"]
+
+
+def test_requests_and_callbacks_carry_large_data_beside_the_body(shared: Peer) -> None:
+    data = bytes(range(256)) * 1_000
+    beside = shared.beside(RUN, "import erlang\nerlang.call('f', data + b'1', 2)[:-1]", data=data)
+    call = shared.callback()
+    assert call.args == [msgpack.ExtType(6, struct.pack(">BI", 1, 0)), 2]
+    assert call.buffers == [data + b"1"]
+    shared.answer(call, msgpack.ExtType(6, struct.pack(">BI", 1, 0)), buffers=[data + b"12"])
+    end = shared.receive_from_any()
+    assert (end.id, end.buffers) == (beside, [data + b"1"])
+
+
+def test_a_thread_that_can_not_be_started_is_an_error(own: Peer) -> None:
+    own.value("import threading\nthreading.stack_size(1 << 46)")
+    beside = own.beside(RUN, "1")
+    end = own.receive("/control")
+    assert (end.type, end.id) == (ERROR, beside)
+    assert Failure(end.error[1]).type == "RuntimeError"
+    own.value("threading.stack_size(0)")
+    beside = own.beside(RUN, "1")
+    assert own.receive_from_any().body == 1
+
+
+def test_a_channel_that_can_not_be_opened_is_an_error(start: Callable[..., Peer]) -> None:
+    peer = start()
+    peer.set_up()
+    peer.value("""
+import os, resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/dev/fd')) + 1, hard))
+files = []
+try:
+    while True: files.append(open('/dev/null'))
+except OSError: pass""")
+    beside = peer.beside(RUN, "1")
+    end = peer.receive("/control")
+    assert (end.type, end.id) == (ERROR, beside)
+    assert Failure(end.error[1]).type == "OSError"
+    body = "try: erlang.call('f')\nexcept OSError as e: return 'no file'"
+    assert peer.value(working("a thread", body)) == "no file"
+    peer.value("files.clear()\nresource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))")
+    beside = peer.beside(RUN, "1")
+    assert peer.receive_from_any().body == 1
