@@ -5,7 +5,17 @@ defmodule ErlangPython.ZMTPHandler do
 
   @behaviour ErlangPython.ZMTP.Handler
 
-  alias ErlangPython.ZMTP.Frame
+  alias ErlangPython.ZMTP.{Frame, Router}
+
+  @doc "A router with this handler, under the test's supervisor."
+  def start_router(options \\ []) do
+    {arg, options} = Keyword.pop(options, :arg, %{})
+    arg = Map.put(arg, :test, self())
+
+    ExUnit.Callbacks.start_supervised!(
+      {Router, [handler: __MODULE__, handler_arg: arg] ++ options}
+    )
+  end
 
   @impl true
   def init(peer, writer, arg) do
