@@ -5,17 +5,19 @@ defmodule ErlangPython.ZMTPPeer do
 
   import ExUnit.Assertions
 
+  alias ErlangPython.ZMTP.Router
+
   # Only reached on a deadlock.
   @patience 60_000
 
-  @spec start(String.t(), String.t()) :: port()
-  def start(endpoint, script) do
+  @spec start_peer(pid(), String.t()) :: port()
+  def start_peer(router, script) do
     Port.open({:spawn_executable, ErlangPython.TestPython.executable()}, [
       :binary,
       :exit_status,
       :stderr_to_stdout,
       line: 65_536,
-      args: ["-c", "import zmq\nfrom zmtp_peer import *\n" <> script, endpoint],
+      args: ["-c", "import zmq\nfrom zmtp_peer import *\n" <> script, Router.endpoint(router)],
       env: [{~c"PYTHONPATH", String.to_charlist(__DIR__)}]
     ])
   end
