@@ -1,13 +1,6 @@
 defmodule ErlangPython.Callbacks.LoadTest do
   # Very many callbacks at once with checked answers, and what they leave: nothing.
-  use ErlangPython.PoolCase, async: false
-
-  alias ErlangPython.Callbacks.Running
-  alias ErlangPython.Pool.{Handle, Slots}
-
-  setup do
-    on_exit(fn -> Enum.each(ErlangPython.registered(), &ErlangPython.unregister/1) end)
-  end
+  use ErlangPython.CallbackCase, async: false
 
   @threads 16
   @callbacks 100_000
@@ -16,7 +9,7 @@ defmodule ErlangPython.Callbacks.LoadTest do
 
   test "#{@callbacks} callbacks from #{@threads} threads and #{@coroutines} coroutines at once have their own answers" do
     pool = start_pool(workers: 1)
-    :ok = ErlangPython.register(:square, fn who, n -> [who, n * n] end)
+    register(:square, fn who, n -> [who, n * n] end)
 
     # Half of them each. The threads' request starts when the coroutines' has left the main thread.
     threads = """
@@ -61,19 +54,7 @@ defmodule ErlangPython.Callbacks.LoadTest do
     assert_receive :ready
     in_threads = run.(threads, %{threads: @threads, count: div(half, @threads)})
     assert Task.await_many([on_loop, in_threads], :infinity) == [{:ok, half}, {:ok, half}]
-    assert_nothing_left(pool)
-  end
-
-  defp assert_nothing_left(pool) do
-    {:ok, handle} = Handle.fetch(pool)
-    await_whole(pool, Slots.count(handle))
-
-    eventually(fn ->
-      assert Running.count() == 0
-      assert :ets.info(handle.pending, :size) == 0
-
-      for slot <- 1..Slots.count(handle)//1,
-          do: assert({Slots.callbacks(handle, slot), Slots.beside(handle, slot)} == {0, 0})
-    end)
+    await_whole(pool, 1)
+    await_nothing_left(pool)
   end
 end
