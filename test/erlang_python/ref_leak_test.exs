@@ -2,6 +2,8 @@ defmodule ErlangPython.RefLeakTest do
   # A hundred thousand objects, half of them released one by one, half of them by the end of their owners.
   use ErlangPython.PoolCase, async: false
 
+  import ErlangPython.TestRefs, only: [kept: 1]
+
   alias ErlangPython.Pool.Handle
   alias ErlangPython.Ref
 
@@ -41,11 +43,9 @@ defmodule ErlangPython.RefLeakTest do
     do: ErlangPython.call!(:builtins, :bytearray, [@size], pool: pool, return: :ref)
 
   defp settled(pool, handle) do
-    kept = "len(__import__('erlang_python_worker._kept', fromlist=['*']).kept)"
-
     eventually(fn ->
       assert :ets.info(handle.refs, :size) == 0
-      assert Pool.broadcast(pool, {:eval, kept}) == {:ok, %{1 => {:ok, 0}, 2 => {:ok, 0}}}
+      assert kept(pool) == 0
       assert :ets.info(handle.callers, :size) <= 1
     end)
 
