@@ -24,11 +24,13 @@ defmodule TestPythons do
     test/erlang_python/deaths_test.exs test/erlang_python/ends_test.exs test/erlang_python/faults_test.exs
     test/erlang_python/introspection_test.exs test/erlang_python/iterator_test.exs
     test/erlang_python/nesting/busy_workers_test.exs test/erlang_python/nesting/calls_test.exs
-    test/erlang_python/nesting/ends_test.exs test/erlang_python/output_test.exs test/erlang_python/pool_test.exs
-    test/erlang_python/reload_test.exs test/erlang_python/state_test.exs test/erlang_python/stream/ends_test.exs
-    test/erlang_python/stream/errors_test.exs test/erlang_python/stream/items_test.exs
-    test/erlang_python/stream/load_test.exs test/erlang_python/msgpack/python_test.exs
-    test/erlang_python/msgpack/vectors_test.exs
+    test/erlang_python/nesting/ends_test.exs test/erlang_python/output_test.exs
+    test/erlang_python/pool/control_test.exs test/erlang_python/pool/crash_test.exs
+    test/erlang_python/pool/limits_test.exs test/erlang_python/pool/queue_test.exs
+    test/erlang_python/pool/start_test.exs test/erlang_python/reload_test.exs test/erlang_python/state_test.exs
+    test/erlang_python/stream/ends_test.exs test/erlang_python/stream/errors_test.exs
+    test/erlang_python/stream/items_test.exs test/erlang_python/stream/load_test.exs
+    test/erlang_python/msgpack/python_test.exs test/erlang_python/msgpack/vectors_test.exs
   )
 
   def main(wanted) do

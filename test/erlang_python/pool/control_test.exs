@@ -1,0 +1,107 @@
+defmodule ErlangPython.Pool.ControlTest do
+  # A pool that runs: restart, scale, look into, stop.
+  use ErlangPython.PoolCase, async: true
+
+  @moduletag :tmp_dir
+
+  @gated gated()
+
+  test "restart/1 replaces every worker and loses no request" do
+    pool = start_pool(workers: 2)
+    before = for worker <- Pool.workers(pool), do: worker.os_pid
+    test = self()
+
+    traffic =
+      Task.async(fn ->
+        Stream.repeatedly(fn -> ErlangPython.eval("1 + 1", %{}, pool: pool) end)
+        |> Enum.reduce_while(0, fn result, count ->
+          assert result == {:ok, 2}
+          if count == 50, do: send(test, :flowing)
+
+          receive do
+            :stop -> {:halt, count}
+          after
+            0 -> {:cont, count + 1}
+          end
+        end)
+      end)
+
+    assert_receive :flowing
+    assert Pool.restart(pool) == :ok
+    send(traffic.pid, :stop)
+    assert Task.await(traffic) > 50
+    after_ = for worker <- Pool.workers(pool), do: worker.os_pid
+    assert length(after_) == 2
+    assert before -- after_ == before
+    Enum.each(before, fn pid -> eventually(fn -> refute os_process?(pid) end) end)
+  end
+
+  test "scale/2 adds and removes workers" do
+    pool = start_pool(workers: 1)
+    assert Pool.scale(pool, 3) == :ok
+    await_whole(pool, 3)
+    assert Pool.scale(pool, 1) == :ok
+    await_whole(pool, 1)
+    assert length(Pool.workers(pool)) == 1
+    assert_raise ArgumentError, fn -> Pool.scale(pool, 0) end
+  end
+
+  test "workers/1 says what each is doing", %{tmp_dir: dir} do
+    pool = start_pool(workers: 2)
+    gate = gate(dir)
+    running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
+    await_file(gate.started)
+    workers = Pool.workers(pool)
+    assert Enum.sort(for worker <- workers, do: worker.state) == [:busy, :idle]
+    assert Enum.all?(workers, &(&1.memory > 1_000_000 and &1.os_pid > 1))
+    File.touch!(gate.go)
+    Task.await(running)
+  end
+
+  describe "stop/2" do
+    test "lets open requests end, refuses new ones, and leaves nothing", %{tmp_dir: dir} do
+      pool = unique_name()
+
+      {:ok, pid} =
+        Pool.start_link(
+          name: pool,
+          workers: 1,
+          window: 1,
+          python: ErlangPython.TestPython.executable(),
+          stdout: :ignore
+        )
+
+      [%{os_pid: os_pid}] = Pool.workers(pool)
+      gate = gate(dir)
+      running = Task.async(fn -> ErlangPython.run(@gated <> "'ended'", gate, pool: pool) end)
+      await_file(gate.started)
+      queued = Task.async(fn -> ErlangPython.eval("'queued'", %{}, pool: pool) end)
+      eventually(fn -> assert %{queued: 1} = Pool.stats(pool) end)
+
+      stopping = Task.async(fn -> Pool.stop(pool) end)
+
+      eventually(fn ->
+        assert {:error, %Error{kind: :no_pool, executed: :no}} =
+                 ErlangPython.eval("1", %{}, pool: pool, timeout: 20)
+      end)
+
+      File.touch!(gate.go)
+      assert Task.await(running) == {:ok, "ended"}
+      assert Task.await(queued) == {:ok, "queued"}
+      assert Task.await(stopping) == :ok
+      refute Process.alive?(pid)
+      refute os_process?(os_pid)
+      assert {:error, %Error{kind: :no_pool}} = ErlangPython.eval("1", %{}, pool: pool)
+    end
+
+    test "ends what is open when its own patience ends", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1, grace: 100)
+      gate = gate(dir)
+      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
+      await_file(gate.started)
+      assert stop_supervised(pool) == :ok
+      assert {:error, %Error{kind: kind, executed: :maybe}} = Task.await(running)
+      assert kind in [:no_pool, :worker_exit, :cancelled]
+    end
+  end
+end

@@ -1,0 +1,105 @@
+defmodule ErlangPython.Pool.LimitsTest do
+  # How many requests a pool takes, how large they may be, and when a limit costs a worker.
+  use ErlangPython.PoolCase, async: true
+
+  @moduletag :tmp_dir
+
+  @gated gated()
+
+  describe "options" do
+    test ":max_queue and the reason why a request was not taken", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1, max_queue: 1, window: 1)
+      gate = gate(dir)
+      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
+      await_file(gate.started)
+      queued = Task.async(fn -> ErlangPython.eval("'queued'", %{}, pool: pool) end)
+      eventually(fn -> assert %{queued: 1} = Pool.stats(pool) end)
+
+      assert {:error, %Error{kind: :overloaded, executed: :no} = error} =
+               ErlangPython.eval("1", %{}, pool: pool)
+
+      assert error.details == %{current: 1, max: 1}
+
+      File.touch!(gate.go)
+      assert Task.await(running) == :ok
+      assert Task.await(queued) == {:ok, "queued"}
+      await_whole(pool, 1)
+    end
+
+    test ":max_concurrent counts those that run and those that wait", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1, max_concurrent: 1)
+      gate = gate(dir)
+      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
+      await_file(gate.started)
+
+      assert {:error, %Error{kind: :overloaded, details: %{max: 1}}} =
+               ErlangPython.eval("1", %{}, pool: pool)
+
+      File.touch!(gate.go)
+      assert Task.await(running) == :ok
+      assert ErlangPython.eval("1", %{}, pool: pool) == {:ok, 1}
+    end
+
+    test ":max_message_size holds in both directions" do
+      pool = start_pool(workers: 1, max_message_size: 100_000)
+      big = String.duplicate("x", 200_000)
+
+      assert {:error,
+              %Error{kind: :too_large, executed: :no, details: %{limit: 100_000, size: size}}} =
+               ErlangPython.call(:builtins, :len, [big], pool: pool)
+
+      assert size > 200_000
+
+      assert {:error, %Error{kind: :too_large, executed: :yes}} =
+               ErlangPython.eval("'x' * 200_000", %{}, pool: pool)
+
+      assert {:ok, 90_000} =
+               ErlangPython.call(:builtins, :len, [binary_part(big, 0, 90_000)], pool: pool)
+    end
+
+    test ":max_requests replaces a worker between two requests" do
+      pool = start_pool(workers: 1, max_requests: 5)
+      pids = for _nth <- 1..30, do: ErlangPython.call!(:os, :getpid, [], pool: pool)
+      assert length(Enum.uniq(pids)) > 1
+      await_whole(pool, 1)
+    end
+
+    test ":max_requests counts what runs beside the main thread" do
+      name = "pool_limits_fan_out"
+      pool = start_pool(workers: 1, max_requests: 10)
+      on_exit(fn -> ErlangPython.unregister(name) end)
+
+      ErlangPython.register(name, fn ->
+        fn -> for n <- 1..10, do: ErlangPython.eval!("n", %{n: n}, pool: pool) end
+        |> Task.async()
+        |> Task.await(:infinity)
+      end)
+
+      [%{os_pid: before}] = Pool.workers(pool)
+      assert {:ok, [1 | _]} = ErlangPython.eval("erlang.call('#{name}')", %{}, pool: pool)
+      eventually(fn -> refute os_process?(before) end)
+      await_whole(pool, 1)
+    end
+
+    test ":max_memory replaces a worker that has grown" do
+      pool = start_pool(workers: 1, max_memory: 150_000_000)
+      pid = ErlangPython.call!(:os, :getpid, [], pool: pool)
+      :ok = ErlangPython.exec("hog = b'x' * 300_000_000", %{}, pool: pool)
+      eventually(fn -> assert ErlangPython.call!(:os, :getpid, [], pool: pool) != pid end)
+      refute os_process?(pid)
+    end
+
+    test ":heartbeat ends a worker that can't answer, whatever the caller's patience" do
+      pool = start_pool(workers: 1, heartbeat: 200)
+
+      assert {:error, %Error{kind: :worker_exit} = error} =
+               ErlangPython.run("import re\nre.match(r'(a+)+$', 'a' * 64 + 'b')", %{},
+                 pool: pool,
+                 timeout: :infinity
+               )
+
+      assert error.message =~ "did not answer a heartbeat within 200 ms"
+      await_whole(pool, 1)
+    end
+  end
+end

@@ -1,0 +1,161 @@
+defmodule ErlangPython.Pool.StartTest do
+  # Pools that start, with what their options give to Python, and pools that can not.
+  use ErlangPython.PoolCase, async: true
+
+  @moduletag :tmp_dir
+
+  describe "start_link/1" do
+    test "returns when each worker is ready" do
+      pool = start_pool(workers: 3)
+      assert %{workers: 3, idle: 3, starting: 0} = Pool.stats(pool)
+    end
+
+    test "fails with what Python printed if a preload raises" do
+      assert {:error, {%Error{kind: :no_workers, executed: :no} = error, _child}} =
+               start_supervised(
+                 {Pool,
+                  name: unique_name(),
+                  workers: 1,
+                  python: ErlangPython.TestPython.executable(),
+                  stdout: :ignore,
+                  preload: [:no_such_module]}
+               )
+
+      assert error.message =~ "ModuleNotFoundError: No module named 'no_such_module'"
+      assert error.cause.type == "ModuleNotFoundError"
+    end
+
+    test "fails if the interpreter is not there" do
+      assert {:error, {%Error{kind: :environment} = error, _child}} =
+               start_supervised({Pool, name: unique_name(), python: "/no/such/python"})
+
+      assert error.message =~ "/no/such/python"
+    end
+
+    test "fails if the interpreter is something else", %{tmp_dir: dir} do
+      path = Path.join(dir, "python")
+      File.write!(path, "#!/bin/sh\necho this is no python >&2\nexit 3\n")
+      File.chmod!(path, 0o755)
+
+      assert {:error, {%Error{kind: kind} = error, _child}} =
+               start_supervised({Pool, name: unique_name(), python: path, stdout: :ignore})
+
+      assert kind in [:environment, :no_workers]
+      assert Exception.message(error) =~ "this is no python"
+    end
+
+    test "fails if its folder is not there" do
+      options = [
+        name: unique_name(),
+        python: ErlangPython.TestPython.executable(),
+        cd: "/no/such"
+      ]
+
+      assert {:error, {%Error{kind: :environment} = error, _}} = start_supervised({Pool, options})
+      assert error.message =~ "the folder in :cd is missing: /no/such"
+    end
+
+    test "leaves no process behind after a failure" do
+      before = DynamicSupervisor.count_children(ErlangPython.Pools)
+      name = unique_name()
+      assert {:error, _reason} = start_supervised({Pool, name: name, python: "/no/such/python"})
+      assert ErlangPython.Pool.Supervisor.whereis(name) == nil
+      assert DynamicSupervisor.count_children(ErlangPython.Pools) == before
+    end
+
+    test "a name can be used once" do
+      pool = start_pool(workers: 1)
+      assert {:error, {:already_started, _pid}} = Pool.start_link(name: pool)
+    end
+  end
+
+  describe "a pool that can't start" do
+    test "tells each caller why, at once" do
+      pool = start_pool(workers: 1, lazy: true, preload: [:no_such_module])
+
+      assert {:error, %Error{kind: :no_workers, executed: :no} = error} =
+               ErlangPython.eval("1", %{}, pool: pool, timeout: :infinity)
+
+      assert error.message =~ "no_such_module"
+      assert {:error, %Error{kind: :no_workers}} = ErlangPython.eval("1", %{}, pool: pool)
+    end
+
+    test "serves again when the cause is gone", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1, lazy: true, paths: [dir], preload: [:comes_later])
+      assert {:error, %Error{kind: :no_workers}} = ErlangPython.eval("1", %{}, pool: pool)
+      File.write!(Path.join(dir, "comes_later.py"), "x = 5")
+
+      eventually(fn ->
+        assert {:ok, 5} = ErlangPython.eval("__import__('comes_later').x", %{}, pool: pool)
+      end)
+    end
+  end
+
+  describe "options" do
+    test ":preload, :paths, :env and :cd reach Python", %{tmp_dir: dir} do
+      File.write!(Path.join(dir, "mine.py"), "value = 7")
+
+      pool =
+        start_pool(
+          workers: 1,
+          paths: [dir],
+          cd: dir,
+          env: [{"A_VARIABLE", "a value"}],
+          preload: [:mine, {:code, "def twice(x): return 2 * x"}]
+        )
+
+      assert {:ok, true} =
+               ErlangPython.eval("'mine' in __import__('sys').modules", %{}, pool: pool)
+
+      assert {:ok, 4} = ErlangPython.call(:__main__, :twice, [2], pool: pool)
+
+      assert {:ok, "a value"} =
+               ErlangPython.eval("__import__('os').environ['A_VARIABLE']", %{}, pool: pool)
+
+      assert {:ok, cwd} = ErlangPython.call(:os, :getcwd, [], pool: pool)
+      assert File.stat!(cwd).inode == File.stat!(dir).inode
+    end
+
+    test "the worker's own settings are not in Python's environment" do
+      pool = start_pool(workers: 1)
+
+      assert {:ok, []} =
+               ErlangPython.eval(
+                 "[k for k in __import__('os').environ if k.startswith('ERLANG_PYTHON')]",
+                 %{},
+                 pool: pool
+               )
+    end
+
+    test ":endpoint tcp serves as ipc does" do
+      pool = start_pool(workers: 1, endpoint: :tcp)
+      assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
+    end
+
+    test ":channel pyzmq serves as direct does" do
+      big = :binary.copy(<<0, 255>>, 500_000)
+
+      for channel <- [:direct, :pyzmq] do
+        pool = start_pool(workers: 1, channel: channel)
+        assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
+        assert {:ok, ^big} = ErlangPython.call(:builtins, :bytes, [big], pool: pool)
+        assert is_binary(ErlangPython.info(pool: pool).packages["pyzmq"]) == (channel == :pyzmq)
+      end
+    end
+
+    test "two pools keep apart", %{tmp_dir: dir} do
+      one = start_pool(workers: 1, preload: [{:code, "who = 1"}])
+      two = start_pool(workers: 1, preload: [{:code, "who = 2"}], cd: dir)
+      assert ErlangPython.eval("who", %{}, pool: one) == {:ok, 1}
+      assert ErlangPython.eval("who", %{}, pool: two) == {:ok, 2}
+    end
+  end
+
+  test "an unknown pool" do
+    assert {:error, %Error{kind: :no_pool, executed: :no} = error} =
+             ErlangPython.eval("1", %{}, pool: :nowhere)
+
+    assert error.message =~ "no running pool :nowhere"
+    assert_raise Error, ~r/:nowhere/, fn -> Pool.stats(:nowhere) end
+  end
+end
