@@ -20,7 +20,9 @@ defmodule TestPythons do
     test/py_venv_test.exs test/py_workers_test.exs test/erlang_python/asyncio_test.exs
     test/erlang_python/broadcast_test.exs test/erlang_python/callbacks/casts_test.exs
     test/erlang_python/callbacks/failures_test.exs test/erlang_python/callbacks/functions_test.exs
-    test/erlang_python/callbacks/process_test.exs test/erlang_python/context_test.exs
+    test/erlang_python/callbacks/process_test.exs test/erlang_python/context/binding_test.exs
+    test/erlang_python/context/ends_test.exs test/erlang_python/context/load_test.exs
+    test/erlang_python/context/max_requests_test.exs test/erlang_python/context/modes_test.exs
     test/erlang_python/deaths_test.exs test/erlang_python/ends_test.exs test/erlang_python/faults_test.exs
     test/erlang_python/introspection_test.exs test/erlang_python/iterator_test.exs
     test/erlang_python/nesting/busy_workers_test.exs test/erlang_python/nesting/calls_test.exs

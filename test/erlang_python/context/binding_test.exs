@@ -1,0 +1,55 @@
+defmodule ErlangPython.Context.BindingTest do
+  # Processes whose calls go to a context by themselves.
+  use ErlangPython.PoolCase, async: true
+
+  describe "binding" do
+    test "sends a process's calls to its context" do
+      pool = start_pool(workers: 2)
+      refute ErlangPython.bound?()
+      assert ErlangPython.bind(pool: pool) == :ok
+      assert ErlangPython.bind(pool: pool) == :ok
+      assert ErlangPython.bound?()
+      assert ErlangPython.exec("bound_x = 1") == :ok
+      assert ErlangPython.eval("bound_x") == {:ok, 1}
+      assert Task.await(ErlangPython.async(:__main__, "bound_x.__add__", [1])) == {:ok, 2}
+      assert ErlangPython.stream_eval("[bound_x]") |> Enum.to_list() == [1]
+      # Another process is not bound, and another pool is another pool.
+      refute Task.await(Task.async(&ErlangPython.bound?/0))
+      elsewhere = ErlangPython.eval("bound_x", %{}, pool: :default)
+      assert {:error, %Error{type: "NameError"}} = elsewhere
+      assert ErlangPython.unbind() == :ok
+      assert ErlangPython.unbind() == :ok
+      refute ErlangPython.bound?()
+      await_whole(pool, 2)
+    end
+
+    test "with_context nests, and unbinds whatever happens" do
+      pool = start_pool(workers: 2)
+
+      assert ErlangPython.with_context(
+               fn outer ->
+                 ErlangPython.exec!("x = 'outer'")
+
+                 inner =
+                   ErlangPython.with_context(
+                     fn ->
+                       ErlangPython.exec!("x = 'inner'")
+                       {ErlangPython.eval!("x"), ErlangPython.eval!("x", %{}, context: outer)}
+                     end,
+                     pool: pool
+                   )
+
+                 {inner, ErlangPython.eval!("x")}
+               end,
+               pool: pool
+             ) == {{"inner", "outer"}, "outer"}
+
+      assert_raise RuntimeError, "boom", fn ->
+        ErlangPython.with_context(fn -> raise "boom" end, pool: pool)
+      end
+
+      refute ErlangPython.bound?()
+      await_whole(pool, 2)
+    end
+  end
+end

@@ -1,0 +1,103 @@
+defmodule ErlangPython.Context.EndsTest do
+  # Contexts that are lost with their workers or pools, closed, or not opened, and what they leave.
+  use ErlangPython.PoolCase, async: true
+
+  import ErlangPython.TestContexts
+
+  alias ErlangPython.Context
+  alias ErlangPython.Pool.{Handle, Slots}
+
+  test "a restart loses contexts, and says so" do
+    pool = start_pool(workers: 2)
+    contexts = [open!(pool), open!(pool, :shared)]
+    Enum.each(contexts, &exec!("x = 1", &1))
+    assert Pool.restart(pool) == :ok
+
+    for context <- contexts,
+        do: assert({:error, %Error{kind: :context_lost}} = eval("x", context))
+
+    await_whole(pool, 2)
+  end
+
+  test "opening does not wait for a worker that itself waits for it" do
+    pool = start_pool(workers: 1)
+    {:ok, handle} = Handle.fetch(pool)
+
+    :ok =
+      ErlangPython.register(pool, fn ->
+        restart = Task.async(fn -> Pool.restart(pool) end)
+        eventually(fn -> assert Slots.window(handle, 1) == 0 end)
+        # A task of the callback is waited for as the callback is.
+        opened = Task.await(Task.async(fn -> Context.open(pool: pool) end), 30_000)
+        {:error, %Error{kind: kind}} = opened
+        # Its link would end it with the callback.
+        Process.unlink(restart.pid)
+        kind
+      end)
+
+    on_exit(fn -> ErlangPython.unregister(pool) end)
+
+    assert ErlangPython.run("import erlang\nerlang.call('#{pool}')", %{}, pool: pool) ==
+             {:ok, :no_workers}
+
+    await_whole(pool, 1)
+    assert {:ok, context} = Context.open(pool: pool)
+    Context.close(context)
+  end
+
+  test "a pool that ends loses contexts, also if another one has its name then" do
+    name = unique_name()
+    start = fn -> Pool.start_link(name: name, workers: 2, stdout: :ignore) end
+    {:ok, first} = start.()
+    contexts = [open!(name), open!(name, :shared)]
+    Supervisor.stop(first)
+
+    lost = fn ->
+      for context <- contexts do
+        assert {:error, %Error{kind: :context_lost, executed: :no}} = eval("1", context)
+        refute Context.alive?(context)
+        stream = ErlangPython.stream(:builtins, :range, [1], context: context)
+        assert_raise Error, ~r/ended, and its names with it/, fn -> Enum.to_list(stream) end
+      end
+    end
+
+    lost.()
+    {:ok, second} = start.()
+    lost.()
+    for context <- contexts, do: assert(Context.close(context) == :ok)
+    lost.()
+    # Of its own it knows which were closed.
+    own = open!(name, :shared)
+    Context.close(own)
+    assert {:error, %Error{kind: :context_closed}} = eval("1", own)
+    Supervisor.stop(second)
+  end
+
+  test "owners that are killed while they open leave no worker set aside" do
+    pool = start_pool(workers: 2)
+
+    for _ <- 1..100 do
+      {:ok, pid} = Task.start(fn -> Context.open(pool: pool) end)
+      Process.exit(pid, :kill)
+    end
+
+    await_whole(pool, 2)
+    {:ok, handle} = Handle.fetch(pool)
+    eventually(fn -> assert :ets.info(handle.contexts, :size) == 0 end)
+  end
+
+  test "what a closed context has held is freed, functions and all" do
+    pool = start_pool(workers: 1)
+    memory = fn -> hd(Pool.workers(pool)).memory end
+    before = memory.()
+
+    for mode <- [:dedicated, :shared], _ <- 1..20 do
+      context = open!(pool, mode)
+      # A function keeps its namespace, and that the function.
+      exec!("def f(): return big\nbig = b'x' * 20_000_000", context)
+      Context.close(context)
+    end
+
+    eventually(fn -> assert memory.() - before < 100_000_000 end)
+  end
+end
