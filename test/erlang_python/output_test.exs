@@ -4,7 +4,7 @@ defmodule ErlangPython.OutputTest do
 
   import ExUnit.{CaptureIO, CaptureLog}
 
-  alias ErlangPython.Pool.{Configured, Directory}
+  alias ErlangPython.Pool.Directory
 
   defp output_pool(options \\ []),
     do: start_pool(Keyword.merge([workers: 1, stdout: :caller], options))
@@ -290,11 +290,6 @@ defmodule ErlangPython.OutputTest do
 
     assert logged + Enum.sum(left_out) == 20_000
     assert Enum.any?(lines, &(&1 =~ "again"))
-  end
-
-  defp handle(pool) do
-    {:ok, handle} = Configured.fetch(pool)
-    handle
   end
 
   # What a function has logged from Python, read by a handler of the test's own.

@@ -5,6 +5,7 @@ defmodule ErlangPython.PoolCase do
   use ExUnit.CaseTemplate
 
   alias ErlangPython.{Pool, TestPython}
+  alias ErlangPython.Pool.Handle
 
   using do
     quote do
@@ -23,6 +24,12 @@ defmodule ErlangPython.PoolCase do
 
   @doc "A pool's name for this test only. Tests are few, so are these atoms."
   def unique_name, do: :"pool_#{System.unique_integer([:positive])}"
+
+  @doc "The running pool's handle, by which its tables and processes are found."
+  def handle(pool) do
+    {:ok, handle} = Handle.fetch(pool)
+    handle
+  end
 
   @doc "Waits until every worker is idle and nothing is open or queued."
   def await_whole(pool, workers) do

@@ -2,9 +2,7 @@ defmodule ErlangPython.TestStreams do
   @moduledoc false
   # Pools with generators to stream from, and what the tests of streams ask them.
 
-  import ErlangPython.PoolCase, only: [start_pool: 1]
-
-  alias ErlangPython.Pool.Handle
+  import ErlangPython.PoolCase, only: [handle: 1, start_pool: 1]
 
   # Generators that leave a trace of their ends, and can be held at gates.
   @code """
@@ -52,8 +50,6 @@ defmodule ErlangPython.TestStreams do
 
   @doc "What the generators have left in the log, of one worker."
   def log(pool), do: ErlangPython.eval!("log", %{}, pool: pool)
-
-  def handle(pool), do: pool |> Handle.fetch() |> elem(1)
 
   def open_streams(pool), do: :ets.info(handle(pool).streams, :size)
 

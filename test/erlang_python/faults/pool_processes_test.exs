@@ -1,0 +1,157 @@
+defmodule ErlangPython.Faults.PoolProcessesTest do
+  # What must hold when parts die at the worst moment: each request has one end and runs at most once, others are
+  # unharmed, and the pool is whole afterwards. Here: the pool's own processes.
+  use ErlangPython.PoolCase, async: true
+
+  alias ErlangPython.Pool.{Directory, Heir, Slots}
+
+  @moduletag :tmp_dir
+
+  @gated gated()
+
+  describe "under load," do
+    # Callers that repeat a request until told to stop, each checking that the answer is its own.
+    defp load(pool, callers) do
+      for caller <- 1..callers do
+        Task.async(fn -> repeat(pool, caller, 0, %{}) end)
+      end
+    end
+
+    defp repeat(pool, caller, n, seen) do
+      kind =
+        case ErlangPython.eval("[a, b]", %{a: caller, b: n}, pool: pool, timeout: 20_000) do
+          {:ok, value} ->
+            assert value == [caller, n]
+            :ok
+
+          {:error, %Error{kind: kind}} ->
+            kind
+        end
+
+      seen = Map.update(seen, kind, 1, &(&1 + 1))
+
+      receive do
+        :stop ->
+          assert {:messages, []} = Process.info(self(), :messages)
+          seen
+      after
+        0 -> repeat(pool, caller, n + 1, seen)
+      end
+    end
+
+    defp stop_load(tasks) do
+      Enum.each(tasks, &send(&1.pid, :stop))
+
+      tasks
+      |> Task.await_many(60_000)
+      |> Enum.reduce(%{}, &Map.merge(&1, &2, fn _k, a, b -> a + b end))
+    end
+
+    defp await_progress(pool) do
+      eventually(fn -> assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: pool) end)
+    end
+
+    for part <- [:manager, :callers] do
+      test "the #{part} dies" do
+        pool = start_pool(workers: 2)
+        tasks = load(pool, 20)
+
+        for _round <- 1..2 do
+          await_progress(pool)
+          kill_part(pool, unquote(part))
+          await_progress(pool)
+        end
+
+        seen = stop_load(tasks)
+        assert Map.keys(seen) -- [:ok, :worker_exit, :no_pool] == []
+        assert seen.ok > 0
+        await_whole(pool, 2)
+      end
+    end
+
+    test "the router dies" do
+      pool = start_pool(workers: 2)
+      tasks = load(pool, 20)
+      await_progress(pool)
+      supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
+      children = Supervisor.which_children(supervisor)
+      {_id, router, _type, _modules} = List.keyfind(children, Router, 0)
+      Process.exit(router, :kill)
+      await_progress(pool)
+      seen = stop_load(tasks)
+      assert Map.keys(seen) -- [:ok, :worker_exit, :no_pool] == []
+      await_whole(pool, 2)
+    end
+
+    test "callers are killed at any moment" do
+      pool = start_pool(workers: 2, max_concurrent: 100)
+
+      for round <- 1..150 do
+        caller = spawn(fn -> repeat(pool, round, 0, %{}) end)
+        spin(:rand.uniform(3_000))
+        Process.exit(caller, :kill)
+      end
+
+      await_whole(pool, 2)
+      eventually(fn -> assert Slots.admitted(handle(pool)) == 0 end)
+      assert :ets.info(handle(pool).pending, :size) == 0
+      assert :ets.info(handle(pool).queue, :size) == 0
+      eventually(fn -> assert :ets.info(handle(pool).callers, :size) == 0 end)
+    end
+
+    # Some microseconds, for which no timer is fine enough.
+    defp spin(microseconds) do
+      until = System.monotonic_time(:microsecond) + microseconds
+
+      Stream.repeatedly(fn -> System.monotonic_time(:microsecond) end)
+      |> Enum.find(&(&1 >= until))
+    end
+
+    test "the pool is stopped: callers get errors, never an exception, and nothing afterwards" do
+      for _round <- 1..5 do
+        pool = start_pool(workers: 1)
+        tasks = load(pool, 50)
+        await_progress(pool)
+        stop_supervised!(pool)
+        seen = stop_load(tasks)
+        assert Map.keys(seen) -- [:ok, :worker_exit, :no_pool, :cancelled] == []
+      end
+    end
+  end
+
+  test "requests end when their pool does, also if the heir had to be replaced", %{tmp_dir: dir} do
+    pool = start_pool(workers: 1)
+    gate = gate(dir)
+    running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
+    await_file(gate.started)
+
+    heir = Process.whereis(Heir)
+    Process.exit(heir, :kill)
+    is_heir = fn -> :ets.info(handle(pool).pending, :heir) end
+    eventually(fn -> assert is_heir.() not in [heir, :none] end)
+
+    kill_part(pool, :callers)
+    assert {:error, %Error{kind: :no_pool, executed: :maybe}} = Task.await(running)
+    await_progress(pool)
+  end
+
+  test "stopping a pool that is still starting leaves nothing", %{tmp_dir: dir} do
+    gate = gate(dir)
+    code = "started, go = #{inspect(gate.started)}, #{inspect(gate.go)}\n" <> @gated
+    pool = start_pool(workers: 1, lazy: true, preload: [{:code, code}])
+    await_file(gate.started)
+    waiting = Task.async(fn -> ErlangPython.eval("1", %{}, pool: pool, timeout: :infinity) end)
+    eventually(fn -> assert %{queued: 1} = Pool.stats(pool) end)
+    folder = Directory.folder(handle(pool))
+    stop_supervised!(pool)
+    assert {:error, %Error{kind: :no_pool, executed: :no}} = Task.await(waiting)
+    refute File.exists?(folder)
+  end
+
+  defp kill_part(pool, part) do
+    pid = Directory.whereis(handle(pool), part)
+    ref = Process.monitor(pid)
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^ref, :process, ^pid, _reason}
+  end
+end
