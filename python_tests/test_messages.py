@@ -281,3 +281,14 @@ def test_a_replayed_request_that_raises_fails_the_setup(start: "Callable[..., Pe
     assert failed.type == FAILED
     assert Failure(failed.body).type == "ZeroDivisionError"
     assert peer.exit_status() == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process knows its peak alone")
+@pytest.mark.parametrize("channels", ["direct", "pyzmq"])
+def test_what_a_request_came_with_goes_with_it(start: "Callable[..., Peer]", channels: str) -> None:
+    peer = start(channels=channels)
+    peer.set_up()
+    before = peer.ping()["rss"]
+    assert peer.code(RUN, "len(x)", x=bytes(100_000_000)).body == 100_000_000
+    # No further request: a worker may have nothing to do for long.
+    assert peer.settles(lambda: peer.ping()["rss"] < before + 50_000_000)

@@ -89,6 +89,7 @@ class Worker:
             while not requests.stopping:
                 head, buffers = self._line.next()
                 self._serve(head, buffers)
+                del head, buffers  # may be large, and the next may be long in coming
                 if self._executor.litter.any:
                     self._tidy_up()
             requests.stopped = True
