@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from peer import RUN, Peer
+from peer import RUN, Callback, Peer
 
 # As the BEAM sends them; the worker can't tell a seal that is none.
 PID = msgpack.ExtType(
@@ -62,3 +62,9 @@ def working(where: str, body: str) -> str:
 
 def begin(peer: Peer, code: str, **bindings: Any) -> int:
     return peer.begin(RUN, [code, bindings or None, None, 1, 0])
+
+
+def in_callback(peer: Peer, where: str) -> tuple[int, Callback]:
+    """A request that waits in a callback to `f`, whose answer will be its value."""
+    number = begin(peer, working(where, "return erlang.call('f')"))
+    return number, peer.callback()

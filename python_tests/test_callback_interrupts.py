@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calling import begin, working
+from calling import begin, in_callback, working
 from peer import CANCELLED, RESULT, RUN, Peer
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -40,8 +40,7 @@ except BaseException as error:
 
 
 def test_a_nested_request_is_interrupted_and_the_one_beneath_goes_on(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    f = shared.callback()
+    number, f = in_callback(shared, "the main thread")
     nested = shared.nest(f, RUN, "print('in')\nwhile True: pass")
     shared.wait_line(b"in")
     assert shared.cancel(nested) == "running"
@@ -52,8 +51,7 @@ def test_a_nested_request_is_interrupted_and_the_one_beneath_goes_on(shared: Pee
 
 
 def test_both_levels_are_interrupted(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    f = shared.callback()
+    number, f = in_callback(shared, "the main thread")
     nested = shared.nest(f, RUN, "import time\nprint('in')\ntime.sleep(60)")
     shared.wait_line(b"in")
     assert shared.cancel(number) == "running"

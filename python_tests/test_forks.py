@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calling import begin, working
+from calling import begin, in_callback, working
 from peer import RESULT, RUN, Peer
 
 
@@ -104,8 +104,7 @@ os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])""")
 
 
 def test_a_nested_request_may_fork(own: Peer) -> None:
-    number = begin(own, working("a thread", "return erlang.call('f')"))
-    call = own.callback()
+    number, call = in_callback(own, "a thread")
     code = "import os\npid = os.fork()\nif pid == 0: raise SystemExit(9)\nos.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
     nested = own.nest(call, RUN, code)
     end = own.receive(call.channel)

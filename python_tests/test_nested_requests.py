@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calling import TERM, WHERE, begin, working
+from calling import TERM, WHERE, begin, in_callback, working
 from peer import CALLBACK, EVAL, EXEC, RESULT, RUN, Callback, Peer
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -74,8 +74,7 @@ def test_recursion_without_end_is_an_error(own: Peer, where: str) -> None:
 
 
 def test_other_requests_wait_until_the_main_thread_is_back(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "the main thread")
     others = [shared.begin(EVAL, [f"{n} + 1", None, None, 1, 0]) for n in range(3)]
     nested = shared.nest(call, RUN, "'nested'")
     assert shared.receive().id == nested
@@ -85,8 +84,7 @@ def test_other_requests_wait_until_the_main_thread_is_back(shared: Peer) -> None
 
 
 def test_one_that_waits_can_be_revoked(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "the main thread")
     other = shared.begin_code(EXEC, "print('never')")
     assert shared.cancel(other) == "revoked"
     nested = shared.begin_id()

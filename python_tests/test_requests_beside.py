@@ -10,15 +10,14 @@ from typing import Any, Callable
 import msgpack
 import pytest
 
-from calling import begin, working
+from calling import begin, in_callback, working
 from peer import CALL, ERROR, MOVE, RESULT, RUN, Failure, Peer
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def test_requests_on_the_control_channel_run_beside_the_main_thread(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "the main thread")
     code = "import threading, time\n[threading.current_thread() is threading.main_thread(), erlang.current_request().id]"
     for _ in range(3):
         beside = shared.beside(RUN, code)
@@ -35,8 +34,7 @@ def code_body(code: str) -> list[Any]:
 
 def test_a_request_that_moves_runs_once_beside_the_main_thread(shared: Peer) -> None:
     code = code_body("import threading\nthreading.current_thread() is threading.main_thread()")
-    number = begin(shared, working("a thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "a thread")
     # The main thread joins another, and does not read this.
     moved = shared.begin(RUN, code)
     shared.control(MOVE, moved)
@@ -66,8 +64,7 @@ def test_a_request_that_has_begun_does_not_move(shared: Peer) -> None:
 
 
 def test_a_request_that_moves_can_be_revoked(shared: Peer) -> None:
-    number = begin(shared, working("a thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "a thread")
     moved = shared.begin(RUN, code_body("print('never')"))
     shared.control(MOVE, moved)
     assert shared.cancel(moved) == "revoked"
@@ -79,8 +76,7 @@ def test_a_request_that_moves_can_be_revoked(shared: Peer) -> None:
 
 
 def test_one_taken_back_from_the_main_thread_runs_beside_it(shared: Peer) -> None:
-    number = begin(shared, working("the main thread", "return erlang.call('f')"))
-    call = shared.callback()
+    number, call = in_callback(shared, "the main thread")
     behind = shared.begin(RUN, code_body("'in the main thread'"))
     assert shared.cancel(behind, interrupt=False) == "revoked"
     # That takes back the frame on the main channel, which has not been read so far; not this one.

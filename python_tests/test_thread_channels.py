@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calling import begin, working
+from calling import begin, in_callback, working
 from peer import RUN, SHUTDOWN, Peer
 
 
@@ -59,8 +59,7 @@ for thread in threads: thread.start()"""
 
 
 def test_the_main_thread_waits_in_a_callback_at_the_end(own: Peer) -> None:
-    number = begin(own, working("the main thread", "return erlang.call('f')"))
-    call = own.callback()
+    number, call = in_callback(own, "the main thread")
     own.control(SHUTDOWN, 0)
     assert own.ping()["running"] == number
     nested = own.nest(call, RUN, "5")
