@@ -79,7 +79,7 @@ defmodule ErlangPython.DocsTest do
       # Those with a name are the library's own.
       for pid <- links -- before,
           is_pid(pid),
-          Process.info(pid, :registered_name) == [],
+          Process.info(pid, :registered_name) == {:registered_name, []},
           do: stop(pid)
     end
   end

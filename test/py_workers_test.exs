@@ -64,7 +64,7 @@ defmodule PyWorkersTest do
     assert :py.interrupt(0) == {:error, :invalid_args}
     assert :py.interrupt(1_000) == {:error, :no_workers_available}
     test = self()
-    ErlangPython.register(:workers_test_in, fn -> send(test, :in) && nil end)
+    ErlangPython.register(:workers_test_in, fn -> tell(test, :in) end)
 
     refs =
       for _ <- 1..workers(),

@@ -314,9 +314,10 @@ defmodule ErlangPython.EnvTest do
     end
   end
 
-  test "wrong descriptions are refused where they are written" do
+  @tag none: []
+  test "wrong descriptions are refused where they are written", %{none: none} do
     for {wrong, message} <- [
-          {fn -> Env.requirements([]) end, ~r/expected a list of requirements/},
+          {fn -> Env.requirements(none) end, ~r/expected a list of requirements/},
           {fn -> Env.requirements(["--index-url=x"]) end, ~r/expected a list of requirements/},
           {fn -> Env.requirements(["six"], wheel: "x") end, ~r/did you mean :wheels\?/},
           {fn -> Env.uv(python: "3.12") end, ~r/with :pyproject/},

@@ -88,7 +88,7 @@ defmodule ErlangPython.IntrospectionTest do
     test "code that does not stop goes with its worker, after the grace" do
       pool = start_pool(workers: 1, grace: 100)
       test = self()
-      ErlangPython.register("introspection_test_in", fn -> send(test, :in) && nil end)
+      ErlangPython.register("introspection_test_in", fn -> tell(test, :in) end)
 
       code = """
       while True:

@@ -69,9 +69,8 @@ defmodule ErlangPython.ReleaseTest do
     %{folder: folder, image: image} = context
     [python] = Path.wildcard(Path.join(folder, "shop/lib/*/priv/shipped/envs/*/bin/python"))
     target = File.read_link!(python)
-    on_exit(fn -> File.rm!(python) && File.ln_s!(target, python) end)
-    File.rm!(python)
-    File.ln_s!("/no/such/python", python)
+    on_exit(fn -> relink!(target, python) end)
+    relink!("/no/such/python", python)
 
     code =
       "{:ok, _} = Application.ensure_all_started(:erlang_python); " <>
@@ -86,6 +85,11 @@ defmodule ErlangPython.ReleaseTest do
              "the release's environment #{Path.dirname(Path.dirname(python))} was made for"
 
     assert output =~ "install that Python"
+  end
+
+  defp relink!(target, link) do
+    File.rm!(link)
+    File.ln_s!(target, link)
   end
 
   defp start(image, context) do

@@ -293,7 +293,8 @@ defmodule ErlangPython.TelemetryTest do
     assert %{reason: :start_failed, status: nil, error: %Error{kind: :no_workers}} = metadata
   end
 
-  test "the default logger" do
+  @tag wrong: :x
+  test "the default logger", %{wrong: wrong} do
     pool = start_pool(workers: 1, max_queue: 0)
     assert Telemetry.attach_default_logger() == :ok
     assert Telemetry.attach_default_logger() == {:error, :already_exists}
@@ -320,7 +321,7 @@ defmodule ErlangPython.TelemetryTest do
     assert Telemetry.detach_default_logger() == {:error, :not_found}
 
     assert_raise ArgumentError, ~r/level of the Logger/, fn ->
-      Telemetry.attach_default_logger(:x)
+      Telemetry.attach_default_logger(wrong)
     end
   end
 

@@ -65,6 +65,12 @@ defmodule ErlangPython.PoolCase do
       eventually(assertion, tries - 1)
   end
 
+  @doc "For functions that Python calls, which get nil for it."
+  def tell(process, message) do
+    send(process, message)
+    nil
+  end
+
   @doc "Is there such a process, in any state but dead?"
   def os_process?(pid) do
     case System.cmd("ps", ["-o", "stat=", "-p", "#{pid}"], stderr_to_stdout: true) do

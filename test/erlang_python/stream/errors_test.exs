@@ -44,8 +44,9 @@ defmodule ErlangPython.Stream.ErrorsTest do
       assert error.kind == :encode
     end
 
-    test "in options or names is raised at once" do
-      assert_raise ArgumentError, fn -> ErlangPython.stream(:m, :f, :no_list) end
+    @tag wrong: :no_list
+    test "in options or names is raised at once", %{wrong: wrong} do
+      assert_raise ArgumentError, fn -> ErlangPython.stream(:m, :f, wrong) end
       assert_raise ArgumentError, fn -> ErlangPython.stream(:m, :f, [], tiemout: 1) end
       assert_raise ArgumentError, fn -> ErlangPython.stream_eval(17) end
     end
