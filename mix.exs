@@ -11,6 +11,7 @@ defmodule ErlangPython.MixProject do
       elixirc_paths: elixirc_paths(Mix.env()),
       erlc_paths: erlc_paths(Mix.env()),
       erlc_options: [:debug_info, :warnings_as_errors],
+      elixirc_options: elixirc_options(),
       start_permanent: Mix.env() == :prod,
       deps: [],
       description: "Python for the BEAM: supervised pools of Python processes over ZeroMQ",
@@ -36,6 +37,13 @@ defmodule ErlangPython.MixProject do
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
+
+  # Newer compilers would ask each application named above for its types, and warn where an optional one is absent.
+  defp elixirc_options do
+    if Version.match?(System.version(), ">= 1.20.0-rc.0"),
+      do: [infer_signatures: [:elixir, :logger]],
+      else: []
+  end
 
   # The library itself has no Erlang code, its tests have.
   defp erlc_paths(:test), do: ["test/erlang"]

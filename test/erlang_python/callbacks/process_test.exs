@@ -87,7 +87,11 @@ defmodule ErlangPython.Callbacks.ProcessTest do
 
     test "serves a thread that calls after its request has ended", %{pool: pool} do
       test = self()
-      register(:late, fn n -> send(test, {:late, n, Process.get(:"$callers")}) && n end)
+
+      register(:late, fn n ->
+        send(test, {:late, n, Process.get(:"$callers")})
+        n
+      end)
 
       code = """
       import threading
