@@ -18,23 +18,12 @@ defmodule TestPythons do
   @core ~w(
     test/erlang_python_test.exs test/py_test.exs test/py_context_test.exs test/py_streams_test.exs
     test/py_venv_test.exs test/py_workers_test.exs test/erlang_python/asyncio_test.exs
-    test/erlang_python/broadcast_test.exs test/erlang_python/callbacks/casts_test.exs
-    test/erlang_python/callbacks/failures_test.exs test/erlang_python/callbacks/functions_test.exs
-    test/erlang_python/callbacks/process_test.exs test/erlang_python/context/binding_test.exs
-    test/erlang_python/context/ends_test.exs test/erlang_python/context/load_test.exs
-    test/erlang_python/context/max_requests_test.exs test/erlang_python/context/modes_test.exs
-    test/erlang_python/deaths_test.exs test/erlang_python/ends_test.exs
-    test/erlang_python/faults/pool_processes_test.exs test/erlang_python/faults/requests_test.exs
-    test/erlang_python/faults/workers_test.exs test/erlang_python/introspection_test.exs
-    test/erlang_python/iterator_test.exs test/erlang_python/nesting/busy_workers_test.exs
-    test/erlang_python/nesting/calls_test.exs test/erlang_python/nesting/ends_test.exs
-    test/erlang_python/output_test.exs test/erlang_python/pool/control_test.exs
-    test/erlang_python/pool/crash_test.exs test/erlang_python/pool/limits_test.exs
-    test/erlang_python/pool/queue_test.exs test/erlang_python/pool/start_test.exs
-    test/erlang_python/reload_test.exs test/erlang_python/state_test.exs test/erlang_python/stream/ends_test.exs
-    test/erlang_python/stream/errors_test.exs test/erlang_python/stream/items_test.exs
-    test/erlang_python/stream/load_test.exs test/erlang_python/msgpack/python_test.exs
-    test/erlang_python/msgpack/vectors_test.exs
+    test/erlang_python/broadcast_test.exs test/erlang_python/callbacks test/erlang_python/context
+    test/erlang_python/deaths_test.exs test/erlang_python/ends_test.exs test/erlang_python/faults
+    test/erlang_python/introspection_test.exs test/erlang_python/iterator_test.exs
+    test/erlang_python/nesting test/erlang_python/output_test.exs test/erlang_python/pool
+    test/erlang_python/reload_test.exs test/erlang_python/state_test.exs test/erlang_python/stream
+    test/erlang_python/msgpack/python_test.exs test/erlang_python/msgpack/vectors_test.exs
   )
 
   def main(wanted) do
