@@ -64,6 +64,8 @@ defmodule ErlangPython.BroadcastTest do
     assert {:ok, %{1 => {:error, %Error{kind: :timeout}}}} =
              Pool.broadcast(pool, {:exec, "seen = True"}, timeout: 20)
 
+    # Asked over the channel that tells the worker to leave it, and so after that.
+    assert {:ok, _stacks} = Pool.stacks(pool, 1)
     File.touch!(gate.go)
     assert Task.await(task) == :ok
     assert ErlangPython.eval("'seen' in globals()", %{}, pool: pool) == {:ok, false}
