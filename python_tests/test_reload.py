@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 from shutil import rmtree
+from zipfile import ZipFile
 
 import pytest
 
@@ -93,6 +94,16 @@ def test_deep_forgets_a_folder_that_is_gone(worker: Peer, package: Path) -> None
     rmtree(part)
     assert reload(worker, "shop", deep=True) is None
     assert worker.value("[n for n in __import__('sys').modules if 'part' in n]") == []
+
+
+def test_deep_keeps_what_is_in_a_zip_file(worker: Peer, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "packed.zip", "w") as file:
+        file.writestr("packed/__init__.py", "")
+        file.writestr("packed/part.py", "X = 5")
+    path = str(tmp_path / "packed.zip")
+    worker.code(0x03, f"import sys; sys.path.insert(0, {path!r}); import packed.part")
+    assert reload(worker, "packed", deep=True) is None
+    assert worker.value("packed.part.X") == 5
 
 
 def test_one_that_is_not_loaded(worker: Peer) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source, find_spec, resolve_name
 from types import ModuleType
 from typing import Any, Dict
@@ -39,6 +40,9 @@ def reload(name: str, deep: bool) -> None:
 
 
 def _is_gone(module: ModuleType) -> bool:
+    # Others, such as one in a zip file, have names of files that are none.
+    if not isinstance(getattr(module, "__loader__", None), SourceFileLoader):
+        return False
     file = getattr(module, "__file__", None)
     return isinstance(file, str) and not os.path.exists(file)
 
