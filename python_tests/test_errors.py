@@ -156,6 +156,8 @@ def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
     assert "in vain" not in advice
     (advice,) = notes("import sys\nsys.path.append('/no/such/folder')\nimport no_such_module")
     assert advice.endswith("It looked in vain for /no/such/folder.")
+    (advice,) = notes("import pathlib\nsys.path[-1] = pathlib.Path('/no')\nimport no_such_module")
+    assert "in vain" not in advice
     shared.code(RUN, "sys.path.pop()")
     assert notes("import json.no_such_part") == []
     assert notes("raise ModuleNotFoundError('of my own')") == []

@@ -22,9 +22,14 @@ def _not_found(name: str) -> "Optional[str]":
         return None
     version = ".".join(map(str, sys.version_info[:3]))
     # Python has its standard library's zip file there, which as a rule is none.
-    absent = [at for at in sys.path if at and not at.endswith(".zip") and not os.path.exists(at)]
+    absent = [at for at in sys.path if at and not _is_there(at)]
     return (
         f"Not found by {sys.executable} (Python {version}). The pool's options :venv and :python "
         "say which packages it has, :paths where modules of your own are."
         + (f" It looked in vain for {', '.join(absent)}." if absent else "")
     )
+
+
+def _is_there(at: object) -> bool:
+    # What is no str, such as a Path, Python passes over.
+    return not isinstance(at, str) or at.endswith(".zip") or os.path.exists(at)
