@@ -85,6 +85,7 @@ defmodule Bench.Rows.Streams do
       |> ErlangPython.stream_eval(%{}, pool: :streams)
       |> Stream.take(items)
       |> Enum.reduce({0, []}, fn _item, {count, sizes} ->
+        # The row is about a reader that takes so long.
         Process.sleep(1)
         at? = rem(count, div(items, 10)) == 0 and count > 0
         {count + 1, if(at?, do: [size(workers) | sizes], else: sizes)}

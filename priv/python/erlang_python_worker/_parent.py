@@ -49,7 +49,7 @@ def _wait(pipe: int, stop: "Callable[[], None]") -> None:
     try:
         while os.read(pipe, 1):
             pass
-    except OSError:
+    except OSError:  # the end of the BEAM, too
         pass
     end = time.monotonic() + _GRACE
     while time.monotonic() < end:

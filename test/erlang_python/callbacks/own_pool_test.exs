@@ -25,6 +25,10 @@ defmodule ErlangPython.Callbacks.OwnPoolTest do
     end
   end
 
+  test "stop/2 does not wait for longer than it is told", %{pool: pool} do
+    assert {:error, %Error{kind: :no_pool}} = in_callback(pool, fn -> Pool.stop(pool, 1) end)
+  end
+
   test "a process of its own restarts it, after the request", %{pool: pool} do
     [%{os_pid: before}] = Pool.workers(pool)
     test = self()
