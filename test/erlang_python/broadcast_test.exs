@@ -57,9 +57,7 @@ defmodule ErlangPython.BroadcastTest do
 
   test "one that is busy for too long has a timeout and never runs it", %{tmp_dir: dir} do
     pool = start_pool(workers: 1)
-    gate = gate(dir)
-    task = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-    await_file(gate.started)
+    {task, gate} = occupy(pool, dir)
 
     assert {:ok, %{1 => {:error, %Error{kind: :timeout}}}} =
              Pool.broadcast(pool, {:exec, "seen = True"}, timeout: 20)
@@ -123,9 +121,7 @@ defmodule ErlangPython.BroadcastTest do
 
   test "the death of the caller takes it back", %{tmp_dir: dir} do
     pool = start_pool(workers: 1)
-    gate = gate(dir)
-    task = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-    await_file(gate.started)
+    {task, gate} = occupy(pool, dir)
     {caller, ref} = spawn_monitor(fn -> Pool.broadcast(pool, {:exec, "seen = True"}) end)
     eventually(fn -> assert Pool.stats(pool).in_flight == 2 end)
     Process.exit(caller, :kill)

@@ -50,6 +50,14 @@ defmodule ErlangPython.PoolCase do
     """
   end
 
+  @doc "Keeps a worker of the pool busy: the task that waits for it, and its gate (`gate/1`) once it has come there."
+  def occupy(pool, dir) do
+    gate = gate(dir)
+    task = Task.async(fn -> ErlangPython.exec(gated(), gate, pool: pool) end)
+    await_file(gate.started)
+    {task, gate}
+  end
+
   def await_file(path), do: eventually(fn -> assert File.exists?(path) end)
 
   @doc """

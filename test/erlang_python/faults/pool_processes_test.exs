@@ -121,9 +121,7 @@ defmodule ErlangPython.Faults.PoolProcessesTest do
 
   test "requests end when their pool does, also if the heir had to be replaced", %{tmp_dir: dir} do
     pool = start_pool(workers: 1)
-    gate = gate(dir)
-    running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-    await_file(gate.started)
+    {running, _gate} = occupy(pool, dir)
 
     heir = Process.whereis(Heir)
     Process.exit(heir, :kill)

@@ -48,9 +48,7 @@ defmodule ErlangPython.Pool.ControlTest do
 
   test "workers/1 says what each is doing", %{tmp_dir: dir} do
     pool = start_pool(workers: 2)
-    gate = gate(dir)
-    running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-    await_file(gate.started)
+    {running, gate} = occupy(pool, dir)
     workers = Pool.workers(pool)
     assert Enum.sort(for worker <- workers, do: worker.state) == [:busy, :idle]
     assert Enum.all?(workers, &(&1.memory > 1_000_000 and &1.os_pid > 1))
@@ -96,9 +94,7 @@ defmodule ErlangPython.Pool.ControlTest do
 
     test "ends what is open when its own patience ends", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, grace: 100)
-      gate = gate(dir)
-      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-      await_file(gate.started)
+      {running, _gate} = occupy(pool, dir)
       assert stop_supervised(pool) == :ok
       assert {:error, %Error{kind: kind, executed: :maybe}} = Task.await(running)
       assert kind in [:no_pool, :worker_exit, :cancelled]

@@ -6,8 +6,6 @@ defmodule ErlangPython.Pool.CrashTest do
 
   @moduletag :tmp_dir
 
-  @gated gated()
-
   describe "a crash of a part of the pool itself:" do
     for part <- [:manager] do
       test "the #{part}" do
@@ -25,9 +23,7 @@ defmodule ErlangPython.Pool.CrashTest do
     test "a worker's process", %{tmp_dir: dir} do
       pool = start_pool(workers: 1)
       [%{os_pid: os_pid}] = Pool.workers(pool)
-      gate = gate(dir)
-      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-      await_file(gate.started)
+      {running, _gate} = occupy(pool, dir)
       {:ok, handle} = Handle.fetch(pool)
       {_generation, worker, _writer} = Directory.worker(handle, 1)
       Process.exit(worker, :kill)
@@ -38,9 +34,7 @@ defmodule ErlangPython.Pool.CrashTest do
 
     test "its tables: open requests end, and the pool comes back", %{tmp_dir: dir} do
       pool = start_pool(workers: 1)
-      gate = gate(dir)
-      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-      await_file(gate.started)
+      {running, _gate} = occupy(pool, dir)
       {:ok, handle} = Handle.fetch(pool)
       Process.exit(Directory.whereis(handle, :callers), :kill)
       assert {:error, %Error{kind: :no_pool, executed: :maybe}} = Task.await(running)

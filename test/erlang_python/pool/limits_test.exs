@@ -4,14 +4,10 @@ defmodule ErlangPython.Pool.LimitsTest do
 
   @moduletag :tmp_dir
 
-  @gated gated()
-
   describe "options" do
     test ":max_queue and the reason why a request was not taken", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, max_queue: 1, window: 1)
-      gate = gate(dir)
-      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-      await_file(gate.started)
+      {running, gate} = occupy(pool, dir)
       queued = Task.async(fn -> ErlangPython.eval("'queued'", %{}, pool: pool) end)
       eventually(fn -> assert %{queued: 1} = Pool.stats(pool) end)
 
@@ -28,9 +24,7 @@ defmodule ErlangPython.Pool.LimitsTest do
 
     test ":max_concurrent counts those that run and those that wait", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, max_concurrent: 1)
-      gate = gate(dir)
-      running = Task.async(fn -> ErlangPython.exec(@gated, gate, pool: pool) end)
-      await_file(gate.started)
+      {running, gate} = occupy(pool, dir)
 
       assert {:error, %Error{kind: :overloaded, details: %{max: 1}}} =
                ErlangPython.eval("1", %{}, pool: pool)
