@@ -36,7 +36,7 @@ defmodule Bench.Profile do
 
   gc.unfreeze()  # the worker has hidden from the collector what it was made of
   worker = next(o for o in gc.get_objects() if type(o) is Worker)
-  channel, moments = worker._channel, []
+  channel, moments = worker._server._channel, []
   plain = channel.receive_head, channel.send_head
 
 
@@ -69,9 +69,10 @@ defmodule Bench.Profile do
   gc.unfreeze()  # the worker has hidden from the collector what it was made of
   worker = next(o for o in gc.get_objects() if type(o) is Worker)
   requests = Requests(bytearray(16))
-  decoder, encoder = worker._decoder, worker._encoders[0]
+  runner, output = worker._runner, worker._output
+  encoder = runner._encoders[0]
   run = worker._executor.by_type[message_type]
-  decoded = decoder.decode(body)
+  decoded = runner.decode(body)
   value = run(decoded)
 
 
@@ -89,10 +90,10 @@ defmodule Bench.Profile do
 
   {
       "note": mean(note),
-      "decode": mean(lambda: decoder.decode(body)),
+      "decode": mean(lambda: runner.decode(body)),
       "run": mean(lambda: run(decoded)),
       "encode": mean(lambda: encoder.encode(value)),
-      "flush": mean(worker._flush),
+      "flush": mean(output.flush_descriptor),
   }
   """
 
@@ -147,7 +148,17 @@ defmodule Bench.Profile do
     id = Slots.next_id(handle)
     {:ok, wire} = Message.encode(@message, id, options, 1_000_000)
     ref = :erlang.alias([:reply])
-    request = %{id: id, wire: wire, dest: ref, tag: ref, caller: self(), watch: :waiting}
+
+    request = %{
+      id: id,
+      wire: wire,
+      dest: ref,
+      tag: ref,
+      caller: self(),
+      watch: :waiting,
+      deadline: nil
+    }
+
     {:ok, _place} = Intake.submit(handle, request, nil)
     submitted = moment()
     reply = receive do: ({^ref, reply} -> reply)
@@ -207,7 +218,7 @@ defmodule Bench.Profile do
   defp row(handle) do
     id = -Slots.next_id(handle)
     now = System.monotonic_time(:microsecond)
-    Pending.insert(handle, {id, nil, nil, self(), 1, 0, now, @payload})
+    Pending.insert(handle, {id, nil, nil, self(), 1, 0, now, @payload, nil})
     Pending.take(handle, id)
   end
 

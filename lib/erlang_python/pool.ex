@@ -136,7 +136,8 @@ defmodule ErlangPython.Pool do
   def start_link(options) do
     options = Options.new!(options)
 
-    with {:ok, pid} <- ErlangPython.Pool.Supervisor.start_link(options) do
+    with :ok <- Configured.check_application(options.name),
+         {:ok, pid} <- ErlangPython.Pool.Supervisor.start_link(options) do
       if options.lazy, do: {:ok, pid}, else: await_ready(pid, options.name)
     end
   end

@@ -16,8 +16,16 @@ defmodule ErlangPython.Pool.Configured do
   def fetch(name) do
     case Handle.fetch(name) do
       {:ok, handle} -> {:ok, handle}
-      :error -> start(name, options(name))
+      :error -> with :ok <- check_application(name), do: start(name, options(name))
     end
+  end
+
+  @doc "Without the application there is no pool, and none can start."
+  @spec check_application(atom()) :: :ok | {:error, Error.t()}
+  def check_application(name) do
+    if Process.whereis(ErlangPython.Pools),
+      do: :ok,
+      else: {:error, NoPool.not_started(name)}
   end
 
   @doc "The options of every configured pool; with `:all` those of the default pool in any case."

@@ -15,6 +15,18 @@ defmodule ErlangPython.Pool.NoPool do
     )
   end
 
+  @doc "None can be there."
+  @spec not_started(atom()) :: Error.t()
+  def not_started(name) do
+    error(
+      name,
+      "the application :erlang_python is not running: call " <>
+        "Application.ensure_all_started(:erlang_python) first, " <>
+        "or in a Mix task Mix.Task.run(\"app.start\")",
+      :no
+    )
+  end
+
   @doc "It takes no more requests."
   @spec stopping(Handle.t()) :: Error.t()
   def stopping(%{name: name}), do: error(name, "the pool #{inspect(name)} is stopping", :no)

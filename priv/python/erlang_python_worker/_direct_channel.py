@@ -59,11 +59,12 @@ def _open(endpoint: str) -> socket.socket:
     scheme, _, address = endpoint.partition("://")
     if scheme == "ipc":
         sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(None)  # whatever `socket.setdefaulttimeout` was told
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         sock.connect(address)
         return sock
     host, _, port = address.rpartition(":")
-    sock = socket.create_connection((host, int(port)))
+    sock = socket.create_connection((host, int(port)), timeout=None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

@@ -37,6 +37,21 @@ defmodule ErlangPython.Callbacks.FunctionsTest do
       assert run!(pool, "hasattr(erlang, 'version')") == false
     end
 
+    test "is waited for in a thread, whatever timeout sockets have", %{pool: pool} do
+      register(:double, &(&1 * 2))
+
+      code = """
+      import socket
+      from concurrent.futures import ThreadPoolExecutor
+      socket.setdefaulttimeout(0)
+      with ThreadPoolExecutor(1) as threads:
+          doubled = threads.submit(erlang.double, 21).result()
+      doubled
+      """
+
+      assert run!(pool, code) == 42
+    end
+
     test "takes and gives any value", %{pool: pool} do
       register(:echo, fn value -> value end)
       big = :crypto.strong_rand_bytes(300_000)
