@@ -36,6 +36,8 @@ _JOIN_BELOW = 65_536
 # More frames than these let their thread wait a little, so that a flood takes no memory.
 _POSTED_FREELY = 1_000
 _POST_WAIT_S = 0.1
+# gevent and eventlet put others in their place, which wait for their threads alone, or nothing.
+_new_socket, _new_poll = socket.socket, select.poll
 # As on the other side (connection.ex); a tcp socket's buffer is the kernel's to size.
 _SEND_BUFFER = 262_144
 
@@ -57,15 +59,15 @@ class DirectConnector:
 
 def _open(endpoint: str) -> socket.socket:
     scheme, _, address = endpoint.partition("://")
+    sock = _new_socket(socket.AF_UNIX if scheme == "ipc" else socket.AF_INET)
+    sock.settimeout(None)  # whatever `socket.setdefaulttimeout` was told
     if scheme == "ipc":
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(None)  # whatever `socket.setdefaulttimeout` was told
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         sock.connect(address)
-        return sock
-    host, _, port = address.rpartition(":")
-    sock = socket.create_connection((host, int(port)), timeout=None)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        host, _, port = address.rpartition(":")
+        sock.connect((host, int(port)))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
@@ -81,7 +83,7 @@ class DirectChannel:
         # Held for each message, so that what others post comes between two.
         self._sending = threading.Lock()
         self._posted: "deque[bytes]" = deque()
-        self._poll = select.poll()
+        self._poll = _new_poll()
         self._poll.register(sock, select.POLLIN)
         self._handshake(routing_id)
 
