@@ -38,12 +38,22 @@ keys = st.one_of(st.none(), st.booleans(), st.integers(), text, st.binary(max_si
 hashable = st.recursive(keys, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=10)
 
 
+def _rows(inner: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
+    """Dicts that are alike: from eight on they have a form of their own."""
+    return st.lists(atoms, min_size=1, max_size=3, unique=True).flatmap(
+        lambda keys: st.lists(
+            st.lists(inner, min_size=len(keys), max_size=len(keys)), min_size=6, max_size=9
+        ).map(lambda rows: [dict(zip(keys, row)) for row in rows])
+    )
+
+
 def _nested(leaves: "st.SearchStrategy[Any]") -> "st.SearchStrategy[Any]":
     return st.recursive(
         leaves,
         lambda inner: st.one_of(
             st.lists(inner, max_size=6),
             st.lists(inner, max_size=6).map(tuple),
+            _rows(inner),
             st.dictionaries(hashable, inner, max_size=6),
             st.sets(hashable, max_size=6),
         ),

@@ -19,6 +19,7 @@ from erlang_python_worker._extensions import DecodeError
 from erlang_python_worker._locate import locate
 from erlang_python_worker._types import find
 
+OK = erlang.Atom("ok")
 VALUES = vectors.rows("values.tsv")
 INVALID = vectors.rows("invalid.tsv")
 
@@ -129,6 +130,11 @@ class BrokenDict(dict):  # type: ignore[type-arg]
         ({"a": [0, 1, 2, Unknown()]}, 'result["a"][3]', "'test_codec.Unknown'"),
         ([(1, {2: {Unknown()}})], "result[0][1][2]{", "'test_codec.Unknown'"),
         ({(1, 2): Unknown()}, "result[(1, 2)]", "'test_codec.Unknown'"),
+        (
+            [{OK: n} for n in range(8)] + [{OK: Unknown()}],
+            "result[8][erlang.Atom('ok')]",
+            "'test_codec.Unknown'",
+        ),
         ({Unknown: 1}, "result.keys()[<class", "'type'"),
         ("\ud800", "result", "surrogate"),
         (["a", "\ud800"], "result[1]", "surrogate"),
@@ -152,6 +158,12 @@ def test_what_has_no_encoding_is_named(value: Any, path: str, said: str) -> None
     assert caught.value.path.startswith(path)
     assert said in str(caught.value)
     msgpack.packb([str(caught.value), caught.value.path])
+
+
+def test_dicts_with_keys_that_only_equal_atoms_are_no_rows() -> None:
+    value: "list[Any]" = [{OK: n} for n in range(8)] + [{"ok": 8}]
+    keys = [next(iter(item)) for item in decode(*encode(value))]
+    assert [type(key) for key in keys] == [erlang.Atom] * 8 + [str]
 
 
 def test_deep_nesting_is_an_error_not_a_crash() -> None:

@@ -28,8 +28,18 @@ defmodule ErlangPython.TestTerms do
       {1, Types.list(int())},
       {1, let(Types.list(inner), &List.to_tuple/1)},
       {1, let(Types.list({key(), inner}), &Map.new/1)},
+      {1, rows(inner)},
       {1, let(Types.list(key()), &MapSet.new/1)}
     ])
+  end
+
+  # From eight on they have a form of their own; among them maps that are not alike.
+  defp rows(inner) do
+    let(Types.non_empty(Types.list(Types.oneof(@atoms))), fn names ->
+      row = let(Types.vector(length(names), inner), &(names |> Enum.zip(&1) |> Map.new()))
+
+      Types.frequency([{4, Types.vector(9, row)}, {1, Types.vector(9, Types.union([row, inner]))}])
+    end)
   end
 
   defp scalar do
@@ -109,8 +119,8 @@ defmodule ErlangPython.TestTerms do
       Types.byte(),
       Types.binary(),
       let({Types.oneof([0xC7, 0xD9, 0xC4]), Types.range(0, 9)}, fn {tag, size} -> [tag, size] end),
-      let(Types.oneof(Enum.concat([0..11, 32..38, [-1, 99]])), &<<0xC7, 0, &1>>),
-      let({Types.range(0xD4, 0xD8), Types.oneof(Enum.concat([-1..11, 32..38]))}, fn {tag, type} ->
+      let(Types.oneof(Enum.concat([0..13, 32..42, [-1, 99]])), &<<0xC7, 0, &1>>),
+      let({Types.range(0xD4, 0xD8), Types.oneof(Enum.concat([-1..13, 32..42]))}, fn {tag, type} ->
         [tag, <<type>>]
       end),
       let(Types.range(0, 15), &[0x80 + &1]),

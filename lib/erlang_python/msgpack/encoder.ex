@@ -11,6 +11,8 @@ defmodule ErlangPython.MessagePack.Encoder do
   #   {:items, rest, all}         an array: `rest` follows the item that is being written
   #   {:pairs, rest, key}         a map: the value of `key` is being written
   #   {:key, rest, key, value}    a map: a key that is no scalar is being written
+  #   {:rows, rest, all}          rows: `rest` follows the map that is being written
+  #   {:row, rest, key}           a row: the value of `key` is being written
   #
   # `out` is {face, chunks of the body, buffers, their count}, both lists newest first. Among the buffers stand the Refs
   # that the term holds, uncounted: `{:ref, ref, stack}`.
@@ -19,7 +21,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   import ErlangPython.MessagePack.Structs, only: [is_unhashable: 1]
 
   alias ErlangPython.{Iterator, Ref}
-  alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Opaque, Structs}
+  alias ErlangPython.MessagePack.{Append, EncodeError, Extension, Handle, Opaque, Rows, Structs}
 
   @by_reference 4_096
   @out_of_band 65_536
@@ -30,6 +32,8 @@ defmodule ErlangPython.MessagePack.Encoder do
            {:items, list(), list()}
            | {:pairs, [{term(), term()}], term()}
            | {:key, [{term(), term()}], term(), term()}
+           | {:rows, [map()], [map()]}
+           | {:row, [{term(), term()}], term()}
   @typedoc "What goes with a body."
   @type beside :: binary() | {:ref, Ref.t(), [frame()]}
   @typep result :: {:ok, iodata(), [beside()]} | {:error, EncodeError.t()}
@@ -52,6 +56,11 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp next(acc, [{:key, rest, key, value} | stack], depth, out),
     do: value(value, acc, [{:pairs, rest, key} | stack], depth, out)
+
+  defp next(acc, [{:rows, rest, all} | stack], depth, out),
+    do: rows(rest, acc, all, stack, depth, out)
+
+  defp next(acc, [{:row, rest, _key} | stack], depth, out), do: row(rest, acc, stack, depth, out)
 
   defp next(acc, [], 0, {_face, [], buffers, _count}), do: {:ok, acc, Enum.reverse(buffers)}
 
@@ -137,6 +146,22 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp key(key, acc, stack, depth, out), do: other(key, acc, stack, depth, out)
 
+  defp rows([map | rest], acc, all, stack, depth, out) do
+    acc = Append.array_header(acc, map_size(map))
+    row(:maps.to_list(map), acc, [{:rows, rest, all} | stack], depth + 1, out)
+  end
+
+  defp rows([], acc, _all, stack, depth, out), do: next(acc, stack, depth - 1, out)
+
+  defp row([{key, value} | rest], acc, stack, depth, out) do
+    case scalar(value, acc, elem(out, 0)) do
+      :other -> other(value, acc, [{:row, rest, key} | stack], depth, out)
+      acc -> row(rest, acc, stack, depth, out)
+    end
+  end
+
+  defp row([], acc, stack, depth, out), do: next(acc, stack, depth - 1, out)
+
   # Inlined into the loops above.
   defp scalar(int, acc, _face) when is_byte(int), do: <<acc::binary, int>>
   defp scalar(float, acc, _face) when is_float(float), do: <<acc::binary, 0xCB, float::float>>
@@ -185,7 +210,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp other(list, acc, stack, depth, out) when is_list(list) do
     case proper_length(list) do
       :improper -> improper(list, acc, stack, depth, out)
-      size -> array(size, list, acc, stack, depth, out)
+      size -> array(size, list, acc, stack, depth, out, keys(list, size, depth, out))
     end
   end
 
@@ -283,13 +308,25 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp lowered({:error, reason, hint}, struct, _acc, stack, _depth, _out),
     do: fail(reason, struct, stack, hint)
 
-  defp array(_size, list, _acc, stack, @max_depth, _out), do: too_deep(list, stack)
+  # The maps of rows are one level deeper.
+  defp keys(list, size, depth, {:elixir, _, _, _}) when depth < @max_depth - 1,
+    do: Rows.keys(list, size)
 
-  defp array(size, list, _acc, stack, _depth, _out) when size > @max_size,
+  defp keys(_list, _size, _depth, _out), do: nil
+
+  defp array(_size, list, _acc, stack, @max_depth, _out, _keys), do: too_deep(list, stack)
+
+  defp array(size, list, _acc, stack, _depth, _out, _keys) when size > @max_size,
     do: too_large(list, stack)
 
-  defp array(size, list, acc, stack, depth, out),
+  defp array(size, list, acc, stack, depth, out, nil),
     do: items(list, Append.array_header(acc, size), list, stack, depth + 1, out)
+
+  defp array(size, list, acc, stack, depth, out, keys) do
+    acc = <<Append.array_header(acc, size + 2)::binary, 0xC7, 0, type(:rows)>>
+    acc = Enum.reduce(keys, Append.array_header(acc, length(keys)), &scalar(&1, &2, :elixir))
+    rows(list, acc, list, stack, depth + 1, out)
+  end
 
   defp marked(_type, _items, term, _acc, stack, @max_depth, _out), do: too_deep(term, stack)
 
@@ -340,5 +377,7 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp step({:items, rest, all}), do: length(all) - length(rest) - 1
   defp step({:pairs, _rest, key}), do: key
+  defp step({:rows, rest, all}), do: length(all) - length(rest) - 1
+  defp step({:row, _rest, key}), do: key
   defp step({:key, _rest, key, _value}), do: key
 end

@@ -29,7 +29,8 @@ defmodule ErlangPython.MessagePack.Extension do
     regex: 38,
     improper_list: 39,
     python_object: 40,
-    dataframe: 41
+    dataframe: 41,
+    rows: 42
   ]
 
   @doc "The number of an extension type, for use at compile time and in patterns."

@@ -4,7 +4,15 @@ defmodule ErlangPython.MessagePack.Marked do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1]
 
-  alias ErlangPython.MessagePack.{DecodeError, Handle, Regexes, RemoteException, Tensors, Times}
+  alias ErlangPython.MessagePack.{
+    DecodeError,
+    Handle,
+    Regexes,
+    RemoteException,
+    Rows,
+    Tensors,
+    Times
+  }
 
   @doc """
   `null` is what nil was decoded to.
@@ -28,6 +36,7 @@ defmodule ErlangPython.MessagePack.Marked do
 
   defp make(type(:datetime), items, _null), do: Times.datetime(items)
   defp make(type(:regex), [pattern, flags], _null), do: Regexes.compile(pattern, flags)
+  defp make(type(:rows), [keys | rows], _null), do: Rows.maps(keys, rows)
   defp make(type(:tensor), [dtype, shape, data], _null), do: Tensors.make(dtype, shape, data)
   defp make(type(:exception), items, null), do: exception(items, null)
   defp make(type(:improper_list), items, :undefined), do: improper(items)

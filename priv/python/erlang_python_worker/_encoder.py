@@ -14,6 +14,7 @@ from erlang_python_worker._protocol import (
     INTEGER,
     OUT_OF_BAND,
 )
+from erlang_python_worker._rows import as_rows
 
 Converter = Callable[["Encoder", Any], Any]
 
@@ -87,6 +88,8 @@ class Encoder:
 
     def _encode(self, value: Any) -> "tuple[bytes, list[Any]]":
         self._buffers = []
+        if type(value) is list:
+            value = as_rows(value)
         search = _SEARCHES.get(type(value))
         if search is None:
             body = self._pack(value)

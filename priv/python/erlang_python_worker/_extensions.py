@@ -8,6 +8,7 @@ import erlang
 from erlang._handles import callable_from_wire, opaque_from_wire
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._kept import kept
+from erlang_python_worker._rows import from_rows
 from erlang_python_worker._types import REGEX_FLAGS, TENSOR_KINDS
 
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -257,5 +258,6 @@ MARKED = {
         (wire.RANGE, _range),
         (wire.REGEX, _regex),
         (wire.DATAFRAME, _dataframe),
+        (wire.ROWS, from_rows),
     )
 }

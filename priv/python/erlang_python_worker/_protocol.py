@@ -26,7 +26,7 @@ OBJECT = 13
 # Marked arrays
 TUPLE, SET, DATETIME, EXCEPTION, TENSOR, RANGE, REGEX = 32, 33, 34, 35, 36, 37, 38
 IMPROPER_LIST, PYTHON_OBJECT = 39, 40  # in values of `ErlangPython.ErlPort` only
-DATAFRAME = 41
+DATAFRAME, ROWS = 41, 42
 # An extension without data is a marker from here on, and an empty value below.
 FIRST_MARK = TUPLE
 

@@ -124,6 +124,13 @@ defmodule ErlangPython.MessagePack.EncoderTest do
                MessagePack.encode([1, 2, %{"a" => <<1::3>>}])
     end
 
+    test "points into a row as into its map" do
+      rows = for n <- 1..9, do: %{a: n, b: if(n == 4, do: %{"c" => <<1::3>>}, else: n)}
+
+      assert {:error, %EncodeError{value: <<1::3>>, path: [0, 3, :b, "c"]}} =
+               MessagePack.encode([rows])
+    end
+
     test "points into a key as into its map" do
       assert {:error, %EncodeError{path: [0, {<<1::1>>}, 0]}} =
                MessagePack.encode([%{{<<1::1>>} => 1}])
@@ -135,7 +142,10 @@ defmodule ErlangPython.MessagePack.EncoderTest do
       assert {:error, %EncodeError{reason: :too_deep, path: path}} = MessagePack.encode([deepest])
       assert length(path) == 256
 
-      for wrap <- [&{&1}, &%{"a" => &1}, &MapSet.new([{&1}])] do
+      rows = &List.duplicate(%{a: &1}, 8)
+      assert {:ok, _body, []} = deepest |> hd() |> hd() |> rows.() |> MessagePack.encode()
+
+      for wrap <- [&{&1}, &%{"a" => &1}, &MapSet.new([{&1}]), rows, &rows.(hd(&1))] do
         assert {:error, %EncodeError{reason: :too_deep}} = MessagePack.encode(wrap.(deepest))
       end
     end
