@@ -89,7 +89,7 @@ defmodule ErlangPython.Release do
 
     case Ahead.prepare(place, root: root, progress: step) do
       {:ok, python} ->
-        if built?(place), do: copy(place.python, shipped)
+        if built?(place), do: copy(python, place.python, shipped)
         compile(python, python_code)
         step.("#{Ahead.name(place)} is in the release (#{python})")
 
@@ -112,13 +112,19 @@ defmodule ErlangPython.Release do
 
   # `cp`, because it takes links as what they are, and `File.cp_r` asks the node's one file server twice
   # for each file.
-  defp copy(env, shipped) do
-    {_output, 0} = System.cmd("cp", ["-RPp", folder!(env), Path.join(shipped, "envs")])
+  defp copy(python, env, shipped) do
+    envs = Path.join(shipped, "envs")
+    {_output, 0} = System.cmd("cp", ["-RPp", folder!(env), envs])
+    # Some packages bring files that are no valid Python.
+    _status = compileall(python, ["-j", "0", Path.join([envs, name!(env), "lib"])])
   end
 
+  defp compile(python, folder), do: 0 = compileall(python, [folder])
+
   # A release may lie where nobody can write. By content, as copying changes the times of files.
-  defp compile(python, folder) do
-    arguments = ["-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]
-    {_output, 0} = System.cmd(python, arguments, stderr_to_stdout: true)
+  defp compileall(python, arguments) do
+    command = ~w(-I -m compileall -qq -f --invalidation-mode unchecked-hash)
+    {_output, status} = System.cmd(python, command ++ arguments, stderr_to_stdout: true)
+    status
   end
 end

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 # Isolated mode (-I) leaves this folder out.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -81,7 +82,9 @@ def provision(options: Options) -> Path:
 def build(options: Options, final: Path) -> None:
     with scratch_for(final) as scratch:
         packages = install(options, scratch)
-        compileall.compile_dir(packages, quiet=2)
+        # By content: the folder may be copied into a release, and what is in it never changes.
+        by_content = PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(packages, quiet=2, force=True, invalidation_mode=by_content)
         put_in_place(packages, final, scratch)
 
 

@@ -60,7 +60,7 @@ defmodule ErlangPython.BroadcastTest do
     {task, gate} = occupy(pool, dir)
 
     assert {:ok, %{1 => {:error, %Error{kind: :timeout}}}} =
-             Pool.broadcast(pool, {:exec, "seen = True"}, timeout: 20)
+             Pool.broadcast(pool, {:exec, "seen = True"}, timeout: 500)
 
     # Asked over the channel that tells the worker to leave it, and so after that.
     assert {:ok, _stacks} = Pool.stacks(pool, 1)

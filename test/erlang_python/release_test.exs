@@ -65,6 +65,18 @@ defmodule ErlangPython.ReleaseTest do
     end
   end
 
+  test "has Python's compiled code by content, so that it may be copied in any way", context do
+    compiled = Path.wildcard(Path.join(context.folder, "shop/lib/*/priv/shipped/**/*.pyc"))
+    assert Enum.any?(compiled, &(&1 =~ "/six."))
+    assert Enum.any?(compiled, &(&1 =~ "/zmq/"))
+
+    # PEP 552: the second word says how the file is told to be up to date; 1 is by its content, unchecked.
+    for file <- compiled do
+      <<_magic::binary-4, kind::little-32, _::binary>> = File.read!(file)
+      assert {file, kind} == {file, 1}
+    end
+  end
+
   test "says what is missing where the interpreter is another", context do
     %{folder: folder, image: image} = context
     [python] = Path.wildcard(Path.join(folder, "shop/lib/*/priv/shipped/envs/*/bin/python"))
