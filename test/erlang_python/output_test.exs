@@ -188,6 +188,25 @@ defmodule ErlangPython.OutputTest do
     end
   end
 
+  test "a group leader that has not answered yet outlives the worker" do
+    pool = output_pool()
+    leader = start_supervised!({Agent, fn -> nil end})
+    # It answers nothing meanwhile, but keeps what it got.
+    :sys.suspend(leader)
+
+    caller =
+      Task.async(fn ->
+        Process.group_leader(self(), leader)
+        code = "print('last words', flush=True)\nimport os\nos._exit(1)"
+        ErlangPython.exec(code, %{}, pool: pool)
+      end)
+
+    assert {:error, %{kind: :worker_exit}} = Task.await(caller)
+    # The next worker is there: the readers of the first have ended.
+    assert {:ok, 2} = ErlangPython.eval("1 + 1", %{}, pool: pool)
+    assert Process.alive?(leader)
+  end
+
   test "a caller without a group leader that lives loses nothing" do
     pool = output_pool()
 

@@ -78,6 +78,11 @@ defmodule ErlangPython.Worker.CallerOutput do
 
   defp cost(text), do: byte_size(text) + @overhead
 
+  @doc "The reader ends: no answer is waited for any more, and no group leader is watched."
+  @spec close(t()) :: :ok
+  def close(%{under_way: under_way}),
+    do: Enum.each(under_way, fn {ref, _written} -> Process.demonitor(ref, [:flush]) end)
+
   @doc "A message that may be a group leader's answer, or tell its end."
   @spec settle(t(), message :: term()) :: {:ok | {:unclaimed, String.t()}, t()} | :other
   def settle(output, {:io_reply, ref, reply}) do

@@ -294,5 +294,9 @@ defmodule ErlangPython.Worker.Channel do
   defp other(_message, state), do: {:ok, state}
 
   @impl true
-  def handle_close(_reason, state), do: Incoming.abandon(state)
+  def handle_close(_reason, state) do
+    # First: whom the reader watches then, other than the worker, works on a callback.
+    CallerOutput.close(state.output)
+    Incoming.abandon(state)
+  end
 end
