@@ -53,10 +53,22 @@ defmodule ErlangPython.Pool.Configured do
     }
 
     case DynamicSupervisor.start_child(ErlangPython.Pools, spec) do
-      {:ok, _pid} -> Handle.fetch(name)
-      {:error, {:already_started, _pid}} -> Handle.fetch(name)
-      {:error, reason} -> raise "the pool #{inspect(name)} could not start: #{inspect(reason)}"
+      {:ok, _pid} -> fetch(name)
+      {:error, {:already_started, pid}} -> await_change(pid) && fetch(name)
+      {:error, reason} -> {:error, NoPool.not_startable(name, reason)}
     end
+  catch
+    # The application stops at this moment.
+    :exit, {_reason, {GenServer, :call, [ErlangPython.Pools | _]}} ->
+      {:error, NoPool.not_started(name)}
+  end
+
+  # It has the name, and nobody finds it: it is about to be there, under another supervisor, or about to have ended.
+  defp await_change(pid) do
+    _ = Elixir.Supervisor.count_children(pid)
+    true
+  catch
+    :exit, _it_has_ended -> true
   end
 
   defp options(name) do

@@ -27,6 +27,15 @@ defmodule ErlangPython.Pool.NoPool do
     )
   end
 
+  @doc "It is configured, and can't start; workers have not been tried yet."
+  @spec not_startable(atom(), reason :: term()) :: Error.t()
+  def not_startable(name, reason),
+    do: error(name, "the pool #{inspect(name)} could not start: #{why(reason)}", :no)
+
+  defp why({:shutdown, {:failed_to_start_child, _child, reason}}), do: why(reason)
+  defp why(text) when is_binary(text), do: text
+  defp why(other), do: Exception.format_exit(other)
+
   @doc "It takes no more requests."
   @spec stopping(Handle.t()) :: Error.t()
   def stopping(%{name: name}), do: error(name, "the pool #{inspect(name)} is stopping", :no)

@@ -1,0 +1,58 @@
+defmodule ErlangPython.Pool.ConfiguredTest do
+  # Pools of the configuration, which start with their first use.
+  # Not async: the configuration is everybody's.
+  use ErlangPython.PoolCase, async: false
+
+  alias ErlangPython.TestPython
+
+  defp configure do
+    pool = unique_name()
+    before = Application.get_env(:erlang_python, :pools, [])
+    options = [name: pool, workers: 1, python: TestPython.executable()]
+    Application.put_env(:erlang_python, :pools, [options | before])
+
+    on_exit(fn ->
+      Application.put_env(:erlang_python, :pools, before)
+
+      with pid when is_pid(pid) <- ErlangPython.Pool.Supervisor.whereis(pool),
+           do: DynamicSupervisor.terminate_child(ErlangPython.Pools, pid)
+    end)
+
+    pool
+  end
+
+  test "one that has all but ended starts anew" do
+    pool = configure()
+    test = self()
+
+    # A pool's supervisor whose parts have ended: it has the name, and answers nobody any more.
+    ending =
+      spawn_link(fn ->
+        {:ok, _registry} = Registry.register(ErlangPython.Pool.Names, pool, nil)
+        send(test, :ending)
+
+        receive do
+          {:"$gen_call", _from, _whatever} -> :ok
+        end
+      end)
+
+    assert_receive :ending
+    assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+    refute Process.alive?(ending)
+  end
+
+  test "one that can't start says why, as a value, and starts when the cause is gone" do
+    pool = configure()
+    name = {pool, :workers}
+    {:ok, _registry} = Registry.register(ErlangPython.Pool.Names, name, nil)
+
+    assert {:error, %Error{kind: :no_pool, executed: :no} = error} =
+             ErlangPython.call(:math, :sqrt, [16], pool: pool)
+
+    assert error.message =~
+             "#{inspect(pool)} could not start: already started: #{inspect(self())}"
+
+    Registry.unregister(ErlangPython.Pool.Names, name)
+    assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+  end
+end
