@@ -65,6 +65,9 @@ defmodule ErlangPython.Pool.Options do
   # one that has not come yet; a window must stay well inside that.
   @max_window 256
 
+  # What `receive` takes, also with what a supervisor adds to it: after 46 days nobody waits any more.
+  @longest_ms 4_000_000_000
+
   # A frame has a 9-byte head, and error texts must always fit.
   @min_message_size 65_536
 
@@ -151,9 +154,11 @@ defmodule ErlangPython.Pool.Options do
        when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout],
        do: :infinity
 
+  defp check(key, n) when key in [:start_timeout, :grace] and is_integer(n) and n > 0,
+    do: min(n, @longest_ms)
+
   defp check(key, n)
-       when key in [:max_concurrent, :max_requests, :max_memory, :start_timeout, :grace] and
-              is_integer(n) and n > 0,
+       when key in [:max_concurrent, :max_requests, :max_memory] and is_integer(n) and n > 0,
        do: n
 
   defp check(:grace, value), do: bad(:grace, "a positive integer (ms)", value)
@@ -163,7 +168,7 @@ defmodule ErlangPython.Pool.Options do
        do: bad(key, "a positive integer or :infinity", value)
 
   defp check(:heartbeat, nil), do: nil
-  defp check(:heartbeat, n) when is_integer(n) and n > 0, do: n
+  defp check(:heartbeat, n) when is_integer(n) and n > 0, do: min(n, @longest_ms)
   defp check(:heartbeat, value), do: bad(:heartbeat, "a positive integer (ms) or nil", value)
 
   defp check(:max_message_size, n) when is_integer(n) and n >= @min_message_size, do: n

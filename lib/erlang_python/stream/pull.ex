@@ -7,7 +7,7 @@ defmodule ErlangPython.Stream.Pull do
   # asked for them. They come before those of the answer, which therefore is not looked at while a flush is
   # under way.
 
-  alias ErlangPython.{Error, MessagePack}
+  alias ErlangPython.{Error, MessagePack, Timeout}
   alias ErlangPython.Pool.{Directory, Handle, NoPool, Slots, Streams}
   alias ErlangPython.Pool.Intake.{Cancellation, Pinning, Stuck}
   alias ErlangPython.Request.{Options, Reply}
@@ -134,7 +134,7 @@ defmodule ErlangPython.Stream.Pull do
       {:DOWN, ^ref, :process, _worker, _reason} ->
         await(%{pull | flush_after: nil}, options, deadline)
     after
-      remaining(deadline) ->
+      Timeout.receivable(remaining(deadline)) ->
         Process.demonitor(ref, [:flush])
 
         # It may have come just before; the reader gives up all the same.

@@ -61,6 +61,15 @@ defmodule ErlangPython.Pool.OptionsTest do
     end
   end
 
+  test "waits for no longer than the BEAM can" do
+    for key <- [:grace, :heartbeat, :start_timeout] do
+      waited = Map.fetch!(Options.new!([{key, Integer.pow(2, 70)}, name: :a]), key)
+      assert waited > :timer.hours(24 * 30)
+      # A supervisor waits for its worker a little longer.
+      assert waited + 60_000 < Integer.pow(2, 32)
+    end
+  end
+
   test "takes its Python from the application where the pool names none" do
     Application.put_env(:erlang_python, :python, "3.12")
     Application.put_env(:erlang_python, :paths, ["lib/python"])

@@ -20,9 +20,11 @@ defmodule ErlangPython.Stream.EndsTest do
       pool = start(workers: 1)
       %{started: started, go: go} = gate(dir)
       closed = Path.join(dir, "closed")
+      # Longer than `receive` can wait.
+      stream = stream(pool, :gated, [started, go, 9, closed], timeout: Integer.pow(2, 40))
 
       # The last item before the gate is flushed out of a pull that goes on.
-      assert pool |> stream(:gated, [started, go, 9, closed]) |> Enum.find(&(&1 == 8)) == 8
+      assert Enum.find(stream, &(&1 == 8)) == 8
       assert File.exists?(closed)
       await_whole(pool, 1)
     end
