@@ -63,17 +63,9 @@ defmodule ErlangPython.Pool.Supervisor do
       )
 
     with {:ok, pid} <- router do
-      endpoint = ZMTP.Router.endpoint(pid)
-      Directory.put_endpoint(handle, endpoint, folder(endpoint))
+      Directory.put_endpoint(handle, ZMTP.Router.endpoint(pid), ZMTP.Router.folder(pid))
       router
     end
-  end
-
-  defp folder("ipc://" <> socket), do: Path.dirname(socket)
-
-  defp folder("tcp://" <> _address) do
-    {:ok, dir} = ZMTP.SocketDir.create()
-    dir.path
   end
 
   @doc false

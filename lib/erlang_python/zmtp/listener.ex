@@ -4,50 +4,51 @@ defmodule ErlangPython.ZMTP.Listener do
 
   alias ErlangPython.ZMTP.{Listener, SocketDir}
 
-  @enforce_keys [:socket, :endpoint]
+  @enforce_keys [:socket, :endpoint, :dir]
   defstruct [:socket, :endpoint, :dir]
 
   @type t :: %Listener{
           socket: :gen_tcp.socket(),
           endpoint: String.t(),
-          dir: SocketDir.t() | nil
+          dir: SocketDir.t()
         }
 
+  @doc "A socket and a private folder, in which that of `:ipc` lies."
   @spec open(:ipc | :tcp, Path.t() | nil, timeout()) :: {:ok, t()} | {:error, String.t()}
-  def open(:ipc, base, send_timeout) do
+  def open(transport, base, send_timeout) do
     with {:ok, dir} <- SocketDir.create(base) do
-      options = [{:ifaddr, {:local, dir.socket_path}} | options(send_timeout)]
+      case listen(transport, dir, options(send_timeout)) do
+        {:ok, socket, endpoint} ->
+          {:ok, %Listener{socket: socket, endpoint: endpoint, dir: dir}}
 
-      case :gen_tcp.listen(0, options) do
-        {:ok, socket} ->
-          {:ok, %Listener{socket: socket, endpoint: "ipc://" <> dir.socket_path, dir: dir}}
-
-        {:error, reason} ->
+        {:error, where, reason} ->
           SocketDir.remove(dir)
-          {:error, "cannot listen on #{dir.socket_path}: #{:inet.format_error(reason)}"}
+          {:error, "cannot listen on #{where}: #{:inet.format_error(reason)}"}
       end
     end
   end
 
+  defp listen(:ipc, %{socket_path: path}, options) do
+    case :gen_tcp.listen(0, [{:ifaddr, {:local, path}} | options]) do
+      {:ok, socket} -> {:ok, socket, "ipc://" <> path}
+      {:error, reason} -> {:error, path, reason}
+    end
+  end
+
   # Loopback only: NULL authenticates nobody, so no network may see this port.
-  def open(:tcp, _base, send_timeout) do
-    with {:ok, socket} <-
-           :gen_tcp.listen(0, [
-             {:ip, {127, 0, 0, 1}},
-             {:nodelay, true} | options(send_timeout)
-           ]),
+  defp listen(:tcp, _dir, options) do
+    with {:ok, socket} <- :gen_tcp.listen(0, [{:ip, {127, 0, 0, 1}}, {:nodelay, true} | options]),
          {:ok, port} <- :inet.port(socket) do
-      {:ok, %Listener{socket: socket, endpoint: "tcp://127.0.0.1:#{port}"}}
+      {:ok, socket, "tcp://127.0.0.1:#{port}"}
     else
-      {:error, reason} ->
-        {:error, "cannot listen on tcp://127.0.0.1: #{:inet.format_error(reason)}"}
+      {:error, reason} -> {:error, "tcp://127.0.0.1", reason}
     end
   end
 
   @spec close(t()) :: :ok
   def close(%Listener{socket: socket, dir: dir}) do
     :gen_tcp.close(socket)
-    if dir, do: SocketDir.remove(dir), else: :ok
+    SocketDir.remove(dir)
   end
 
   # buffer: the default of 1460 bytes for unix sockets makes large frames five times slower.

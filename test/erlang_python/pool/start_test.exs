@@ -127,6 +127,16 @@ defmodule ErlangPython.Pool.StartTest do
                )
     end
 
+    test "its folder of small files goes with it, whatever the endpoint" do
+      for endpoint <- [:ipc, :tcp] do
+        pool = start_pool(workers: 1, endpoint: endpoint)
+        folder = ErlangPython.Pool.Directory.folder(handle(pool))
+        assert File.dir?(folder)
+        assert stop_supervised(pool) == :ok
+        refute File.exists?(folder)
+      end
+    end
+
     test ":endpoint tcp serves as ipc does" do
       pool = start_pool(workers: 1, endpoint: :tcp)
       assert {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: pool)
