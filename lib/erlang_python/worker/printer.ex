@@ -26,20 +26,23 @@ defmodule ErlangPython.Worker.Printer do
   @doc false
   def init(worker, metadata) do
     Process.monitor(worker)
-    loop(worker, metadata)
+    __MODULE__.loop(worker, metadata)
   end
 
-  defp loop(worker, metadata) do
+  # Exported, and always called so: after each message the newest code that is loaded goes on.
+  @doc false
+  @spec loop(pid(), keyword()) :: :ok
+  def loop(worker, metadata) do
     receive do
       {:print, lines, size} ->
         Enum.each(lines, &Logger.info(&1, metadata))
         send(worker, {:printed, size})
-        loop(worker, metadata)
+        __MODULE__.loop(worker, metadata)
 
       {:log, record, caller, size} ->
         LogRecord.log(record, caller, metadata)
         send(worker, {:printed, size})
-        loop(worker, metadata)
+        __MODULE__.loop(worker, metadata)
 
       {:DOWN, _ref, :process, ^worker, _reason} ->
         :ok

@@ -44,18 +44,24 @@ defmodule ErlangPython.ZMTP.Reader do
     reader = feed(reader, bytes)
 
     if long?(reader),
-      do: reader |> receive_long() |> arm() |> loop(),
-      else: reader |> arm() |> loop()
+      do: reader |> receive_long() |> arm() |> __MODULE__.loop(),
+      else: reader |> arm() |> __MODULE__.loop()
   end
 
-  defp loop(%Reader{socket: socket} = reader) do
+  # Exported, and always called so: after each message the newest code that is loaded goes on.
+  @doc false
+  @spec loop(t()) :: no_return()
+  def loop(%Reader{socket: socket} = reader) do
     receive do
       {:tcp, ^socket, bytes} ->
         reader = feed(reader, bytes)
-        if long?(reader), do: reader |> read_long() |> loop(), else: loop(reader)
+
+        if long?(reader),
+          do: reader |> read_long() |> __MODULE__.loop(),
+          else: __MODULE__.loop(reader)
 
       {:tcp_passive, ^socket} ->
-        reader |> arm() |> loop()
+        reader |> arm() |> __MODULE__.loop()
 
       {:tcp_closed, ^socket} ->
         close(reader, :closed)
@@ -67,7 +73,7 @@ defmodule ErlangPython.ZMTP.Reader do
         :sys.handle_system_msg(request, from, reader.router, __MODULE__, [], reader)
 
       message ->
-        reader |> handle_other(message) |> loop()
+        reader |> handle_other(message) |> __MODULE__.loop()
     end
   end
 
@@ -220,7 +226,7 @@ defmodule ErlangPython.ZMTP.Reader do
   defp log(_reader, _reason), do: :ok
 
   @doc false
-  def system_continue(_parent, _debug, reader), do: loop(reader)
+  def system_continue(_parent, _debug, reader), do: __MODULE__.loop(reader)
 
   @doc false
   @spec system_terminate(term(), pid(), [:sys.dbg_opt()], t()) :: no_return()

@@ -45,8 +45,8 @@ defmodule ErlangPython.ZMTP.Router do
     * `:handler` (required) - an `ErlangPython.ZMTP.Handler`; `:handler_arg` goes to its `init`.
     * `:transport` - `:ipc`, a unix socket in a fresh directory of mode 0700, or `:tcp`, a
       port of 127.0.0.1, where any local user may connect. The default is `:ipc`.
-    * `:socket_dir` - where to make that directory; by default the system's temporary
-      directory, or `/tmp` if its path is too long for a socket.
+    * `:socket_dir` - where to make that directory, which there is under `:tcp` too (`folder/1`); by default
+      the system's temporary directory, or `/tmp` if its path is too long for a socket.
     * `:max_message_size` - bytes that all frames of a message may have together, 256 MiB.
     * `:max_frames` - frames that a message may have, 65,536.
     * `:max_connections` - connections at once, those in their handshake included, 1,024.
@@ -65,6 +65,10 @@ defmodule ErlangPython.ZMTP.Router do
   @doc "Where peers connect: `ipc:///path` or `tcp://127.0.0.1:port`."
   @spec endpoint(GenServer.server()) :: String.t()
   def endpoint(router), do: GenServer.call(router, :endpoint)
+
+  @doc "A folder of mode 0700, which goes away with the router."
+  @spec folder(GenServer.server()) :: Path.t()
+  def folder(router), do: GenServer.call(router, :folder)
 
   @doc "The writer of the peer with this routing id."
   @spec writer(GenServer.server(), binary()) :: {:ok, pid()} | :error
@@ -135,11 +139,13 @@ defmodule ErlangPython.ZMTP.Router do
       :max_frames,
       :handshake_timeout
     ])
-    |> Map.merge(%{router: self(), uid: listener.dir && listener.dir.uid})
+    |> Map.merge(%{router: self(), uid: listener.dir.uid})
   end
 
   @impl true
   def handle_call(:endpoint, _from, state), do: {:reply, state.listener.endpoint, state}
+
+  def handle_call(:folder, _from, state), do: {:reply, state.listener.dir.path, state}
 
   def handle_call({:writer, routing_id}, _from, state) do
     case RoutingTable.fetch(state.table, routing_id) do
@@ -175,6 +181,10 @@ defmodule ErlangPython.ZMTP.Router do
   end
 
   @impl true
+  # It waits in code of its own for days. When that has been loaded anew twice the purge of the oldest kills it.
+  def handle_info({:EXIT, acceptor, :killed}, %{acceptor: acceptor, listener: listener} = state),
+    do: {:noreply, %{state | acceptor: Acceptor.start_link(listener.socket, self())}}
+
   def handle_info({:EXIT, acceptor, reason}, %{acceptor: acceptor} = state),
     do: {:stop, reason, state}
 

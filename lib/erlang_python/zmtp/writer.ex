@@ -31,16 +31,19 @@ defmodule ErlangPython.ZMTP.Writer do
     Process.link(router)
 
     receive do
-      {:open, first} -> socket |> transmit(first) |> loop()
+      {:open, first} -> socket |> transmit(first) |> __MODULE__.loop()
       {:EXIT, _pid, reason} -> stop(socket, reason)
     end
   end
 
-  defp loop(socket) do
+  # Exported, and always called so: after each message the newest code that is loaded goes on.
+  @doc false
+  @spec loop(:gen_tcp.socket()) :: no_return()
+  def loop(socket) do
     receive do
-      {:tx, iodata} -> socket |> transmit(drain([iodata], @max_batch - 1)) |> loop()
+      {:tx, iodata} -> socket |> transmit(drain([iodata], @max_batch - 1)) |> __MODULE__.loop()
       {:EXIT, _pid, reason} -> stop(socket, reason)
-      _other -> loop(socket)
+      _other -> __MODULE__.loop(socket)
     end
   end
 

@@ -25,6 +25,17 @@ defmodule ErlangPython.ZMTP.Router.EndsTest do
     {"the router stops", quote(do: &GenServer.stop(&1.router)), {:exit, :shutdown}}
   ]
 
+  test "an acceptor that is killed, as by the purge of old code, costs nobody anything" do
+    router = start_router()
+    {_socket, writer, reader} = join!(router, "me")
+    acceptor = :sys.get_state(router).acceptor
+    ref = Process.monitor(acceptor)
+    Process.exit(acceptor, :kill)
+    assert_receive {:DOWN, ^ref, :process, ^acceptor, :killed}
+    {_socket, _writer, _reader} = join!(router, "another")
+    assert Process.alive?(writer) and Process.alive?(reader)
+  end
+
   for {name, act, reason} <- @deaths, where <- [:idle, :in_a_long_frame] do
     test "#{name} (#{where}): reader, writer and socket go together" do
       router = start_unlinked_router()
