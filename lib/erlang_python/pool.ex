@@ -147,7 +147,7 @@ defmodule ErlangPython.Pool do
 
     with {:error, error} <- Manager.await_ready(handle) do
       Process.unlink(pid)
-      Supervisor.stop(pid, :shutdown)
+      end_supervisor(pid, :shutdown)
       {:error, error}
     else
       :ok -> {:ok, pid}
@@ -203,10 +203,15 @@ defmodule ErlangPython.Pool do
   def workers(pool) do
     handle = fetch!(pool)
 
-    handle
-    |> Manager.slots()
-    |> Task.async_stream(&describe(handle, &1), max_concurrency: 64, timeout: :infinity)
-    |> Enum.map(fn {:ok, worker} -> worker end)
+    case Manager.slots(handle) do
+      {:ok, slots} ->
+        slots
+        |> Task.async_stream(&describe(handle, &1), max_concurrency: 64, timeout: :infinity)
+        |> Enum.map(fn {:ok, worker} -> worker end)
+
+      {:error, error} ->
+        raise error
+    end
   end
 
   defp describe(handle, entry) do
@@ -411,10 +416,22 @@ defmodule ErlangPython.Pool do
     supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
     Slots.close(handle)
     Manager.await_empty(handle, timeout)
-    Supervisor.stop(supervisor)
-  catch
-    # Somebody else was faster.
-    :exit, {:noproc, _call} -> :ok
+    if supervisor, do: end_supervisor(supervisor, :normal), else: :ok
+  end
+
+  # Somebody else may be faster; it has ended in any case.
+  defp end_supervisor(pid, reason) do
+    ref = Process.monitor(pid)
+
+    try do
+      Supervisor.stop(pid, reason)
+    catch
+      :exit, _it_ends_already -> :ok
+    end
+
+    receive do
+      {:DOWN, ^ref, :process, ^pid, _reason} -> :ok
+    end
   end
 
   # A task that a callback starts is not refused: nobody need wait for it.

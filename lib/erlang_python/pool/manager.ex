@@ -17,7 +17,19 @@ defmodule ErlangPython.Pool.Manager do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Timeout}
-  alias ErlangPython.Pool.{Audit, Contexts, Directory, Handle, Queue, Replay, Roster, Slots}
+
+  alias ErlangPython.Pool.{
+    Audit,
+    Contexts,
+    Directory,
+    Handle,
+    NoPool,
+    Queue,
+    Replay,
+    Roster,
+    Slots
+  }
+
   alias ErlangPython.Pool.Manager.{Deaths, Launch, Opening, Replacing, Settling, Size}
   alias ErlangPython.Pool.Manager.{State, Waiting}
   alias ErlangPython.Pool.Supervisor
@@ -33,19 +45,21 @@ defmodule ErlangPython.Pool.Manager do
   def await_ready(handle), do: call(handle, :await_ready)
 
   @doc "Waits until no request is open any more."
-  @spec await_empty(Handle.t(), timeout()) :: :ok | :timeout
+  @spec await_empty(Handle.t(), timeout()) :: :ok | :timeout | :ended
   def await_empty(handle, timeout) do
     call(handle, :await_empty, timeout)
   catch
     :exit, {:timeout, _call} -> :timeout
+    # Somebody else stops the pool.
+    :exit, _it_has_ended -> :ended
   end
 
   @spec scale(Handle.t(), pos_integer()) :: :ok | {:error, Error.t()}
-  def scale(handle, count), do: call(handle, {:scale, count})
+  def scale(handle, count), do: change(handle, {:scale, count})
 
   @doc "Replaces each worker, one at a time, between two requests."
   @spec restart(Handle.t()) :: :ok | {:error, Error.t()}
-  def restart(handle), do: call(handle, :restart)
+  def restart(handle), do: change(handle, :restart)
 
   @doc """
   Opens a context in a worker: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest
@@ -78,8 +92,15 @@ defmodule ErlangPython.Pool.Manager do
   def forget(handle, name), do: call(handle, {:forget, name})
 
   @doc "Every slot with what is known of its worker."
-  @spec slots(Handle.t()) :: [Roster.entry()]
-  def slots(handle), do: call(handle, :slots)
+  @spec slots(Handle.t()) :: {:ok, [Roster.entry()]} | {:error, Error.t()}
+  def slots(handle), do: change(handle, :slots)
+
+  defp change(handle, request) do
+    call(handle, request)
+  catch
+    :exit, {reason, {GenServer, :call, _call}} when reason in [:noproc, :normal, :shutdown] ->
+      {:error, NoPool.stopped(handle, :maybe)}
+  end
 
   defp call(handle, request, timeout \\ :infinity),
     do: GenServer.call(whereis(handle), request, timeout)
@@ -91,6 +112,10 @@ defmodule ErlangPython.Pool.Manager do
       Elixir.Supervisor.count_children(supervisor)
       Directory.whereis(handle, :manager)
     end
+  rescue
+    error in ArgumentError ->
+      Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
+      nil
   end
 
   @impl true
@@ -146,7 +171,7 @@ defmodule ErlangPython.Pool.Manager do
 
   def handle_call({:forget, name}, _from, state), do: put_replay(state, &Replay.delete(&1, name))
 
-  def handle_call(:slots, _from, state), do: {:reply, Map.values(state.roster), state}
+  def handle_call(:slots, _from, state), do: {:reply, {:ok, Map.values(state.roster)}, state}
 
   defp put_replay(%{handle: handle} = state, change) do
     Directory.put_replay(handle, change.(Directory.replay(handle)))

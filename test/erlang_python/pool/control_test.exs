@@ -92,6 +92,40 @@ defmodule ErlangPython.Pool.ControlTest do
       assert {:error, %Error{kind: :no_pool}} = ErlangPython.eval("1", %{}, pool: pool)
     end
 
+    test "may be asked by several at once: it has ended when each goes on" do
+      for _round <- 1..5 do
+        pool = unique_name()
+        options = [name: pool, workers: 1, python: ErlangPython.TestPython.executable()]
+        {:ok, pid} = Pool.start_link(options ++ [lazy: true])
+
+        stops =
+          for _ <- 1..8 do
+            Task.async(fn ->
+              try do
+                {Pool.stop(pool), Process.alive?(pid)}
+              rescue
+                # Nothing was left to be stopped.
+                error in Error -> {error.kind, Process.alive?(pid)}
+              end
+            end)
+          end
+
+        results = stops |> Task.await_many() |> Enum.uniq() |> Enum.sort()
+        assert results in [[ok: false], [no_pool: false, ok: false]]
+      end
+    end
+
+    test "of a pool that ends meanwhile, others are told so" do
+      pool = start_pool(workers: 1)
+      %{id: _} = old = handle(pool)
+      assert stop_supervised(pool) == :ok
+      alias ErlangPython.Pool.Manager
+      assert {:error, %Error{kind: :no_pool}} = Manager.restart(old)
+      assert {:error, %Error{kind: :no_pool}} = Manager.scale(old, 2)
+      assert {:error, %Error{kind: :no_pool}} = Manager.slots(old)
+      assert Manager.await_empty(old, :infinity) == :ended
+    end
+
     test "ends what is open when its own patience ends", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, grace: 100)
       {running, _gate} = occupy(pool, dir)
