@@ -8,6 +8,15 @@ defmodule ErlangPython.ApplicationTest do
     {:error, ^error} = ErlangPython.eval("1", %{}, pool: :early)
     {:error, %{kind: :no_pool, executed: :no}} = ErlangPython.eval("1")
     {:error, :no_workers_available} = :py.eval("1")
+
+    for call <- [
+          fn -> ErlangPython.cast(:math, :sqrt, [4]) end,
+          fn -> :py.call_async(:math, :sqrt, [4]) end,
+          fn -> :py.stream_start(:builtins, :iter, [[1]]) end
+        ] do
+      %ErlangPython.Error{kind: :no_pool} = try(do: call.(), rescue: (error -> error))
+    end
+
     IO.puts(Exception.message(error))
     """
 

@@ -5,7 +5,7 @@ defmodule ErlangPython.ErlangFace.Answers do
 
   import ErlangPython.Timeout, only: [is_timeout: 1]
 
-  alias ErlangPython.ErlangFace.{Calls, OnBehalf, Streams}
+  alias ErlangPython.ErlangFace.{Calls, Held, OnBehalf, Streams}
   alias ErlangPython.Timeout
 
   @default_timeout 30_000
@@ -14,7 +14,6 @@ defmodule ErlangPython.ErlangFace.Answers do
   def start(module, function, args, kwargs \\ %{}) do
     ref = make_ref()
     owner = self()
-    started = make_ref()
 
     call =
       OnBehalf.carry(fn ->
@@ -22,16 +21,8 @@ defmodule ErlangPython.ErlangFace.Answers do
         module |> Calls.call(function, args, kwargs, :infinity) |> Streams.give(owner)
       end)
 
-    spawn(fn ->
-      {:ok, _registry} = Registry.register(ErlangPython.Answers, ref, nil)
-      send(owner, started)
-      hold(owner, call)
-    end)
-
-    # Not before `ref` can be found.
-    receive do
-      ^started -> ref
-    end
+    :ok = Held.start(ref, fn -> hold(owner, call) end)
+    ref
   end
 
   # The call has a process of its own, so that this one sees the owner's end while Python runs.
@@ -77,9 +68,9 @@ defmodule ErlangPython.ErlangFace.Answers do
   def await(ref, timeout \\ @default_timeout)
 
   def await(ref, timeout) when is_reference(ref) and is_timeout(timeout) do
-    case Registry.lookup(ErlangPython.Answers, ref) do
-      [{holder, _value}] -> fetch(holder, Timeout.receivable(timeout))
-      [] -> {:error, :invalid_args}
+    case Held.find(ref) do
+      {:ok, holder} -> fetch(holder, Timeout.receivable(timeout))
+      :error -> {:error, :invalid_args}
     end
   end
 

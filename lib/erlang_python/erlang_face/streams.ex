@@ -2,7 +2,7 @@ defmodule ErlangPython.ErlangFace.Streams do
   @moduledoc false
   # The streams of `:py`: read whole, pushed to a process as messages, or pulled by a handle.
 
-  alias ErlangPython.ErlangFace.{Calls, Reason}
+  alias ErlangPython.ErlangFace.{Calls, Held, Reason}
   alias ErlangPython.Pool.{Handle, Streams}
   alias ErlangPython.Request.{Message, Options}
   alias ErlangPython.Stream.Cursor
@@ -38,12 +38,7 @@ defmodule ErlangPython.ErlangFace.Streams do
   """
   @spec push(reference(), pid(), Message.t(), Options.t(), (event() -> term())) :: :ok
   def push(ref, to, message, options, event_message) do
-    starter = self()
-    started = make_ref()
-
-    spawn(fn ->
-      {:ok, _registry} = Registry.register(ErlangPython.Answers, {:stream, ref}, nil)
-      send(starter, started)
+    Held.start({:stream, ref}, fn ->
       to_ref = Process.monitor(to)
 
       {reader, reader_ref} =
@@ -55,11 +50,6 @@ defmodule ErlangPython.ErlangFace.Streams do
         {:cancel, from, tag} -> cancelled(reader, reader_ref, from, tag)
       end
     end)
-
-    # Not before `ref` can be found.
-    receive do
-      ^started -> :ok
-    end
   end
 
   # No message comes after the answer. The pool closes the stream of the reader that has died.
@@ -94,10 +84,10 @@ defmodule ErlangPython.ErlangFace.Streams do
 
   @spec cancel(term()) :: :ok | {:error, :invalid_args}
   def cancel(ref) when is_reference(ref) do
-    case Registry.lookup(ErlangPython.Answers, {:stream, ref}) do
-      [{holder, _value}] -> cancel_in(holder)
+    case Held.find({:stream, ref}) do
+      {:ok, holder} -> cancel_in(holder)
       # It has ended.
-      [] -> :ok
+      :error -> :ok
     end
   end
 

@@ -54,6 +54,7 @@ defmodule ErlangPython.Request.Fanout do
 
   @spec cast(Message.t(), Options.t()) :: :ok
   def cast(message, options) do
+    with {:error, error} <- Configured.check_application(options.pool), do: raise(error)
     options = OpenTelemetry.carry(options)
 
     {:ok, _pid} =
