@@ -54,17 +54,15 @@ defmodule ErlangPython.Stream.Cursor do
 
   defp pull(%{pull: nil} = cursor) do
     trace = StreamSpan.header(cursor.span)
-
-    case Pull.start(cursor.handle, cursor.stream, cursor.most, trace) do
-      {:ok, pull} -> await(cursor, pull)
-      {:error, error} -> failed(cursor, error)
-    end
+    taken = Pull.take(cursor.handle, cursor.stream, cursor.most, trace, cursor.options)
+    taken(cursor, taken)
   end
 
-  defp pull(%{pull: pull} = cursor), do: await(cursor, pull)
+  defp pull(%{pull: pull, options: options} = cursor),
+    do: taken(cursor, Pull.await(pull, options))
 
-  defp await(cursor, pull) do
-    case Pull.await(pull, cursor.options) do
+  defp taken(cursor, taken) do
+    case taken do
       {:flushed, items, pull} -> {items, %{cursor | pull: pull}}
       {:ended, {:ok, [items, ending]}, elapsed} -> ended(cursor, items, ending, elapsed)
       {:ended, {:error, error}, _elapsed} -> failed(cursor, error)

@@ -35,10 +35,18 @@ defmodule ErlangPython.Stream.Pull do
   @patience_ms 25
   @longest_patience_ms 1_000
 
-  @doc "`trace`: what it brings of one."
-  @spec start(Handle.t(), Streams.t(), pos_integer(), trace :: binary() | nil) ::
-          {:ok, t()} | {:error, Error.t()}
-  def start(handle, stream, most, trace) do
+  @typedoc "Items that are ready while the pull goes on, or its end with the microseconds that it took."
+  @type result ::
+          {:flushed, [term()], t()}
+          | {:ended, {:ok, term()} | {:error, Error.t()}, non_neg_integer()}
+
+  # The alias goes from here to each `receive` as an argument of its own, never through a struct: so the compiler knows that no
+  # message before it can match, and a reader with a full mailbox does not search all of it for each pull.
+
+  @doc "Starts a pull and waits for items, as `await/2` does. `trace`: what it brings of one."
+  @spec take(Handle.t(), Streams.t(), pos_integer(), trace :: binary() | nil, Options.t()) ::
+          result()
+  def take(handle, stream, most, trace, options) do
     ref = :erlang.alias([:reply])
 
     pull = %__MODULE__{
@@ -56,11 +64,11 @@ defmodule ErlangPython.Stream.Pull do
 
     case submit(pull) do
       :ok ->
-        {:ok, pull}
+        await(pull, ref, options, deadline(options.timeout))
 
       {:error, error} ->
         :erlang.unalias(ref)
-        {:error, error}
+        {:ended, {:error, error}, 0}
     end
   end
 
@@ -70,16 +78,11 @@ defmodule ErlangPython.Stream.Pull do
     Pinning.pin(handle, part, stream.slot, stream.generation)
   end
 
-  @doc """
-  Waits for items: those that are ready while the pull goes on, or its end with the microseconds that
-  it took.
-  """
-  @spec await(t(), Options.t()) ::
-          {:flushed, [term()], t()}
-          | {:ended, {:ok, term()} | {:error, Error.t()}, non_neg_integer()}
-  def await(pull, options), do: await(pull, options, deadline(options.timeout))
+  @doc "Waits for items of a pull that goes on."
+  @spec await(t(), Options.t()) :: result()
+  def await(pull, options), do: await(pull, pull.ref, options, deadline(options.timeout))
 
-  defp await(%{ref: ref} = pull, options, deadline) do
+  defp await(pull, ref, options, deadline) do
     left = remaining(deadline)
     patience = min(left, pull.flush_after || pull.patience)
 
@@ -92,14 +95,14 @@ defmodule ErlangPython.Stream.Pull do
             give_up(pull, options)
 
           pull.flush_after ->
-            flush(pull, options, deadline)
+            flush(pull, ref, options, deadline)
 
           Stuck.reconsider(pull.handle, pull.id) == :gone ->
             last_word(pull, options, stopped(pull))
 
           true ->
             patience = min(2 * pull.patience, @longest_patience_ms)
-            await(%{pull | patience: patience}, options, deadline)
+            await(%{pull | patience: patience}, ref, options, deadline)
         end
     end
   end
@@ -107,39 +110,39 @@ defmodule ErlangPython.Stream.Pull do
   defp ended(pull, reply, options),
     do: {:ended, Reply.read(reply, options.face), now_us() - pull.started}
 
-  defp flush(%{handle: handle, stream: stream} = pull, options, deadline) do
+  defp flush(%{handle: handle, stream: stream} = pull, ref, options, deadline) do
     generation = stream.generation
 
     case Directory.worker(handle, stream.slot) do
       {^generation, worker, _writer} ->
-        ref = :erlang.monitor(:process, worker, alias: :reply_demonitor)
-        send(worker, {:flush, pull.id, ref})
-        await_flushed(pull, ref, options, deadline)
+        flushed = :erlang.monitor(:process, worker, alias: :reply_demonitor)
+        send(worker, {:flush, pull.id, flushed})
+        await_flushed(pull, ref, flushed, options, deadline)
 
       # Its end comes.
       _gone ->
-        await(%{pull | flush_after: nil}, options, deadline)
+        await(%{pull | flush_after: nil}, ref, options, deadline)
     end
   rescue
     error in ArgumentError ->
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
-      await(%{pull | flush_after: nil}, options, deadline)
+      await(%{pull | flush_after: nil}, ref, options, deadline)
   end
 
-  defp await_flushed(pull, ref, options, deadline) do
+  defp await_flushed(pull, ref, flushed, options, deadline) do
     receive do
-      {^ref, body} ->
-        flushed(pull, MessagePack.decode(body, [], options.face), options, deadline)
+      {^flushed, body} ->
+        flushed(pull, ref, MessagePack.decode(body, [], options.face), options, deadline)
 
-      {:DOWN, ^ref, :process, _worker, _reason} ->
-        await(%{pull | flush_after: nil}, options, deadline)
+      {:DOWN, ^flushed, :process, _worker, _reason} ->
+        await(%{pull | flush_after: nil}, ref, options, deadline)
     after
       Timeout.receivable(remaining(deadline)) ->
-        Process.demonitor(ref, [:flush])
+        Process.demonitor(flushed, [:flush])
 
         # It may have come just before; the reader gives up all the same.
         receive do
-          {^ref, _body} -> :ok
+          {^flushed, _body} -> :ok
         after
           0 -> :ok
         end
@@ -149,20 +152,20 @@ defmodule ErlangPython.Stream.Pull do
   end
 
   # Flushed or not, a pull that was asked ends with its next item.
-  defp flushed(pull, {:ok, []}, options, deadline),
-    do: await(%{pull | flush_after: nil}, options, deadline)
+  defp flushed(pull, ref, {:ok, []}, options, deadline),
+    do: await(%{pull | flush_after: nil}, ref, options, deadline)
 
-  defp flushed(pull, {:ok, [_ | _] = items}, _options, _deadline),
+  defp flushed(pull, _ref, {:ok, [_ | _] = items}, _options, _deadline),
     do: {:flushed, items, %{pull | flush_after: nil}}
 
   # It does not run: it waits for another request, or has ended.
-  defp flushed(pull, {:ok, _nil}, options, deadline) do
+  defp flushed(pull, ref, {:ok, _nil}, options, deadline) do
     Stuck.reconsider(pull.handle, pull.id)
     pull = %{pull | flush_after: min(2 * pull.flush_after, @longest_flush_ms)}
-    await(pull, options, deadline)
+    await(pull, ref, options, deadline)
   end
 
-  defp flushed(pull, {:error, error}, _options, _deadline) do
+  defp flushed(pull, _ref, {:error, error}, _options, _deadline) do
     abandon(pull)
     {:ended, {:error, Reply.undecodable(error)}, now_us() - pull.started}
   end

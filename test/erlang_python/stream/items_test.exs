@@ -41,6 +41,29 @@ defmodule ErlangPython.Stream.ItemsTest do
       assert ErlangPython.stream_eval("[]", %{}, pool: pool) |> Enum.to_list() == []
     end
 
+    test "are found at once by a reader whose mailbox is full" do
+      pool = start(workers: 1)
+      # Slow enough for a pull of each item.
+      slow =
+        ErlangPython.stream_eval("(time.sleep(0.003) or n for n in range(20))", %{}, pool: pool)
+
+      reader = fn messages ->
+        Task.async(fn ->
+          for n <- 1..messages//1, do: send(self(), n)
+          :erlang.garbage_collect()
+          {:reductions, before} = Process.info(self(), :reductions)
+          assert Enum.to_list(slow) == Enum.to_list(0..19)
+          {:reductions, later} = Process.info(self(), :reductions)
+          later - before
+        end)
+        |> Task.await()
+      end
+
+      reader.(0)
+      # To look at each message once for each item takes two millions more.
+      assert reader.(100_000) < reader.(0) + 500_000
+    end
+
     test "are not made far ahead", %{tmp_dir: dir} do
       pool = start(workers: 1)
       made = Path.join(dir, "made")
