@@ -45,10 +45,18 @@ defmodule ErlangPython.Pool.Slots do
   @spec new() :: :atomics.atomics_ref()
   def new do
     counters = :atomics.new(@globals + @per_slot * Options.max_workers(), signed: true)
-    start = band(System.unique_integer([:monotonic, :positive]), @starts_mask)
-    :atomics.put(counters, @last_id, bsl(start, @first_id_bits))
+    start = System.unique_integer([:monotonic, :positive])
+    :atomics.put(counters, @last_id, first_id(start, {node(), :erlang.system_info(:creation)}))
     counters
   end
+
+  @doc """
+  Where a pool begins its ids (pure): elsewhere than others of this node, and most likely than those of other nodes, whose
+  contexts come here in messages.
+  """
+  @spec first_id(pos_integer(), {node(), creation :: non_neg_integer()}) :: non_neg_integer()
+  def first_id(start, node),
+    do: bsl(band(start + :erlang.phash2(node, @starts_mask + 1), @starts_mask), @first_id_bits)
 
   @spec next_id(Handle.t()) :: pos_integer()
   def next_id(%{counters: counters}), do: :atomics.add_get(counters, @last_id, 1)
