@@ -219,19 +219,46 @@ defmodule ErlangPython.Pool.Options do
   defp check(:preload, preload) when length(preload) >= 0, do: Enum.map(preload, &preload/1)
   defp check(:preload, value), do: bad(:preload, "a list of modules and {:code, text}", value)
 
-  defp text(_key, value) when is_binary(value) and value != "", do: value
-  defp text(key, value), do: bad(key, "a non-empty string", value)
+  defp text(key, value) do
+    if text?(value) and value != "",
+      do: value,
+      else: bad(key, "a non-empty string, of UTF-8 without null bytes", value)
+  end
 
-  defp variable({name, value}) when is_binary(name) or is_atom(name) do
-    {to_string(name), value && to_string(value)}
+  # What comes to the operating system ends at a null byte.
+  defp text?(value),
+    do: is_binary(value) and String.valid?(value) and not String.contains?(value, <<0>>)
+
+  defp variable({name, value} = pair) when is_binary(name) or is_atom(name) do
+    {name, value} = {to_string(name), value && written(value)}
+
+    if text?(name) and name != "" and not String.contains?(name, "=") and
+         (value == nil or text?(value)),
+       do: {name, value},
+       else: bad(:env, "names without \"=\" and values, of UTF-8 without null bytes", pair)
   end
 
   defp variable(value), do: bad(:env, "pairs of a name and a value or nil", value)
 
-  defp preload({:code, code}) when is_binary(code), do: {:code, code}
-  defp preload(module) when is_binary(module), do: {:module, module}
-  defp preload(module) when is_atom(module), do: {:module, Atom.to_string(module)}
-  defp preload(value), do: bad(:preload, "modules and {:code, text}", value)
+  defp written(value) do
+    to_string(value)
+  rescue
+    # A tuple, or a list that is no text.
+    _no_text in [Protocol.UndefinedError, ArgumentError, UnicodeConversionError] ->
+      bad(:env, "pairs of a name and a value that is text or a number, or nil", value)
+  end
+
+  defp preload({:code, code} = value) when is_binary(code),
+    do: if(String.valid?(code), do: value, else: bad(:preload, "code in UTF-8", value))
+
+  defp preload(module) when is_atom(module) and not is_nil(module),
+    do: {:module, Atom.to_string(module)}
+
+  defp preload(module) do
+    if text?(module) and module != "",
+      do: {:module, module},
+      else: bad(:preload, "modules and {:code, text}", module)
+  end
 
   @spec bad(atom(), String.t(), term()) :: no_return()
   defp bad(key, expected, value) do

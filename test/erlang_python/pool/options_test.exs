@@ -61,6 +61,27 @@ defmodule ErlangPython.Pool.OptionsTest do
     end
   end
 
+  test "takes no text that would not come to Python as it is" do
+    for {key, value} <- [
+          python: "a\0b",
+          venv: <<255>>,
+          cd: "/tmp\0",
+          paths: ["\0"],
+          env: %{"A=B" => "c"},
+          env: %{"" => "c"},
+          env: [{"A", "b\0c"}],
+          env: [{"A\0", "b"}],
+          env: [{"A", <<255>>}],
+          env: [{"A", {1}}],
+          preload: [nil],
+          preload: [""],
+          preload: [{:code, <<255>>}]
+        ] do
+      error = assert_raise ArgumentError, fn -> Options.new!([{key, value}, name: :a]) end
+      assert error.message =~ "expected #{inspect(key)} to be"
+    end
+  end
+
   test "waits for no longer than the BEAM can" do
     for key <- [:grace, :heartbeat, :start_timeout] do
       waited = Map.fetch!(Options.new!([{key, Integer.pow(2, 70)}, name: :a]), key)
