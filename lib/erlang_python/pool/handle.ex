@@ -48,6 +48,10 @@ defmodule ErlangPython.Pool.Handle do
   @spec publish(t()) :: :ok
   def publish(handle), do: :persistent_term.put({__MODULE__, handle.name}, handle)
 
+  @doc "Those of all pools, in no order; this looks at each persistent term."
+  @spec published() :: [t()]
+  def published, do: for({{__MODULE__, _name}, handle} <- :persistent_term.get(), do: handle)
+
   @spec tables(t()) :: [:ets.table()]
   def tables(handle),
     do: [

@@ -33,12 +33,16 @@ defmodule ErlangPython.Pool.Heir do
   def withdraw(handle) do
     GenServer.call(__MODULE__, {:withdraw, handle})
   catch
-    # Its end takes the name away too.
-    :exit, _reason -> :ok
+    # None is there, and no later pool of this name as long as its supervisor has that.
+    :exit, _reason -> Handle.withdraw(handle)
   end
 
   @impl true
-  def init(nil), do: {:ok, nil}
+  def init(nil) do
+    # Pools that ended while there was no heir. Who found their handles would never start them anew.
+    Enum.each(Handle.published(), &if(Handle.gone?(&1), do: Handle.withdraw(&1)))
+    {:ok, nil}
+  end
 
   @impl true
   def handle_call({:publish, handle}, _from, state), do: {:reply, Handle.publish(handle), state}

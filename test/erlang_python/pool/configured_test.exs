@@ -3,6 +3,7 @@ defmodule ErlangPython.Pool.ConfiguredTest do
   # Not async: the configuration is everybody's.
   use ErlangPython.PoolCase, async: false
 
+  alias ErlangPython.Pool.{Handle, Heir}
   alias ErlangPython.TestPython
 
   defp configure do
@@ -39,6 +40,21 @@ defmodule ErlangPython.Pool.ConfiguredTest do
     assert_receive :ending
     assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
     refute Process.alive?(ending)
+  end
+
+  test "one that ended together with the heir of its name starts anew" do
+    pool = configure()
+    assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+    ended = handle(pool)
+    assert Pool.stop(pool) == :ok
+    # As it is when nobody was there to take it away.
+    Handle.publish(ended)
+    heir = Process.whereis(Heir)
+    ref = Process.monitor(heir)
+    Process.exit(heir, :kill)
+    assert_receive {:DOWN, ^ref, :process, ^heir, :killed}
+    eventually(fn -> assert is_pid(Process.whereis(Heir)) end)
+    assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
   end
 
   test "one that can't start says why, as a value, and starts when the cause is gone" do
