@@ -3,7 +3,7 @@ defmodule ErlangPython.Callbacks.Incoming do
   # What a worker's reader does with the messages of Python code that calls into the BEAM. It runs in
   # the reader, so it starts processes and waits for none.
 
-  alias ErlangPython.Callbacks.{Invocation, Origin, Running}
+  alias ErlangPython.Callbacks.{Courier, Invocation, Origin, Running}
   alias ErlangPython.{MessagePack, Protocol}
   alias ErlangPython.Pool.{Handle, Pending, Slots}
   alias ErlangPython.Pool.Intake.Cancellation
@@ -24,7 +24,8 @@ defmodule ErlangPython.Callbacks.Incoming do
   def serve(Protocol.type(:send), _id, [<<_type, _id64::64, body::binary>> | buffers], _state) do
     # Here, so that messages arrive in the order in which a thread sends them.
     case MessagePack.decode(body, buffers) do
-      {:ok, [pid, message]} when is_pid(pid) -> send(pid, message)
+      {:ok, [pid, message]} when is_pid(pid) and node(pid) == node() -> send(pid, message)
+      {:ok, [pid, message]} when is_pid(pid) -> Courier.send(pid, message)
       _other -> Logger.warning("Python sent a message that can't be decoded, or to no process")
     end
   end
