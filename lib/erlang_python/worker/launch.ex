@@ -60,11 +60,21 @@ defmodule ErlangPython.Worker.Launch do
   defp open(%{handle: handle} = state) do
     runtime = runtime(state)
     token = 16 |> :crypto.strong_rand_bytes() |> Base.encode16(case: :lower)
-    Directory.put_token(handle, token, self())
 
-    running = Running.create(Directory.folder(handle), token)
-    state = %{state | token: token, running: running}
+    case Running.create(Directory.folder(handle), token) do
+      {:ok, running} ->
+        Directory.put_token(handle, token, self())
+        start(%{state | token: token, running: running}, runtime)
 
+      {:error, error} ->
+        {:error, error, state}
+    end
+  rescue
+    # No folder for the runtime (Env.Cache.base/0).
+    error in Error -> {:error, error, state}
+  end
+
+  defp start(%{handle: handle} = state, runtime) do
     case OSProcess.open(state.executable, variables(state, runtime), handle.options) do
       {:ok, port, os_pid} ->
         printing = Printing.start(state.printing, metadata(state, os_pid))
@@ -73,9 +83,6 @@ defmodule ErlangPython.Worker.Launch do
       {:error, error} ->
         {:error, error, state}
     end
-  rescue
-    # No folder for the runtime (Env.Cache.base/0).
-    error in Error -> {:error, error, state}
   end
 
   defp variables(state, runtime) do

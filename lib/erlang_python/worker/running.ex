@@ -7,6 +7,7 @@ defmodule ErlangPython.Worker.Running do
   # that had ended when the next one killed the worker must not be given to another. No more
   # than a window of requests that another worker could run can be open in one worker, so no more of them can be lost.
 
+  alias ErlangPython.Error
   alias ErlangPython.Pool.Options
 
   @size 8 * (1 + Options.max_window())
@@ -16,12 +17,26 @@ defmodule ErlangPython.Worker.Running do
   @type t :: %{last: id(), begun: MapSet.t(id())} | :unknown
 
   @doc "Makes the file of a worker that is about to start."
-  @spec create(Path.t(), String.t()) :: Path.t()
+  @spec create(Path.t(), String.t()) :: {:ok, Path.t()} | {:error, Error.t()}
   def create(directory, name) do
     path = Path.join(directory, name)
-    File.write!(path, @none)
-    path
+
+    case File.write(path, @none) do
+      :ok -> {:ok, path}
+      {:error, posix} -> {:error, unwritable(path, posix)}
+    end
   end
+
+  defp unwritable(path, posix) do
+    %Error{
+      kind: :environment,
+      message: "a Python worker could not start: cannot write #{path}: " <> reason(posix),
+      executed: :no,
+      details: %{output: []}
+    }
+  end
+
+  defp reason(posix), do: to_string(:file.format_error(posix))
 
   @doc "What the worker has begun; `:unknown` if the file can't be read."
   @spec read(Path.t()) :: t()

@@ -4,6 +4,18 @@ defmodule ErlangPython.Pool.StartTest do
 
   @moduletag :tmp_dir
 
+  test "a worker that finds no place for its file says so, and leaves nothing" do
+    pool = start_pool(workers: 1)
+    alias ErlangPython.Pool.Directory
+    folder = Directory.folder(handle(pool))
+    File.rename!(folder, folder <> "x")
+    assert {:error, %Error{kind: :environment, executed: :no} = error} = Pool.restart(pool)
+    assert error.message =~ "cannot write #{folder}/"
+    File.rename!(folder <> "x", folder)
+    eventually(fn -> assert {:ok, 2} = ErlangPython.eval("1 + 1", %{}, pool: pool) end)
+    assert [_of_the_worker] = :ets.match(handle(pool).directory, {{:token, :"$1"}, :_})
+  end
+
   describe "start_link/1" do
     test "returns when each worker is ready" do
       pool = start_pool(workers: 3)
