@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -112,6 +113,66 @@ def test_a_broken_str_is_told(shared: Peer, body: str) -> None:
 def test_any_exception_is_an_error_of_its_request_alone(shared: Peer, code: str) -> None:
     assert shared.failure(code).type
     assert shared.value("1 + 1") == 2
+
+
+CODE_OF_ITS_OWN = """
+class Odd(Exception):
+    {body}
+try:
+    raise Odd('first')
+except Odd as first:
+    raise Odd('second') from first
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def __eq__(self, other): raise ValueError",
+        "def __eq__(self, other): return True",
+        "__hash__ = None",
+        "def __getattr__(self, name): raise KeyError(name)",
+        "__cause__ = property(lambda self: {}[1])",
+        "__context__ = 5",
+        "__notes__ = property(lambda self: {}[1])",
+        "def __bool__(self): raise ValueError",
+    ],
+)
+def test_an_exception_whose_own_code_raises_is_described(shared: Peer, body: str) -> None:
+    failure = shared.failure(CODE_OF_ITS_OWN.format(body=body))
+    assert (failure.type, failure.message) == ("Odd", "second")
+    if "__cause__" not in body:
+        assert failure.cause is not None
+        assert failure.cause.message == "first"
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit(3)", "GeneratorExit"])
+def test_a_str_that_raises_no_exception_is_told(shared: Peer, raised: str) -> None:
+    failure = shared.failure(BROKEN.format(body=f"raise {raised}"))
+    assert (failure.type, failure.message) == ("Broken", "<exception str() failed>")
+
+
+def test_a_message_may_be_of_a_subclass_of_str(shared: Peer) -> None:
+    text = "type('Text', (str,), {'encode': None, '__len__': None})('told')"
+    assert shared.failure(BROKEN.format(body=f"return {text}")).message == "told"
+
+
+def test_a_class_whose_metaclass_raises_is_described(shared: Peer) -> None:
+    failure = shared.failure(
+        "class Meta(type):\n    def __getattribute__(kind, name): raise ValueError(name)\n"
+        "class Odd(Exception, metaclass=Meta): pass\nraise Odd('told')"
+    )
+    assert failure.message == "told"
+
+
+def test_a_traceback_of_many_frames_shows_both_ends(shared: Peer) -> None:
+    again = "e = ValueError('x')\nfor n in range(20_000):\n    try: raise e\n    except ValueError: pass\n1\nraise e"
+    failure = shared.failure(again)
+    assert [frame[1] for frame in failure.frames] == [6] + [3] * 255
+    # Its text has no more of them, however many there were.
+    repeated = re.search("line repeated ([0-9]+) more times", failure.formatted)
+    assert repeated is not None
+    assert int(repeated[1]) < 2_000
 
 
 def test_chains_frames_and_messages_are_bounded(shared: Peer) -> None:

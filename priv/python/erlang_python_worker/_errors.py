@@ -4,6 +4,7 @@ import importlib
 import os
 import traceback
 from itertools import dropwhile
+from types import TracebackType
 from typing import Any
 
 import erlang
@@ -15,6 +16,8 @@ from erlang_python_worker._types import MARKS, name
 _MAX_MESSAGE = 64_000  # characters
 _MAX_FORMATTED = 256_000
 _MAX_FRAMES = 256
+# Of which the text is made; an exception that is raised again and again has ever more of them.
+_MAX_TRACEBACK = 2_000
 _MAX_CHAIN = 32
 _MAX_NOTES = 64
 
@@ -33,14 +36,17 @@ def describe(error: BaseException, short: bool = False) -> "list[Any]":
     Args:
         short: only what is needed to know it again, for a message limit that the whole
             would break.
+
+    Whatever the exception's own code raises meanwhile, this gives a description, unless a
+    request is to stop or has no frames left.
     """
     if short:
-        message = _shorten(_text(error), 1_000)
-        kind = name(type(error))
-        return [MARKS[EXCEPTION], kind, message, [], None, None, [], f"{kind}: {message}\n"]
+        return _bare(error, _shorten(_text(error), 1_000))
     chain: "list[tuple[BaseException, str | None]]" = []
+    seen: "set[int]" = set()  # of ids: exceptions may have an __eq__, as dataclasses do
     link: "BaseException | None" = error
-    while link is not None and len(chain) < _MAX_CHAIN and link not in [e for e, _ in chain]:
+    while link is not None and len(chain) < _MAX_CHAIN and id(link) not in seen:
+        seen.add(id(link))
         following, relation = _cause(link)
         chain.append((link, relation if following is not None else None))
         link = following
@@ -53,10 +59,12 @@ def describe(error: BaseException, short: bool = False) -> "list[Any]":
 
 def _cause(error: BaseException) -> "tuple[BaseException | None, str | None]":
     # The rule by which the traceback module prints the one, the other or none.
-    if error.__cause__ is not None:
-        return error.__cause__, "cause"
-    if error.__context__ is not None and not error.__suppress_context__:
-        return error.__context__, "context"
+    cause = _attribute(error, "__cause__")
+    if isinstance(cause, BaseException):
+        return cause, "cause"
+    context = _attribute(error, "__context__")
+    if isinstance(context, BaseException) and not _attribute(error, "__suppress_context__"):
+        return context, "context"
     return None, None
 
 
@@ -64,13 +72,16 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
     # First: the traceback module swallows whatever a __str__ raises, an interrupt too.
     message, notes = _shorten(_text(error), _MAX_MESSAGE), _notes(error)
     try:
-        report = traceback.TracebackException(type(error), error, error.__traceback__)
+        trace = _bounded(error.__traceback__)
+        report = traceback.TracebackException(type(error), error, trace)
         _hide_our_frames(report)
         formatted = "".join(report.format(chain=False))
         frames = shown_frames(report.stack)
+        advice = hint(error)
     except Exception:  # an exception whose own attributes raise
-        formatted, frames = f"{name(type(error))}: {message}\n", []
-    advice = hint(error)
+        described = _bare(error, message)
+        described[_CAUSE:] = [cause, relation, notes, described[-1]]
+        return described
     if advice is not None:
         notes.append(clean(advice))
         formatted += f"{advice}\n"
@@ -84,6 +95,33 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
         notes,
         _shorten(formatted, _MAX_FORMATTED),
     ]
+
+
+# Where in the array `cause` stands.
+_CAUSE = 4
+
+
+def _bare(error: BaseException, message: str) -> "list[Any]":
+    try:
+        kind = clean(name(type(error)))
+    except Exception:  # of a metaclass that raises
+        kind = "exception"
+    return [MARKS[EXCEPTION], kind, message, [], None, None, [], f"{kind}: {message}\n"]
+
+
+def _bounded(trace: "TracebackType | None") -> "TracebackType | None":
+    """A traceback without its middle, if that is long."""
+    nodes = []
+    while trace is not None:
+        nodes.append(trace)
+        trace = trace.tb_next
+    if len(nodes) <= _MAX_TRACEBACK:
+        return nodes[0] if nodes else None
+    half = _MAX_TRACEBACK // 2
+    shown = nodes[-half]
+    for node in reversed(nodes[:half]):
+        shown = TracebackType(shown, node.tb_frame, node.tb_lasti, node.tb_lineno)
+    return shown
 
 
 def shown_frames(stack: traceback.StackSummary) -> "list[list[Any]]":
@@ -121,16 +159,25 @@ def _frame(frame: traceback.FrameSummary) -> "list[Any]":
 
 
 def _notes(error: BaseException) -> "list[str]":
-    notes = getattr(error, "__notes__", None)
-    if not isinstance(notes, (list, tuple)):
+    notes = _attribute(error, "__notes__")
+    if type(notes) not in (list, tuple):
         return []
     return [_shorten(_text(note), _MAX_MESSAGE) for note in notes[:_MAX_NOTES]]
 
 
+def _attribute(error: BaseException, name: str) -> Any:
+    try:
+        return getattr(error, name, None)
+    except Exception:  # a __getattr__ that raises KeyError, say
+        return None
+
+
 def _text(value: Any) -> str:
     try:
-        return str(value)
-    except Exception:  # the words of the traceback module
+        return str.__str__(str(value))  # which may be of a subclass with methods of its own
+    except erlang.Interrupted:
+        raise
+    except BaseException:  # the words of the traceback module
         return f"<{_sort(value)} str() failed>"
 
 

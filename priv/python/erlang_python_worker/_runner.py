@@ -161,7 +161,21 @@ class Runner:
         return (_RESULT_WITH_BUFFERS if buffers else _RESULT), body, buffers
 
     def failure(self, error: BaseException) -> End:
-        """How a request ends that left by an exception."""
+        """How a request ends that left by an exception.
+
+        Raises:
+            Interrupted: the request was interrupted meanwhile.
+        """
+        try:
+            return self._with_headroom(error)
+        except RecursionError:
+            return _too_deep
+        except BaseException:  # no memory for the whole, or an exception that raises others
+            if self._arms.interrupted:
+                raise
+            return _error(*_describe(error, short=True))
+
+    def _with_headroom(self, error: BaseException) -> End:
         if not isinstance(error, RecursionError):
             return self._failure(error)
         # To tell of it takes frames too.
