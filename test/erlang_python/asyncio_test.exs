@@ -51,6 +51,42 @@ defmodule ErlangPython.AsyncioTest do
       assert run("1") == {:ok, 1}
     end
 
+    test "fails with an exception whose own code raises" do
+      for body <- [
+            "def __getattr__(self, name): raise KeyError(name)",
+            "def __str__(self): raise KeyboardInterrupt"
+          ] do
+        code = "class Odd(Exception):\n    #{body}\nasync def f(): raise Odd\nawait f()"
+        assert {:error, %Error{kind: :python, type: "Odd"}} = run(code)
+      end
+    end
+
+    test "does not end the loop of the others" do
+      pool = start_pool(workers: 1, stdout: :ignore)
+      [%{os_pid: os_pid}] = Pool.workers(pool)
+
+      for ended <- [
+            "asyncio.get_running_loop().stop()",
+            "asyncio.get_running_loop().call_soon(exit)",
+            "task = asyncio.create_task(leave(SystemExit))",
+            "task = asyncio.create_task(leave(KeyboardInterrupt))"
+          ] do
+        code = """
+        import asyncio
+        async def leave(how): raise how
+        #{ended}
+        await asyncio.sleep(0.001, 'on')
+        """
+
+        assert run(code, %{}, pool: pool) == {:ok, "on"}
+        assert run("await asyncio.sleep(0.001, 1)", %{}, pool: pool) == {:ok, 1}
+      end
+
+      assert [%{os_pid: ^os_pid}] = Pool.workers(pool)
+      Pool.restart(pool)
+      eventually(fn -> refute os_process?(os_pid) end)
+    end
+
     test "does not occupy its worker" do
       pool = start_pool(workers: 1)
 
@@ -329,6 +365,58 @@ defmodule ErlangPython.AsyncioTest do
 
       assert_received {:item, 1}
       assert_received {:item, 2}
+    end
+
+    test "that raise SystemExit leave the loop to others", %{pool: pool} do
+      run("async def leaving():\n    yield 1\n    exit(3)", %{}, pool: pool)
+
+      assert_raise Error, ~r/SystemExit: 3/, fn ->
+        stream(:leaving, [], pool) |> Enum.to_list()
+      end
+
+      assert stream(:count, [2, 0], pool) |> Enum.to_list() == [0, 1]
+    end
+
+    test "are closed in the task in which they ran", %{pool: pool} do
+      code = """
+      import contextvars
+      var = contextvars.ContextVar('var')
+      async def ticks(n):
+          token, task = var.set(n), asyncio.current_task()
+          try:
+              for i in range(n):
+                  await asyncio.sleep(0)
+                  yield i
+          finally:
+              await asyncio.sleep(0)
+              var.reset(token)
+              log.append(asyncio.current_task() is task)
+      """
+
+      run(code, %{}, pool: pool)
+      assert stream(:ticks, [100_000], pool) |> Enum.take(3) == [0, 1, 2]
+      assert run("log", %{}, pool: pool) == {:ok, [true]}
+    end
+
+    test "that catch their cancellation end all the same", %{pool: pool} do
+      code = """
+      async def stubborn(test):
+          yield 1
+          erlang.send(test, "waits")
+          try:
+              await asyncio.sleep(60)
+          except asyncio.CancelledError:
+              log.append('caught')
+          yield 2
+      """
+
+      run(code, %{}, pool: pool)
+      test = self()
+      reader = Task.async(fn -> stream(:stubborn, [test], pool) |> Enum.to_list() end)
+      assert_receive "waits", 5_000
+      Task.shutdown(reader, :brutal_kill)
+      eventually(fn -> assert run("log", %{}, pool: pool) == {:ok, ["caught"]} end)
+      eventually(fn -> assert beside(pool) == [0] end)
     end
 
     test "many at once in one worker", %{pool: pool} do

@@ -11,7 +11,8 @@ class AsyncStream:
 
     All of it runs in one task, the pump, which fills the chunk of the pull that waits and pauses
     between two pulls. A pull that has some items leaves with them while the pump waits for the
-    next one; the next pull finds that.
+    next one; the next pull finds that. The iterator is closed there too: what its code has entered
+    in one task (a timeout, a task group, the token of a context variable) can't be left in another.
     """
 
     context: Any = None
@@ -29,6 +30,8 @@ class AsyncStream:
         # Set while the pump waits for a pull.
         self._demand: "Optional[asyncio.Future[None]]" = None
         self._failure: "Optional[BaseException]" = None
+        # What closing the iterator raised.
+        self._unclosed: "Optional[BaseException]" = None
 
     async def take(self, chunk: Chunk) -> bool:
         """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
@@ -52,8 +55,11 @@ class AsyncStream:
 
     async def _run(self) -> None:
         try:
-            async for item in self._iterator:
-                await self._put(item)
+            try:
+                async for item in self._iterator:
+                    await self._put(item)
+            finally:
+                await self._close_iterator()
             if self._filled is None:
                 await self._pause()
             self._fill(True)
@@ -63,7 +69,7 @@ class AsyncStream:
                 filled.set_exception(error)
             else:
                 self._failure = error
-            if not isinstance(error, Exception):
+            if isinstance(error, asyncio.CancelledError):
                 raise
 
     async def _put(self, item: Any) -> None:
@@ -89,6 +95,8 @@ class AsyncStream:
 
     async def _pause(self) -> None:
         """Wait for the next pull."""
+        if self.closed:  # the iterator has caught the cancellation
+            raise asyncio.CancelledError
         if self._chunk is None:
             self._demand = asyncio.get_running_loop().create_future()
             await self._demand
@@ -100,9 +108,20 @@ class AsyncStream:
         """Run its `finally`."""
         self.closed = True
         pump = self._pump
-        if pump is not None and not pump.done():
+        if pump is None:
+            await self._close_iterator()
+        elif not pump.done():
             pump.cancel()
             await asyncio.wait({pump})
+        if self._unclosed is not None:
+            raise self._unclosed
+
+    async def _close_iterator(self) -> None:
         close = getattr(self._iterator, "aclose", None)
-        if close is not None:
+        if close is None:
+            return
+        try:
             await close()
+        except BaseException as error:
+            self._unclosed = error
+            raise

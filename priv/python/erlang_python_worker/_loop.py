@@ -37,6 +37,7 @@ class Loop:
         self._loop: "Optional[asyncio.AbstractEventLoop]" = None
         self._thread: "Optional[threading.Thread]" = None
         self._tasks: "dict[bytes, Task[Any]]" = {}
+        self._leaving = False
         self._lock = threading.Lock()
 
     def take(self, coroutine: "CoroutineType[Any, Any, Any]", face: Any) -> None:
@@ -61,7 +62,14 @@ class Loop:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        # It is not one request's to end: `stop` returns from it, and these leave it when a task
+        # that a request has started, or a callback, raises them.
+        while not self._leaving:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                told = f"{type(error).__name__} in a task or a callback that no request waits for"
+                loop.default_exception_handler({"message": told, "exception": error})
 
     # In the loop's thread
 
@@ -149,6 +157,7 @@ class Loop:
         if tasks:
             await asyncio.wait(tasks, timeout=_PATIENCE)
         await loop.shutdown_asyncgens()
+        self._leaving = True
         loop.stop()
 
 
