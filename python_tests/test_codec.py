@@ -147,7 +147,8 @@ class BrokenDict(dict):  # type: ignore[type-arg]
         (datetime.timedelta.max, "result", "64 bits"),
         ((n for n in [1]), "result", "'generator'"),
         (_cycle(), "result", "contains itself"),
-        (memoryview(b"abcd")[::2], "result", "'memoryview'"),
+        (np.timedelta64(5, "Y"), "result", "timedelta64(5,'Y')"),
+        (np.datetime64("20200-01-01"), "result", "datetime64('20200-01-01')"),
         (sys, "result", "'module'"),
     ],
     ids=lambda value: type(value).__name__,
@@ -158,6 +159,37 @@ def test_what_has_no_encoding_is_named(value: Any, path: str, said: str) -> None
     assert caught.value.path.startswith(path)
     assert said in str(caught.value)
     msgpack.packb([str(caught.value), caught.value.path])
+
+
+@pytest.mark.parametrize("size", [4, 200_000])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: v, lambda v: (1, v), lambda v: {"a": [b"x" * 70_000, v]}]
+)
+def test_memoryviews_with_gaps_are_the_bytes_that_they_show(size: int, wrap: Any) -> None:
+    data = bytes(range(4)) * (size // 4)
+    assert decode(*encode(wrap(memoryview(data)[::2]))) == wrap(data[::2])
+
+
+class NAType:
+    __module__ = "pandas.api.typing"
+
+
+class NaTType(datetime.datetime):
+    __module__ = "pandas.api.typing"
+
+
+def test_what_pandas_has_for_no_value_is_nil() -> None:
+    assert decode(*encode([NAType(), {"at": NaTType(2024, 1, 1)}])) == [None, {"at": None}]
+
+
+def test_clocks_of_numpy_that_count_nanoseconds_are_cut_to_microseconds() -> None:
+    at = np.datetime64("2024-02-29T12:00:00.123456789")
+    moment = datetime.datetime(2024, 2, 29, 12, 0, 0, 123456)
+    took, lapse = np.timedelta64(1_500_000_999, "ns"), datetime.timedelta(seconds=1.5)
+    missing = np.datetime64("NaT", "ns")
+    assert decode(*encode([at, took, missing])) == [moment, lapse, None]
+    for array in (np.array([at]), np.ma.array([at], mask=[False])):
+        assert decode(*Encoder(find, plain=True).encode(array)) == [moment]
 
 
 def test_dicts_with_keys_that_only_equal_atoms_are_no_rows() -> None:

@@ -91,12 +91,13 @@ class Encoder:
         if type(value) is list:
             value = as_rows(value)
         search = _SEARCHES.get(type(value))
-        if search is None:
-            body = self._pack(value)
-        elif search(value):
+        if search is not None and search(value):
             return self._encode_lifted(value)
-        else:
+        try:
             body = self._pack(value)
+        except BufferError:  # the packer can't read a memoryview with gaps
+            self._buffers = []
+            return self._encode_lifted(value)
         if len(body) >= OUT_OF_BAND:
             if _may_hold_large_data(body):
                 self._buffers = []
@@ -156,7 +157,7 @@ class Encoder:
         elif kind is bytes or kind is bytearray:
             if len(value) >= OUT_OF_BAND:
                 return self.data(memoryview(value))
-        elif kind is memoryview and value.nbytes >= OUT_OF_BAND:
+        elif kind is memoryview and (value.nbytes >= OUT_OF_BAND or not value.c_contiguous):
             return self.data(value)
         return value
 

@@ -109,6 +109,9 @@ def _to(convert: "Callable[[Any], Any]") -> Converter:
     return lambda _encoder, value: convert(value)
 
 
+_nil = _to(lambda _value: None)
+
+
 def _tuple(_encoder: Encoder, value: "tuple[Any, ...]") -> Any:
     return [_TUPLE, *value]
 
@@ -198,7 +201,7 @@ def _array(encoder: Encoder, value: Any) -> Any:
     numpy = sys.modules["numpy"]
     # A masked array's mask, objects and text have no form in a tensor.
     if encoder.plain or value.dtype.kind in "OSU" or hasattr(value, "mask"):
-        return value.tolist()
+        return _in_microseconds(value).tolist()
     if value.dtype.kind not in TENSOR_KINDS:
         raise EncodeError(f"cannot encode an array of dtype '{value.dtype}'")
     plain = numpy.ascontiguousarray(value)  # also of ndarray's subclasses
@@ -217,8 +220,23 @@ def _dataframe(encoder: Encoder, value: Any) -> Any:
 TENSOR_KINDS = "biufcmM"
 
 
+# Units of NumPy's clocks of which Python's have no twin: `item` makes bare numbers of them.
+_FINER = ("ns", "ps", "fs", "as")
+
+
+def _in_microseconds(value: Any) -> Any:
+    """An array or a scalar of NumPy's; the clocks among them as fine as Python's at most."""
+    kind = value.dtype.kind
+    if kind in "mM" and sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER:
+        return value.astype(f"{kind}8[us]")
+    return value
+
+
 def _numpy_scalar(_encoder: Encoder, value: Any) -> Any:
-    item = value.item()
+    item = _in_microseconds(value).item()
+    if type(item) is int and value.dtype.kind in "mM":
+        # Years and months of a timedelta, or a date far from ours.
+        raise EncodeError(f"cannot encode {value!r}: Python's datetime has no counterpart")
     if type(item) is type(value):  # longdouble has no Python twin
         item = float(item)
     if type(item) is complex:
@@ -281,7 +299,11 @@ _BY_NAME: "dict[str, Converter]" = {
     "polars.dataframe.frame.DataFrame": _dataframe,
     "pyarrow.lib.Table": _dataframe,
     "pyarrow.lib.RecordBatch": _dataframe,
-    "pandas._libs.tslibs.nattype.NaTType": _to(lambda _value: None),
+    "pandas._libs.tslibs.nattype.NaTType": _nil,
+    "pandas._libs.missing.NAType": _nil,
+    # Since pandas 3.
+    "pandas.api.typing.NaTType": _nil,
+    "pandas.api.typing.NAType": _nil,
 }
 
 
