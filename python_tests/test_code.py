@@ -1,5 +1,7 @@
 """eval, exec and run: namespaces, bindings, names of sources."""
 
+import pytest
+
 from peer import CALL, EVAL, EXEC, RESULT, RUN, Failure, Peer
 
 
@@ -55,6 +57,7 @@ def test_run_gives_the_last_expression(worker: Peer) -> None:
 
 def test_eval_takes_leading_spaces_and_refuses_statements(worker: Peer) -> None:
     assert worker.code(EVAL, "  1 + 1 ").body == 2
+    assert worker.request(EVAL, ["  1 + 1 ", None, "a.py", 3, 0]).body == 2
     assert worker.failure("x = 1", EVAL).type == "SyntaxError"
 
 
@@ -99,6 +102,13 @@ def test_a_file_and_its_line_stand_in_tracebacks(worker: Peer, tmp_path: object)
         assert Failure(end.error[1]).frames == [[source, 10, "<module>", "1 / 0"]]
         wrong = Failure(worker.request(kind, ["1 +", None, source, 10, 0]).error[1])
         assert f'File "{source}", line 10' in wrong.formatted
+
+
+@pytest.mark.parametrize("odd", ["\f", "x = '\u2028\x1c\x85'"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_the_compiler_ends_them(worker: Peer, odd: str, end: str) -> None:
+    failure = worker.failure(f"{odd}{end}y = 2{end}1 / 0{end}z = 3{end}")
+    assert [frame[1::2] for frame in failure.frames] == [[3, "1 / 0"]]
 
 
 def test_a_syntax_error_shows_the_line(worker: Peer) -> None:

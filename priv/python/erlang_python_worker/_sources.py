@@ -3,6 +3,7 @@
 import linecache
 import threading
 from collections import OrderedDict
+from io import StringIO
 from types import CodeType
 from typing import Optional, Tuple
 
@@ -58,7 +59,9 @@ class Sources:
         self._numbers[kind] += 1
         name = f"<{kind}-{self._numbers[kind]}>"
         # No mtime: linecache does not look for such a file.
-        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        # Not `splitlines`, which ends lines where the compiler does not, at form feeds say.
+        lines = StringIO(text, newline=None).readlines()
+        linecache.cache[name] = (len(text), None, lines, name)
         return name
 
     def _keep(self, key: Key, name: str, program: "Program | None") -> None:
@@ -99,11 +102,13 @@ def _is_statements(source: str) -> bool:
 
 def program(kind: str, text: str, name: str, line: int) -> Program:
     """Compile text under a name, as `Sources.compile` does, and keep nothing of it."""
+    if kind == "eval":
+        # As eval() does; compile() would call it an unexpected indent.
+        text = text.lstrip(" \t")
     # Empty lines put every line number right, those of a SyntaxError too.
     source = "\n" * (line - 1 if line <= _MAX_LINE else 0) + text
     if kind == "eval":
-        # As eval() does; compile() would call it an unexpected indent.
-        return None, _expression(source.lstrip(" \t"), name)
+        return None, _expression(source, name)
     if kind == "exec":
         return compile(source, name, "exec", _AWAIT, dont_inherit=True), None
     import ast  # 5 ms of a worker's start, and many workers never need it
