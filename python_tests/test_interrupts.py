@@ -34,6 +34,9 @@ BLOCKED = {
     "except Exception": "print('in')\nwhile True:\n    try:\n        len('')\n    except Exception: pass",
     "asyncio": "import asyncio\nasync def f():\n    print('in')\n    await asyncio.sleep(60)\nasyncio.run(f())",
     "str of an error": "class E(Exception):\n    def __str__(self):\n        print('in')\n        while True: pass\nraise E",
+    "destructor": "import time\nclass C:\n    def __del__(self):\n        print('in')\n        time.sleep(60)\nC()\nwhile True: pass",
+    "generator": "import time\ndef g():\n    try: yield\n    finally:\n        print('in')\n        time.sleep(60)\nnext(g())\nwhile True: pass",
+    "callback of C": "import ctypes, time\ndef wait():\n    print('in')\n    time.sleep(60)\nctypes.CFUNCTYPE(None)(wait)()\nwhile True: pass",
     "encoder": "class C: pass\ndef enc(c):\n    print('in')\n    while True: pass\nerlang.register_encoder(C, enc)\nC()",
 }
 

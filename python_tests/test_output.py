@@ -115,6 +115,18 @@ def test_wrong_types_are_refused(caller: Peer, code: str) -> None:
     assert end.error[1][1] == "TypeError"
 
 
+def test_a_program_may_wrap_the_buffer_each_time_that_it_runs(caller: Peer) -> None:
+    code = (
+        "import io, sys\n"
+        "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\n"
+        "print('é', end='')"
+    )
+    for _ in range(3):
+        assert texts(caller, code) == ["é"]
+    assert texts(caller, "print('later')") == ["later\n"]
+    assert texts(caller, "sys.stdout = sys.__stdout__\nprint('back')") == ["back\n"]
+
+
 def test_a_stream_that_was_closed_says_so(caller: Peer) -> None:
     code = "import sys\nsys.stdout.close()\ntry:\n    print('x')\nexcept ValueError as e:\n    r = str(e)\nr"
     assert run(caller, code)[1].body == "I/O operation on closed file."

@@ -84,6 +84,11 @@ class Output:
         sys.stdout = sys.__stdout__ = _Stream(self, 1, sys.stdout)  # type: ignore[misc,assignment]
         sys.stderr = sys.__stderr__ = _Stream(self, 2, sys.stderr)  # type: ignore[misc,assignment]
 
+    def flush_others(self) -> None:
+        """From here on `sys.stdout` and `sys.stderr` may be others, to be flushed before an end."""
+        self.flushes = True
+        self.flush_descriptor = _flush_others
+
     def write(self, number: int, data: bytes) -> None:
         run = None if self._forks.is_child else self._requests.current()
         if run is None or run.ended:
@@ -193,6 +198,12 @@ def _flusher(stream: Any) -> "Callable[[], None]":
     return flush
 
 
+def _flush_others() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, _Stream):
+            _flusher(stream)()
+
+
 class _Stream(io.TextIOBase):
     """`sys.stdout` or `sys.stderr`, as programs expect them to be."""
 
@@ -205,7 +216,13 @@ class _Stream(io.TextIOBase):
         self._output = output
         self._number = number
         self.name = getattr(descriptor, "name", None)
-        self.buffer = _Buffer(self, output, number)
+        self._buffer = _Buffer(self, output, number)
+
+    @property
+    def buffer(self) -> "_Buffer":
+        # Programs make a TextIOWrapper of it and put that into our place: it keeps what it gets.
+        self._output.flush_others()
+        return self._buffer
 
     def writable(self) -> bool:
         return True
@@ -236,7 +253,7 @@ class _Stream(io.TextIOBase):
 
 
 class _Buffer(io.BufferedIOBase):
-    """Its `buffer`: takes UTF-8."""
+    """Its `buffer`: takes UTF-8. A wrapper that is thrown away calls `close`, in vain."""
 
     mode = "wb"
 
@@ -260,6 +277,9 @@ class _Buffer(io.BufferedIOBase):
     def flush(self) -> None:
         _check_open(self)
         self._output.flush(self._number)
+
+    def close(self) -> None:
+        self.flush()
 
     def fileno(self) -> int:
         return self._output.descriptor(self._number)

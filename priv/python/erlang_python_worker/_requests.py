@@ -18,13 +18,18 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
 * Between the lines of the functions that run the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
+* One that is raised in a destructor ends that alone: Python drops it. It is raised again
+  (`_on_dropped`).
 * None is raised in a first import. A package of which a part is loaded can't be imported again,
   which would spoil the worker for all later requests. The repeated signal finds the import's end.
 """
 
+import _thread
 import itertools
 import signal
+import sys
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Collection
 from contextvars import ContextVar, Token
@@ -39,6 +44,8 @@ _DONE_KEPT = 1_024  # docs/protocol.md, `CANCEL_ACK`
 _ID_SIZE = 8
 _LAST_BEGUN = slice(0, _ID_SIZE)
 _REVOKED_KEPT = 65_536
+# Between two signals for an interrupt that was dropped.
+_REPEAT_S = 0.01
 
 # The request that a thread or a coroutine beside the main thread runs.
 _beside: "ContextVar[Optional[Running]]" = ContextVar("erlang_python_request", default=None)
@@ -92,8 +99,10 @@ class Requests:
         self._main = threading.main_thread().ident or 0
 
     def install(self) -> None:
-        """Take SIGINT over. Main thread only."""
+        """Take SIGINT over, and what Python drops. Main thread only."""
         signal.signal(signal.SIGINT, self._on_signal)
+        self._report = sys.unraisablehook
+        sys.unraisablehook = self._on_dropped
 
     # Main thread
 
@@ -182,13 +191,33 @@ class Requests:
             return
         if not (self.armed and top.wanted):
             return
-        if top.interrupted and frame is not None and frame.f_code in self.guarded:
+        code = None if frame is None else frame.f_code
+        if code is _ON_DROPPED or (top.interrupted and code in self.guarded):
             return
         if _is_import(frame):
             return
         top.wanted = False
         top.interrupted = True
         raise erlang.Interrupted
+
+    def _on_dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Interrupt once more, if an interrupt has only ended a destructor, or the like."""
+        top = self._top
+        ours = isinstance(dropped.exc_value, erlang.Interrupted)
+        if not ours or top is None or not top.interrupted or threading.get_ident() != self._main:
+            self._report(dropped)
+            return
+        armed, self.armed = self.armed, False  # in here it would be dropped again
+        top.interrupted = False
+        top.wanted = True
+        # Not a Thread: destructors run while threading's own locks are held.
+        _thread.start_new_thread(self._repeat, (top,))
+        self.armed = armed
+
+    def _repeat(self, run: Running) -> None:
+        while run.wanted and self._top is run:
+            time.sleep(_REPEAT_S)
+            self.repeat_signal()
 
     # Threads and event loops beside the main thread
 
@@ -347,6 +376,8 @@ def _is_import(frame: "Optional[FrameType]") -> bool:
         frame = frame.f_back
     return False
 
+
+_ON_DROPPED = Requests._on_dropped.__code__
 
 # The attribute of a thread that holds the request of whoever started it.
 INHERITED = "_erlang_python_request"
