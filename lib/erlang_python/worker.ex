@@ -48,6 +48,13 @@ defmodule ErlangPython.Worker do
   @spec start_link(start()) :: GenServer.on_start()
   def start_link(start), do: GenServer.start_link(__MODULE__, start)
 
+  @doc """
+  Starts the OS process. Whoever asks monitors the worker by then, so that the reason with which it ends, which may
+  be at once, reaches him.
+  """
+  @spec launch(pid()) :: :ok
+  def launch(worker), do: GenServer.cast(worker, :launch)
+
   @doc "Called by the reader of a new connection that proved this worker's token."
   @spec attach(pid(), channel(), writer :: pid(), os_pid :: pos_integer() | nil) ::
           {:ok, Slots.slot(), pos_integer()} | {:error, String.t()}
@@ -82,22 +89,24 @@ defmodule ErlangPython.Worker do
   @impl true
   def init(start) do
     Process.flag(:trap_exit, true)
-    {:ok, State.new(start), {:continue, :launch}}
+    {:ok, State.new(start)}
   end
 
   # --- start
 
   @impl true
-  def handle_continue(:launch, state), do: launched(Launch.launch(state))
+  def handle_cast(:launch, state), do: launched(Launch.launch(state))
+  def handle_cast(:drain, state), do: Ending.drain(state)
 
+  defp launched({:ok, state}), do: {:noreply, state}
+  defp launched({:error, error, state}), do: Ending.stop_failed(state, error)
+
+  @impl true
   def handle_continue(:setup, %{phase: :launching, hello: %{}} = state) do
     if both?(state.writers), do: {:noreply, Launch.set_up(state)}, else: {:noreply, state}
   end
 
   def handle_continue(:setup, state), do: {:noreply, state}
-
-  defp launched({:ok, state}), do: {:noreply, state}
-  defp launched({:error, error, state}), do: Ending.stop_failed(state, error)
 
   # --- connections
 
@@ -142,9 +151,6 @@ defmodule ErlangPython.Worker do
   end
 
   defp both?(writers), do: is_map_key(writers, :main) and is_map_key(writers, :control)
-
-  @impl true
-  def handle_cast(:drain, state), do: Ending.drain(state)
 
   @impl true
   def handle_info({:message, channel, [head | _buffers]}, state) do

@@ -67,6 +67,15 @@ defmodule ErlangPython.Pool.StartTest do
       assert error.message =~ "the folder in :cd is missing: /no/such"
     end
 
+    test "says why, however soon that is" do
+      for _ <- 1..100 do
+        assert {:error, {%Error{kind: :environment} = error, _child}} =
+                 start_supervised({Pool, name: unique_name(), workers: 1, python: "3"})
+
+        assert error.message =~ "no version of Python"
+      end
+    end
+
     test "leaves no process behind after a failure" do
       before = DynamicSupervisor.count_children(ErlangPython.Pools)
       name = unique_name()

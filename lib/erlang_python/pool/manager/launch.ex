@@ -21,12 +21,14 @@ defmodule ErlangPython.Pool.Manager.Launch do
     }
 
     {:ok, worker} = DynamicSupervisor.start_child(state.supervisor, spec)
+    ref = Process.monitor(worker)
+    Worker.launch(worker)
 
     started = %{
       slot: slot,
       generation: generation,
       worker: worker,
-      ref: Process.monitor(worker),
+      ref: ref,
       launched: System.monotonic_time()
     }
 
