@@ -222,6 +222,14 @@ def test_without_a_network_says_what_to_do(provision: Provision, runtime: Path) 
     assert not (runtime / abi_tag()).exists()
 
 
+def test_a_folder_that_cannot_be_written_names_the_setting(runtime: Path) -> None:
+    runtime.parent.mkdir(parents=True, exist_ok=True)
+    runtime.write_text("a file")
+    done = subprocess.run(command(runtime), env=PLAIN, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "\nset ERLANG_PYTHON_RUNTIME_DIR, or `config" in done.stderr
+
+
 def test_failure_is_seen_where_sigchld_is_ignored(runtime: Path, tmp_path: Path) -> None:
     # As under the BEAM. Then a failing pip seems to end with 0.
     done = subprocess.run(

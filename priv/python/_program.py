@@ -11,6 +11,11 @@ from pathlib import Path
 
 from _installers import ProvisionError
 
+WRITABLE = (
+    "set ERLANG_PYTHON_RUNTIME_DIR, or `config :erlang_python, runtime_dir: dir`, to a folder that "
+    "this user may write to"
+)
+
 
 def parser(file: str, description: str | None) -> argparse.ArgumentParser:
     """One that knows what both programs take."""
@@ -35,6 +40,9 @@ def finish(file: str, arguments: list[str], task: Callable[[], None], failed: st
         task()
     except (ProvisionError, OSError) as error:
         by_hand = shlex.join([sys.executable, str(Path(file).resolve()), *arguments])
-        print(f"{failed}\n{error}\nto try by hand: {by_hand}", file=sys.stderr)
+        print(f"{failed}\n{error}", file=sys.stderr)
+        if isinstance(error, OSError):
+            print(WRITABLE, file=sys.stderr)
+        print(f"to try by hand: {by_hand}", file=sys.stderr)
         return error.status if isinstance(error, ProvisionError) else 1
     return 0

@@ -10,7 +10,8 @@ TOO_OLD = 77  # docs/protocol.md, "Start of a worker"
 
 if sys.version_info < (3, 9):
     sys.stderr.write(
-        "erlang_python needs Python 3.9 or newer, but {} is Python {}.{}.{}\n".format(
+        "erlang_python needs Python 3.9 or newer, but {} is Python {}.{}.{}: "
+        "name another one by the pool's option :python or :venv\n".format(
             sys.executable, *sys.version_info[:3]
         )
     )

@@ -154,7 +154,7 @@ def sources(options: Options) -> list[str]:
 def defect(folder: Path, lock: Path) -> str | None:
     """What is wrong with a folder of packages, or None if it can be used."""
     if not folder.is_dir():
-        return "not there"
+        return "not there yet"
     records = list(folder.glob("*.dist-info/RECORD"))
     pins = locked_versions(lock.read_text(encoding="utf-8"))
     for record in records:

@@ -17,6 +17,8 @@ def hint(error: BaseException) -> "Optional[str]":
 
 
 def _not_found(name: str) -> "Optional[str]":
+    if name == "Elixir":
+        return 'Numpy is the atom :"Elixir.Numpy" in Elixir: write :numpy or "numpy".'
     # The package is there and has no such submodule: Python's own text says all.
     if name.partition(".")[0] in sys.modules:
         return None

@@ -63,9 +63,11 @@ def _forget(*packages: str) -> None:
 
 
 def _leave(folder: str, packages: "Sequence[str]") -> NoReturn:
-    names = " and ".join(packages).replace("zmq", "pyzmq")
-    sys.stderr.write(
-        f"erlang_python found no {names} for {sys.executable}, "
-        f"neither in its own environment nor in {folder}\n"
-    )
+    # Without the folder it is the first use, which is no trouble: the exit status says all.
+    if os.path.isdir(folder):
+        names = " and ".join(packages).replace("zmq", "pyzmq")
+        sys.stderr.write(
+            f"erlang_python found no {names} for {sys.executable}, "
+            f"neither in its own environment nor in {folder}\n"
+        )
     sys.exit(NOT_PROVISIONED)
