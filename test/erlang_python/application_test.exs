@@ -10,11 +10,26 @@ defmodule ErlangPython.ApplicationTest do
     {:error, :no_workers_available} = :py.eval("1")
 
     for call <- [
-          fn -> ErlangPython.cast(:math, :sqrt, [4]) end,
+          fn -> ErlangPython.cast(:math, :sqrt, [1]) end,
           fn -> :py.call_async(:math, :sqrt, [4]) end,
-          fn -> :py.stream_start(:builtins, :iter, [[1]]) end
+          fn -> :py.stream_start(:builtins, :iter, [[1]]) end,
+          fn -> ErlangPython.register(:early, &(&1)) end,
+          fn -> ErlangPython.unregister(:early) end,
+          fn -> ErlangPython.registered() end,
+          fn -> ErlangPython.State.get(:early) end,
+          fn -> ErlangPython.State.put(:early, 1) end,
+          fn -> ErlangPython.State.incr(:early) end,
+          fn -> ErlangPython.State.keys() end,
+          fn -> ErlangPython.Env.build(ErlangPython.Env.requirements(["six"])) end
         ] do
-      %ErlangPython.Error{kind: :no_pool} = try(do: call.(), rescue: (error -> error))
+      try do
+        call.()
+      rescue
+        raised in ErlangPython.Error -> true = raised.message == error.message
+      else
+        {:error, said} -> true = said.message == error.message
+        other -> raise "got \#{inspect(other)}"
+      end
     end
 
     IO.puts(Exception.message(error))

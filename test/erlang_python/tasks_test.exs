@@ -165,6 +165,21 @@ defmodule ErlangPython.TasksTest do
     assert said =~ "2 Installed 1 package"
   end
 
+  test "both name the pool whose options are wrong", context do
+    configure(context, fn _before ->
+      "import Config\nconfig :erlang_python, pools: [[name: :wrong, size: 2]]\n"
+    end)
+
+    wrong = "config :erlang_python, pool :wrong: unknown pool option :size, here it is `workers: "
+
+    {said, 1} = mix(context, cache(context), "erlang_python.doctor")
+    assert said =~ "failed  configuration: " <> wrong
+    assert said =~ "1 of 5 checks failed."
+
+    {said, 1} = mix(context, cache(context), "erlang_python.setup")
+    assert said =~ "** (Mix) " <> wrong
+  end
+
   test "neither takes arguments", context do
     for task <- ["setup", "doctor"] do
       {said, 1} =

@@ -2,6 +2,7 @@ defmodule ErlangPython.Callbacks.Functions do
   @moduledoc false
   # The functions that Python may call, by name.
 
+  alias ErlangPython.Pool.Configured
   alias ErlangPython.UnknownOption
 
   @table __MODULE__
@@ -18,12 +19,14 @@ defmodule ErlangPython.Callbacks.Functions do
 
   @spec put(String.t(), entry()) :: :ok
   def put(name, entry) do
+    Configured.check_application!()
     :ets.insert(@table, {name, entry})
     :ok
   end
 
   @spec delete(String.t()) :: :ok
   def delete(name) do
+    Configured.check_application!()
     :ets.delete(@table, name)
     :ok
   end
@@ -40,7 +43,10 @@ defmodule ErlangPython.Callbacks.Functions do
   def member?(name), do: :ets.member(@table, name)
 
   @spec names() :: [String.t()]
-  def names, do: @table |> :ets.select([{{:"$1", :_}, [], [:"$1"]}]) |> Enum.sort()
+  def names do
+    Configured.check_application!()
+    @table |> :ets.select([{{:"$1", :_}, [], [:"$1"]}]) |> Enum.sort()
+  end
 
   @doc "The entry of `ErlangPython.register/3`. Raises `ArgumentError` for what can't be called."
   @spec new!(term(), keyword()) :: entry()

@@ -5,7 +5,7 @@ defmodule ErlangPython.Env.Ahead do
 
   alias ErlangPython.{Env, Error}
   alias ErlangPython.Env.{Build, Runtime}
-  alias ErlangPython.Pool.{Configured, Options}
+  alias ErlangPython.Pool.Configured
 
   @type place :: %{pools: [atom()], python: Env.t() | String.t() | nil, venv: Path.t() | nil}
 
@@ -17,7 +17,7 @@ defmodule ErlangPython.Env.Ahead do
   def places(which \\ :all) do
     which
     |> Configured.list()
-    |> Enum.map(&Options.new!/1)
+    |> Enum.map(&Configured.checked!/1)
     |> Enum.group_by(&{&1.python, &1.venv}, & &1.name)
     |> Enum.map(fn {{python, venv}, pools} -> %{pools: pools, python: python, venv: venv} end)
     |> Enum.sort_by(& &1.pools)

@@ -26,8 +26,23 @@ defmodule ErlangPython.Env.Doctor do
   @doc "All findings, in the order in which one rests on another."
   @spec findings() :: [finding()]
   def findings do
-    [versions(), cache(), socket_folder(), open_files()] ++
-      Enum.flat_map(Ahead.places(), &place/1)
+    [versions(), cache(), socket_folder(), open_files()] ++ configured()
+  end
+
+  defp configured do
+    case places() do
+      {:ok, places} ->
+        Enum.flat_map(places, &place/1)
+
+      {:error, said} ->
+        [failed("configuration", said, "mend the options of that pool (`ErlangPython.Pool`)")]
+    end
+  end
+
+  defp places do
+    {:ok, Ahead.places()}
+  rescue
+    error in ArgumentError -> {:error, error.message}
   end
 
   defp versions do

@@ -13,6 +13,7 @@ defmodule ErlangPython.Env.Provisioner do
   alias ErlangPython.Env
   alias ErlangPython.Env.Problem
   alias ErlangPython.Error
+  alias ErlangPython.Pool.Configured
 
   @typedoc "A command, and what its failure adds to the error."
   @type job :: %{command: [String.t(), ...], hint: String.t()}
@@ -29,9 +30,14 @@ defmodule ErlangPython.Env.Provisioner do
   # No timeout: an installation takes as long as the network does, and pip has its own.
   @spec run(GenServer.server(), job(), Env.progress() | nil) ::
           {:ok, [String.t()]} | {:error, Error.t()}
-  def run(server, job, nil), do: GenServer.call(server, {:run, job, nil}, :infinity)
-
   def run(server, job, progress) do
+    Configured.check_application!()
+    run_there(server, job, progress)
+  end
+
+  defp run_there(server, job, nil), do: GenServer.call(server, {:run, job, nil}, :infinity)
+
+  defp run_there(server, job, progress) do
     # No step comes after this function has ended, in whatever way.
     listener = :erlang.alias()
 

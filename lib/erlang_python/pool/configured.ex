@@ -28,6 +28,10 @@ defmodule ErlangPython.Pool.Configured do
       else: {:error, NoPool.not_started(name)}
   end
 
+  @spec check_application!() :: :ok
+  def check_application!,
+    do: with({:error, error} <- check_application(@default), do: raise(error))
+
   @doc "The options of every configured pool; with `:all` those of the default pool in any case."
   @spec list(:all | :configured) :: [keyword()]
   def list(which) do
@@ -40,13 +44,23 @@ defmodule ErlangPython.Pool.Configured do
     |> Enum.map(&options/1)
   end
 
+  @doc "As `Options.new!/1`, with an error that names the pool: who meets it need not be who configured it."
+  @spec checked!(keyword()) :: Options.t()
+  def checked!(options) do
+    Options.new!(options)
+  rescue
+    error in ArgumentError ->
+      message = "config :erlang_python, pool #{inspect(options[:name])}: #{error.message}"
+      reraise ArgumentError, [message: message], __STACKTRACE__
+  end
+
   # Many callers may come first at once; the name lets one of them start it.
   defp start(name, nil), do: {:error, NoPool.missing(name)}
 
   defp start(name, options) do
     spec = %{
       id: name,
-      start: {Supervisor, :start_link, [Options.new!(options)]},
+      start: {Supervisor, :start_link, [checked!(options)]},
       type: :supervisor,
       # Its next use starts it again.
       restart: :temporary

@@ -54,7 +54,7 @@ defmodule ErlangPython.Request.Fanout do
 
   @spec cast(Message.t(), Options.t()) :: :ok
   def cast(message, options) do
-    with {:error, error} <- Configured.check_application(options.pool), do: raise(error)
+    Configured.check_application!()
     options = OpenTelemetry.carry(options)
 
     {:ok, _pid} =
@@ -73,9 +73,7 @@ defmodule ErlangPython.Request.Fanout do
   def map(enumerable, {:call, module, function, []}, options, fanout) do
     options = OpenTelemetry.carry(options)
 
-    call = fn element ->
-      Request.run({:call, module, function, args(fanout.args, element)}, options)
-    end
+    call = fn args -> Request.run({:call, module, function, args}, options) end
 
     Stream.resource(
       fn -> concurrency(fanout, options) end,
@@ -91,8 +89,11 @@ defmodule ErlangPython.Request.Fanout do
             timeout: :infinity
           ]
 
-          {enumerable |> Task.async_stream(call, settings) |> Stream.map(&result(&1, fanout)),
-           :done}
+          {enumerable
+           # Here, as what raises in a task would take the reader with it.
+           |> Stream.map(&args(fanout.args, &1))
+           |> Task.async_stream(call, settings)
+           |> Stream.map(&result(&1, fanout)), :done}
       end,
       fn _done -> :ok end
     )

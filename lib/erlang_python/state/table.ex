@@ -8,6 +8,7 @@ defmodule ErlangPython.State.Table do
   use GenServer
 
   alias ErlangPython.Error
+  alias ErlangPython.Pool.Configured
 
   @table __MODULE__
   @limited {__MODULE__, :limited}
@@ -21,10 +22,16 @@ defmodule ErlangPython.State.Table do
       [{_key, value}] -> {:ok, value}
       [] -> :error
     end
+  rescue
+    error in ArgumentError -> no_table!(error, __STACKTRACE__)
   end
 
   @spec keys() :: [term()]
-  def keys, do: :ets.select(@table, [{{:"$1", :_}, [], [:"$1"]}])
+  def keys do
+    :ets.select(@table, [{{:"$1", :_}, [], [:"$1"]}])
+  rescue
+    error in ArgumentError -> no_table!(error, __STACKTRACE__)
+  end
 
   @spec put(term(), term()) :: :ok | {:error, Error.t()}
   def put(key, value), do: write({:put, key, value})
@@ -43,6 +50,14 @@ defmodule ErlangPython.State.Table do
     if :persistent_term.get(@limited),
       do: GenServer.call(__MODULE__, change, :infinity),
       else: apply_to_table(change)
+  rescue
+    error in ArgumentError -> no_table!(error, __STACKTRACE__)
+  end
+
+  @spec no_table!(Exception.t(), Exception.stacktrace()) :: no_return()
+  defp no_table!(error, stacktrace) do
+    Configured.check_application!()
+    reraise error, stacktrace
   end
 
   defp apply_to_table({:put, key, value}) do
@@ -63,7 +78,9 @@ defmodule ErlangPython.State.Table do
   defp apply_to_table({:add, key, by}) do
     {:ok, :ets.update_counter(@table, key, {2, by}, {key, 0})}
   rescue
-    ArgumentError -> {:error, "the value of #{inspect(key)} is no integer"}
+    ArgumentError ->
+      Configured.check_application!()
+      {:error, "the value of #{inspect(key)} is no integer"}
   end
 
   # --- the owner

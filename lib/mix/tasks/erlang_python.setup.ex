@@ -22,7 +22,7 @@ defmodule Mix.Tasks.ErlangPython.Setup do
   def run(arguments) do
     if arguments != [], do: Mix.raise("mix erlang_python.setup takes no arguments")
     {:ok, _started} = Application.ensure_all_started(:erlang_python)
-    places = Ahead.places()
+    places = places()
     total = length(places)
 
     results = for {place, done} <- Enum.with_index(places), do: prepare(place, done, total)
@@ -31,6 +31,12 @@ defmodule Mix.Tasks.ErlangPython.Setup do
       [] -> Mix.shell().info("#{bar(total, total)} ready")
       texts -> Mix.raise(Enum.join(texts, "\n\n"))
     end
+  end
+
+  defp places do
+    Ahead.places()
+  rescue
+    error in ArgumentError -> Mix.raise(error.message)
   end
 
   defp prepare(place, done, total) do
