@@ -70,7 +70,7 @@ defmodule ErlangPython do
   option or argument raises `ArgumentError`.
   """
 
-  alias ErlangPython.{Bytes, Cell, Error, Iterator, Request}
+  alias ErlangPython.{Bytes, Cell, Context, Error, Iterator, Request}
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding
@@ -98,7 +98,7 @@ defmodule ErlangPython do
   """
   @spec call(name(), name(), list(), keyword()) :: result()
   def call(module, function, args \\ [], opts \\ []),
-    do: Request.run(call_message(module, function, args), call_options(opts))
+    do: Request.run(call_message(module, function, args, opts), call_options(opts))
 
   @doc "As `call/4`, but gives the value or raises `ErlangPython.Error`."
   @spec call!(name(), name(), list(), keyword()) :: term()
@@ -248,7 +248,7 @@ defmodule ErlangPython do
   """
   @spec stream(name(), name(), list(), keyword()) :: Enumerable.t()
   def stream(module, function, args \\ [], opts \\ []) do
-    {:call, module, function, args} = call_message(module, function, args)
+    {:call, module, function, args} = call_message(module, function, args, opts)
     options = Options.new!(opts, @call_options)
     ErlangPython.Stream.new({:stream_call, module, function, args}, options)
   end
@@ -277,7 +277,7 @@ defmodule ErlangPython do
   """
   @spec async(name(), name(), list(), keyword()) :: Task.t()
   def async(module, function, args \\ [], opts \\ []) do
-    message = call_message(module, function, args)
+    message = call_message(module, function, args, opts)
     options = opts |> call_options() |> OpenTelemetry.carry()
     owner = self()
     # Not the task's, which ends at once.
@@ -292,7 +292,7 @@ defmodule ErlangPython do
   """
   @spec cast(name(), name(), list(), keyword()) :: :ok
   def cast(module, function, args \\ [], opts \\ []) do
-    message = call_message(module, function, args)
+    message = call_message(module, function, args, opts)
     options = Options.new!(opts, @call_options)
     timed? = Keyword.has_key?(opts, :timeout)
     Fanout.cast(message, if(timed?, do: options, else: %{options | timeout: :infinity}))
@@ -324,7 +324,7 @@ defmodule ErlangPython do
   def map(enumerable, module, function, opts \\ []) do
     {fanout, opts} = Fanout.split!(opts, @call_options)
     options = Options.new!(opts, @call_options)
-    Fanout.map(enumerable, call_message(module, function, []), options, fanout)
+    Fanout.map(enumerable, call_message(module, function, [], opts), options, fanout)
   end
 
   @doc """
@@ -542,8 +542,8 @@ defmodule ErlangPython do
 
   # `exec(code, timeout: 100)`: the options stand where the bindings are, and would count for
   # nothing.
-  defp code_message(kind, _code, [{key, _value} | _] = bindings, [], _known)
-       when key in [:pool, :timeout] do
+  defp code_message(kind, _code, [{key, value} | _] = bindings, [], _known)
+       when key in [:pool, :timeout] or (key == :context and is_struct(value, Context)) do
     raise ArgumentError,
           "#{inspect(bindings)} are bindings, the variables of the code: give options after " <>
             "them, as in #{kind}(code, %{}, #{key}: ...), or variables of this name as a map"
@@ -554,12 +554,28 @@ defmodule ErlangPython do
     {message, Options.new!(opts, known)}
   end
 
-  @spec call_message(name(), name(), list()) :: Message.t()
-  defp call_message(module, function, args) when is_list(args),
+  @spec call_message(name(), name(), list(), keyword()) :: Message.t()
+  defp call_message(module, function, [{key, _value} | _] = args, [])
+       when key in [:pool, :timeout, :kwargs, :context] do
+    refuse_options(module, function, args)
+    {:call, Text.name!(:module, module), Text.name!(:function, function), args}
+  end
+
+  defp call_message(module, function, args, _opts) when is_list(args),
     do: {:call, Text.name!(:module, module), Text.name!(:function, function), args}
 
-  defp call_message(_module, _function, args),
+  defp call_message(_module, _function, args, _opts),
     do: raise(ArgumentError, "expected the arguments as a list, got: #{inspect(args)}")
+
+  # `call(module, function, pool: :ml)`: the options stand where the arguments are. A tuple that only begins like one,
+  # such as a message `{:timeout, ref}`, is an argument.
+  defp refuse_options(module, function, [{key, _value} | _] = args) do
+    if Options.valid?(args, @call_options) do
+      raise ArgumentError,
+            "#{inspect(args)} are arguments of the function: give options after them, as in " <>
+              "call(#{inspect(module)}, #{inspect(function)}, [], #{key}: ...)"
+    end
+  end
 
   defp value!({:ok, value}), do: value
   defp value!({:error, error}), do: raise(error)

@@ -59,6 +59,13 @@ defmodule ErlangPythonTest do
         ErlangPython.call(:len, [[1]])
       end
 
+      assert_raise ArgumentError, ~r/module as an .*double quotes/, fn ->
+        ErlangPython.call(~c"math", :sqrt, [16])
+      end
+
+      assert {:error, %Error{notes: [note]}} = ErlangPython.call(Math, :sqrt, [16])
+      assert note =~ ~S(write :numpy or "numpy")
+
       assert_raise ArgumentError, ~r/:timeout to be a positive/, fn ->
         ErlangPython.call(:a, :b, [], timeout: 0)
       end
@@ -66,6 +73,18 @@ defmodule ErlangPythonTest do
       assert_raise ArgumentError, ~r/:kwargs/, fn ->
         ErlangPython.call(:a, :b, [], kwargs: [1])
       end
+    end
+
+    test "does not take options for arguments" do
+      for call <- [&ErlangPython.call/3, &ErlangPython.async/3, &ErlangPython.stream/3] do
+        assert_raise ArgumentError, ~r/as in call\(:gc, :collect, \[\], pool: \.\.\.\)/, fn ->
+          call.(:gc, :collect, pool: :other, timeout: 100)
+        end
+      end
+
+      # A tuple that is no option.
+      assert ErlangPython.call(:builtins, :len, timeout: "soon") == {:ok, 2}
+      assert ErlangPython.call(:builtins, :len, [pool: :other], timeout: 30_000) == {:ok, 2}
     end
 
     test "an argument that has no counterpart is named, and nothing was sent" do
@@ -139,6 +158,16 @@ defmodule ErlangPythonTest do
         ErlangPython.exec("while True: pass", timeout: 100)
       end
 
+      ErlangPython.with_context(
+        fn context ->
+          assert_raise ArgumentError, ~r/as in eval\(code, %\{\}, context: /, fn ->
+            ErlangPython.eval("x", context: context)
+          end
+        end,
+        pool: :single,
+        mode: :shared
+      )
+
       assert ErlangPython.eval("timeout + 1", %{timeout: 1}) == {:ok, 2}
       assert ErlangPython.eval("pool", [pool: 1], pool: :single) == {:ok, 1}
     end
@@ -207,6 +236,10 @@ defmodule ErlangPythonTest do
 
       assert_raise Error, ~r/ValueError/, fn ->
         [-1] |> ErlangPython.map(:math, :sqrt, on_error: :raise) |> Enum.to_list()
+      end
+
+      assert_raise ArgumentError, ~r/:args to give a list of arguments, got: 3/, fn ->
+        [3] |> ErlangPython.map(:math, :sqrt, args: & &1) |> Enum.to_list()
       end
 
       assert_raise ArgumentError, ~r/:on_error/, fn ->

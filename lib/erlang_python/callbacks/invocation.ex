@@ -143,10 +143,15 @@ defmodule ErlangPython.Callbacks.Invocation do
     {:arity, arity} = Function.info(fun, :arity)
     own = if entry.kwargs, do: 1, else: 0
 
+    takes =
+      if arity - own == 1,
+        do: "1 positional argument",
+        else: "#{arity - own} positional arguments"
+
     {:error,
      {"type",
       [
-        "#{name([target])} takes #{arity - own} positional arguments but #{length(args) - own} were given"
+        "#{name([target])} takes #{takes} but #{length(args) - own} were given"
       ]}}
   end
 

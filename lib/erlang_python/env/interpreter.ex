@@ -33,6 +33,9 @@ defmodule ErlangPython.Env.Interpreter do
     executable = Path.join(folder, "bin/python")
 
     cond do
+      File.regular?(folder) ->
+        Problem.error("#{folder} is a file. #{@takes}", nil)
+
       not File.dir?(folder) ->
         Problem.error(
           "no such virtual environment: #{folder} (`python3 -m venv #{folder}` makes one)",

@@ -74,6 +74,29 @@ defmodule ErlangPython.Pool.Options do
   # Which Python, where the application says so for all of its pools.
   @of_application [:python, :venv, :env, :cd, :paths, :preload]
 
+  # What other libraries call it, and where the names are too far apart to be taken for slips.
+  @elsewhere %{
+    size: "workers: a number",
+    pool_size: "workers: a number",
+    max_size: "workers: a number",
+    max_workers: "workers: a number",
+    executable: "python: a path",
+    interpreter: "python: a path",
+    python_executable: "python: a path",
+    python_version: ~S(python: "3.12"),
+    python_path: "paths: a list of folders",
+    pythonpath: "paths: a list of folders",
+    requirements: "python: {:requirements, a list}",
+    packages: "python: {:requirements, a list}",
+    pyproject: "python: {:uv, a path}",
+    pyproject_toml: "python: {:uv, a path}",
+    environment: "env: a map",
+    cwd: "cd: a folder",
+    init: "preload: [code: text]",
+    init_script: "preload: [code: text]",
+    timeout: "start_timeout: ms, and :timeout belongs to each call"
+  }
+
   @spec max_workers() :: pos_integer()
   def max_workers, do: @max_workers
 
@@ -102,6 +125,10 @@ defmodule ErlangPython.Pool.Options do
     case Keyword.keys(options) -- known do
       [] ->
         :ok
+
+      [unknown | _others] when is_map_key(@elsewhere, unknown) ->
+        raise ArgumentError,
+              "unknown pool option #{inspect(unknown)}, here it is `#{@elsewhere[unknown]}`"
 
       [unknown | _others] ->
         UnknownOption.raise!("pool option", unknown, known)

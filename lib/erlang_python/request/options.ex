@@ -68,6 +68,15 @@ defmodule ErlangPython.Request.Options do
 
   def new!(options, _known), do: bad("options", "a keyword list", options)
 
+  @doc "Would `new!/2` take them?"
+  @spec valid?(term(), [atom()]) :: boolean()
+  def valid?(options, known) do
+    new!(options, known)
+    true
+  rescue
+    ArgumentError -> false
+  end
+
   # A process that is bound to a context stays with it, unless it names something else.
   defp start(options) do
     if Keyword.keyword?(options) and Keyword.has_key?(options, :pool),

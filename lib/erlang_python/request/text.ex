@@ -14,14 +14,24 @@ defmodule ErlangPython.Request.Text do
             "(the module comes first; that of Python's own functions is :builtins)"
   end
 
-  def name!(what, name),
-    do: raise(ArgumentError, "expected the #{what} as an atom or string, got: #{inspect(name)}")
+  def name!(what, name) do
+    raise ArgumentError,
+          "expected the #{what} as an atom or string, got: #{inspect(name)}#{quotes(name)}"
+  end
 
   @spec code!(term()) :: String.t()
   def code!(code) when is_binary(code), do: utf8!(:code, code)
 
-  def code!(code),
-    do: raise(ArgumentError, "expected Python code as a string, got: #{inspect(code)}")
+  def code!(code) do
+    raise ArgumentError,
+          "expected Python code as a string, got: #{inspect(code)}#{quotes(code)}"
+  end
+
+  defp quotes([_ | _] = list) do
+    if List.ascii_printable?(list), do: " (a charlist: a string has double quotes)", else: ""
+  end
+
+  defp quotes(_other), do: ""
 
   # Another binary would arrive as `bytes`.
   defp utf8!(what, text) do

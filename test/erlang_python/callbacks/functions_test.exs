@@ -74,10 +74,10 @@ defmodule ErlangPython.Callbacks.FunctionsTest do
                {"TypeError", "without takes no keyword arguments"}
 
       assert caught(pool, "erlang.without()") ==
-               {"TypeError", "without takes 1 positional arguments but 0 were given"}
+               {"TypeError", "without takes 1 positional argument but 0 were given"}
 
       assert caught(pool, "erlang.call('with', 1, 2, 3)") ==
-               {"TypeError", "with takes 1 positional arguments but 3 were given"}
+               {"TypeError", "with takes 1 positional argument but 3 were given"}
     end
 
     test "must be one" do
@@ -126,7 +126,7 @@ defmodule ErlangPython.Callbacks.FunctionsTest do
 
     test "keeps its arity and takes no keyword arguments", %{pool: pool} do
       assert {"TypeError", text} = caught(pool, "f()", %{f: fn a -> a end})
-      assert text =~ ~r/takes 1 positional arguments but 0 were given/
+      assert text =~ ~r/takes 1 positional argument but 0 were given/
       assert {"TypeError", text} = caught(pool, "f(1, x=1)", %{f: fn a -> a end})
       assert text =~ "takes no keyword arguments"
     end

@@ -82,6 +82,10 @@ defmodule ErlangPython.Env.InterpreterTest do
     end
 
     test "refuses a folder that is none", %{dir: dir} do
+      file = Path.join(dir, "python")
+      File.write!(file, "")
+      assert {:error, error} = Interpreter.find(venv: file)
+      assert error.message =~ "is a file. `:python` takes the path of an interpreter"
       assert {:error, error} = Interpreter.find(venv: Path.join(dir, "missing"))
       assert error.message =~ "no such virtual environment"
       assert {:error, error} = Interpreter.find(venv: dir)

@@ -16,12 +16,20 @@ defmodule ErlangPython.Pool.OptionsTest do
   end
 
   test "names an unknown option and lists the known ones" do
-    assert_raise ArgumentError, ~r/unknown pool option :size, the known.*:workers/s, fn ->
-      Options.new!(name: :a, size: 3)
+    assert_raise ArgumentError, ~r/unknown pool option :strategy, the known.*:workers/s, fn ->
+      Options.new!(name: :a, strategy: :lifo)
     end
 
     assert_raise ArgumentError, ~r/option :wrokers \(did you mean :workers\?\)/, fn ->
       Options.new!(name: :a, wrokers: 3)
+    end
+  end
+
+  test "says what the option of another library is called" do
+    for {theirs, ours} <- [pool_size: "workers: ", python_path: "paths: ", cwd: "cd: "] do
+      assert_raise ArgumentError, ~r/option #{inspect(theirs)}, here it is `#{ours}/, fn ->
+        Options.new!([{theirs, 3}, name: :a])
+      end
     end
   end
 
