@@ -106,12 +106,31 @@ defmodule ErlangPython.Pool do
   """
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.{Error, Worker}
+  alias ErlangPython.{Env, Error, Worker}
   alias ErlangPython.Pool.{Broadcast, Configured, Directory, Handle, Manager, Options, Slots}
   alias ErlangPython.{MessagePack, Request, Timeout}
   alias ErlangPython.Request.Text
 
-  @type option :: {atom(), term()}
+  @type option ::
+          {:name, atom()}
+          | {:workers, pos_integer()}
+          | {:max_overflow | :max_queue, non_neg_integer()}
+          | {:python, String.t() | Env.t() | {atom(), term()} | {atom(), term(), keyword()} | nil}
+          | {:venv | :cd, String.t() | nil}
+          | {:env, Enumerable.t()}
+          | {:paths, [String.t()]}
+          | {:preload, [atom() | String.t() | {:code, String.t()}]}
+          | {:max_concurrent | :max_requests | :max_memory, pos_integer() | :infinity}
+          | {:max_message_size | :grace, pos_integer()}
+          | {:start_timeout, pos_integer() | :infinity}
+          | {:heartbeat, pos_integer() | nil}
+          | {:window, :auto | 1..256}
+          | {:stdout, :caller | :logger | :ignore}
+          | {:stdin, :none | :caller}
+          | {:reload, :manual | :auto}
+          | {:endpoint, :ipc | :tcp}
+          | {:channel, :direct | :pyzmq}
+          | {:lazy, boolean()}
 
   # How long a worker may take to say how much memory it has.
   @ping_ms 500

@@ -34,7 +34,7 @@ defmodule ErlangPython.Env.Cache do
                 kind: :environment,
                 executed: :no,
                 message:
-                  "no home folder for the cache of pyzmq and msgpack: set " <>
+                  "no home folder for the cache of environments and of the workers' packages: set " <>
                     "ERLANG_PYTHON_RUNTIME_DIR or `config :erlang_python, runtime_dir: dir`",
                 details: %{python: nil, output: []}
               },
