@@ -185,6 +185,8 @@ defmodule ErlangPythonTest do
       assert ErlangPython.run("a()", %{}, pool: pool) == {:ok, 3}
       assert ErlangPython.call(:__main__, :a, [], pool: pool) == {:ok, 3}
       assert ErlangPython.run("c = 1", %{}, pool: pool) == {:ok, nil}
+      assert {:error, %Error{notes: [note]}} = ErlangPython.run("return 5", %{}, pool: pool)
+      assert note =~ "without return"
       # The bindings do not.
       assert {:error, %Error{type: "NameError"}} = ErlangPython.eval("n", %{}, pool: pool)
     end

@@ -36,6 +36,9 @@ defmodule ErlangPython.Arrow do
     explorer(:load_ipc_stream!, [stream])
   end
 
+  def to_explorer(other),
+    do: raise(ArgumentError, "expected the bytes of an Arrow stream, got: #{inspect(other)}")
+
   # Explorer is no dependency: a call that the compiler could read would make it warn.
   defp explorer(function, args), do: apply(Explorer.DataFrame, function, args)
 end

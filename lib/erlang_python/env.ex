@@ -131,17 +131,35 @@ defmodule ErlangPython.Env do
   Packages, as pip names them: `["numpy", "pandas>=2.2"]`.
 
   The options are `:python` (a path or a version; default `python3`), `:downloads` and `:wheels`, as
-  in `uv/1`. Versions that are not pinned are those of the day on which the environment is built.
+  in `uv/1`. Versions that are not pinned are those of the day on which the environment is built. Of a
+  `requirements.txt` give the lines, without comments.
   """
   @spec requirements([String.t()], keyword()) :: t()
   def requirements(list, opts \\ []) do
-    unless is_list(list) and list != [] and Enum.all?(list, &requirement?/1) do
-      raise ArgumentError,
-            "expected a list of requirements such as [\"numpy>=1.26\"], got: #{inspect(list)}"
+    cond do
+      not is_list(list) or list == [] or List.improper?(list) -> no_requirements!(list)
+      file = Enum.find(list, &file?/1) -> no_requirement!(file)
+      not Enum.all?(list, &requirement?/1) -> no_requirements!(list)
+      true -> :ok
     end
 
     new(%{kind: :requirements, requirements: list}, opts, @building)
   end
+
+  @spec no_requirements!(term()) :: no_return()
+  defp no_requirements!(list) do
+    raise ArgumentError,
+          "expected a list of requirements such as [\"numpy>=1.26\"], got: #{inspect(list)}"
+  end
+
+  @spec no_requirement!(String.t()) :: no_return()
+  defp no_requirement!(file) do
+    raise ArgumentError,
+          "#{inspect(file)} is a file, not a requirement: give its lines, without comments"
+  end
+
+  # To pip it would be a package of that name.
+  defp file?(text), do: is_binary(text) and text =~ ~r/^[^ @]*\.(txt|in|lock)$/
 
   # A dash would be an option of pip's, which installs what no hash knows of.
   defp requirement?(text), do: is_binary(text) and text =~ ~r/^[A-Za-z0-9]/
@@ -163,6 +181,9 @@ defmodule ErlangPython.Env do
 
   def build(%__MODULE__{kind: :venv, path: path}, _opts), do: Interpreter.find(venv: path)
   def build(%__MODULE__{} = env, opts), do: Build.run(env, opts[:progress])
+
+  def build(other, _opts),
+    do: raise(ArgumentError, "expected an ErlangPython.Env, got: #{inspect(other)}")
 
   # What a pool's :python may be, as a struct; nil for what is no environment.
   @doc false

@@ -56,6 +56,9 @@ defmodule ErlangPython.Tensor do
     nx(:reshape, [nx(:from_binary, [data, type]), shape])
   end
 
+  def to_nx(other),
+    do: raise(ArgumentError, "expected an ErlangPython.Tensor, got: #{inspect(other)}")
+
   @doc """
   The tensor that an Nx tensor is sent as, or `:error` for a type that NumPy lacks.
   """

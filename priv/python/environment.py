@@ -84,7 +84,7 @@ def ensure(options: Options) -> Path:
 def defect(folder: Path) -> str | None:
     """What is wrong with an environment, or None if it can be used."""
     if not folder.is_dir():
-        return "not there"
+        return "not there yet"
     try:
         made_for = (folder / MARKER).read_text(encoding="utf-8")
         now = identity(folder / "bin" / "python")

@@ -319,6 +319,7 @@ defmodule ErlangPython.EnvTest do
     for {wrong, message} <- [
           {fn -> Env.requirements(none) end, ~r/expected a list of requirements/},
           {fn -> Env.requirements(["--index-url=x"]) end, ~r/expected a list of requirements/},
+          {fn -> Env.requirements(["requirements.txt"]) end, ~r/is a file, .*give its lines/},
           {fn -> Env.requirements(["six"], wheel: "x") end, ~r/did you mean :wheels\?/},
           {fn -> Env.uv(python: "3.12") end, ~r/with :pyproject/},
           {fn -> Env.uv(pyproject: "x", extras: "more") end, ~r/:extras to be a list/},

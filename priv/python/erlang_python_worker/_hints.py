@@ -6,6 +6,8 @@ from typing import Optional
 
 
 def hint(error: BaseException) -> "Optional[str]":
+    if isinstance(error, SyntaxError) and error.msg == "'return' outside function":
+        return "The value of run is that of the last expression: write it without return."
     if not isinstance(error, ImportError) or not isinstance(error.name, str):
         return None
     if isinstance(error, ModuleNotFoundError):
