@@ -1,6 +1,6 @@
 defmodule ErlangPython.UnknownOption do
   @moduledoc false
-  # The error for an option that does not exist: which one was meant, and which there are.
+  # The error for an option, or another name, that does not exist: which one was meant, and which there are.
 
   # Below it two names have little in common ("timout" and "timeout" have 0.95, "size" and
   # "workers" 0.46).
@@ -18,12 +18,14 @@ defmodule ErlangPython.UnknownOption do
       "the known ones are #{inspect(known)}"
   end
 
-  defp meant(key, known, hint) when is_atom(key) do
+  @doc "The known name that was meant, in brackets; where none is alike, the hint."
+  @spec meant(term(), [atom()], hint :: String.t()) :: String.t()
+  def meant(key, [_ | _] = known, hint) when is_atom(key) do
     best = Enum.max_by(known, &alike(&1, key))
     if alike(best, key) >= @alike, do: " (did you mean #{inspect(best)}?)", else: hint
   end
 
-  defp meant(_no_atom, _known, hint), do: hint
+  def meant(_no_atom, _known, hint), do: hint
 
   defp alike(a, b), do: String.jaro_distance(Atom.to_string(a), Atom.to_string(b))
 end

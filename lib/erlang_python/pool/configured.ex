@@ -55,7 +55,8 @@ defmodule ErlangPython.Pool.Configured do
   end
 
   # Many callers may come first at once; the name lets one of them start it.
-  defp start(name, nil), do: {:error, NoPool.missing(name)}
+  defp start(name, nil),
+    do: {:error, NoPool.missing(name, Supervisor.names() ++ Enum.map(list(:all), & &1[:name]))}
 
   defp start(name, options) do
     spec = %{

@@ -2,14 +2,15 @@ defmodule ErlangPython.Pool.NoPool do
   @moduledoc false
   # What the callers of a pool are told that is not there, or no longer (pure).
 
-  alias ErlangPython.Error
+  alias ErlangPython.{Error, UnknownOption}
   alias ErlangPython.Pool.Handle
 
-  @spec missing(atom()) :: Error.t()
-  def missing(name) do
+  @doc "There is none of this name; `others` are those that there are."
+  @spec missing(atom(), others :: [atom()]) :: Error.t()
+  def missing(name, others) do
     error(
       name,
-      "there is no running pool #{inspect(name)}: start {ErlangPython.Pool, name: " <>
+      "there is no running pool #{inspect(name)}#{UnknownOption.meant(name, others, "")}: start {ErlangPython.Pool, name: " <>
         "#{inspect(name)}} under a supervisor or add it to config :erlang_python, :pools",
       :no
     )

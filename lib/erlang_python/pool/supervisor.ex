@@ -26,6 +26,12 @@ defmodule ErlangPython.Pool.Supervisor do
   @spec whereis(atom()) :: pid() | nil
   def whereis(name), do: GenServer.whereis(via(name))
 
+  @doc "The names of all pools that run."
+  @spec names() :: [atom()]
+  def names do
+    Registry.select(ErlangPython.Pool.Names, [{{:"$1", :_, :_}, [{:is_atom, :"$1"}], [:"$1"]}])
+  end
+
   defp via(name), do: {:via, Registry, {ErlangPython.Pool.Names, name}}
 
   @impl true

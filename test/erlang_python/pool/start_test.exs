@@ -186,7 +186,10 @@ defmodule ErlangPython.Pool.StartTest do
     assert {:error, %Error{kind: :no_pool, executed: :no} = error} =
              ErlangPython.eval("1", %{}, pool: :nowhere)
 
-    assert error.message =~ "no running pool :nowhere"
+    assert error.message =~ "no running pool :nowhere: start"
     assert_raise Error, ~r/:nowhere/, fn -> Pool.stats(:nowhere) end
+
+    assert {:error, error} = ErlangPython.eval("1", %{}, pool: :defalt)
+    assert error.message =~ "no running pool :defalt (did you mean :default?): start"
   end
 end
