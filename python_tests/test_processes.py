@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from erlang_python_worker.runtime import abi_tag
 from peer import CANCELLED, EVAL, EXEC, PYTHON, READY, RESULT, RUN, SHUTDOWN, Peer
 
 FORK = """
@@ -255,17 +254,6 @@ def test_an_erlang_package_of_the_users_does_not_break_the_worker(
     peer = start(env={"PYTHONPATH": str(tmp_path)})
     assert peer.receive is not None
     assert peer.exit_status() == 78  # msgpack too old, and there is no other
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_the_first_use_is_no_trouble(start: "type[Peer]", tmp_path: Path, there: bool) -> None:
-    (tmp_path / "msgpack.py").write_text("version = (0, 5)")
-    runtime = tmp_path / "runtime"
-    (runtime / abi_tag() if there else runtime).mkdir(parents=True)
-    peer = start(env={"PYTHONPATH": str(tmp_path)}, runtime=str(runtime))
-    assert peer.exit_status() == 78
-    assert peer.process.stdout is not None
-    assert (b"found no msgpack" in peer.process.stdout.read()) == there
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

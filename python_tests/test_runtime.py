@@ -78,9 +78,18 @@ def test_ours_go_before_those_that_are_too_old(
 
 @bare
 def test_none_at_all_is_told_in_one_line(start: "Callable[..., Peer]", tmp_path: Path) -> None:
+    (tmp_path / abi_tag()).mkdir()
     peer = start(python=BARE, runtime=str(tmp_path))
     assert peer.exit_status() == 78
     assert peer.process.stdout is not None
     (line,) = peer.process.stdout.read().decode().splitlines()
     assert BARE.split("/")[-1][:6] in line
     assert str(tmp_path / abi_tag()) in line
+
+
+@bare
+def test_the_first_use_is_no_trouble(start: "Callable[..., Peer]", tmp_path: Path) -> None:
+    peer = start(python=BARE, runtime=str(tmp_path))
+    assert peer.exit_status() == 78
+    assert peer.process.stdout is not None
+    assert peer.process.stdout.read() == b""
