@@ -71,21 +71,35 @@ defmodule ErlangPython.Pool.Callers do
     }
 
     Directory.register(handle, :callers)
-    heir = adopt(handle)
+    heir = await_heir(handle)
     Events.observe(handle)
     {:ok, %{handle: handle, heir: heir, releases: Releases.new()}}
   end
 
   # An heir that is gone comes back at once, under its supervisor, and tells nobody.
   @heir_poll_ms 10
-  defp adopt(handle) do
+
+  # Without one nobody would find the pool.
+  defp await_heir(handle) do
     case Heir.adopt(handle) do
       {:ok, heir} ->
         Process.monitor(heir)
 
       :error ->
         Process.sleep(@heir_poll_ms)
-        adopt(handle)
+        await_heir(handle)
+    end
+  end
+
+  # Not waited for: where the application has stopped none comes, and the pool may have to stop too.
+  defp adopt(state) do
+    case Heir.adopt(state.handle) do
+      {:ok, heir} ->
+        %{state | heir: Process.monitor(heir)}
+
+      :error ->
+        Process.send_after(self(), :adopt, @heir_poll_ms)
+        %{state | heir: nil}
     end
   end
 
@@ -96,7 +110,9 @@ defmodule ErlangPython.Pool.Callers do
   end
 
   def handle_info({:DOWN, heir, :process, _pid, _reason}, %{heir: heir} = state),
-    do: {:noreply, %{state | heir: adopt(state.handle)}}
+    do: {:noreply, adopt(state)}
+
+  def handle_info(:adopt, state), do: {:noreply, adopt(state)}
 
   def handle_info({:DOWN, _ref, :process, caller, reason}, %{handle: handle} = state) do
     case :ets.take(handle.callers, caller) do

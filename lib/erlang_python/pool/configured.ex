@@ -68,9 +68,15 @@ defmodule ErlangPython.Pool.Configured do
     }
 
     case DynamicSupervisor.start_child(ErlangPython.Pools, spec) do
-      {:ok, _pid} -> fetch(name)
-      {:error, {:already_started, pid}} -> await_change(pid) && fetch(name)
-      {:error, reason} -> {:error, NoPool.not_startable(name, reason)}
+      {:ok, _pid} ->
+        fetch(name)
+
+      {:error, {:already_started, pid}} ->
+        await_change(pid)
+        fetch(name)
+
+      {:error, reason} ->
+        {:error, NoPool.not_startable(name, reason)}
     end
   catch
     # The application stops at this moment.
@@ -80,10 +86,9 @@ defmodule ErlangPython.Pool.Configured do
 
   # It has the name, and nobody finds it: it is about to be there, under another supervisor, or about to have ended.
   defp await_change(pid) do
-    _ = Elixir.Supervisor.count_children(pid)
-    true
+    Elixir.Supervisor.count_children(pid)
   catch
-    :exit, _it_has_ended -> true
+    :exit, _it_has_ended -> :ended
   end
 
   defp options(name) do

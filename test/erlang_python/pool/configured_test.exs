@@ -57,6 +57,20 @@ defmodule ErlangPython.Pool.ConfiguredTest do
     assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
   end
 
+  test "a pool stops in order where there is no heir, as after the application has stopped" do
+    pool = start_pool(workers: 1)
+    :ok = Supervisor.terminate_child(ErlangPython.Supervisor, Heir)
+
+    try do
+      assert ErlangPython.eval("1 + 1", %{}, pool: pool) == {:ok, 2}
+      assert stop_supervised(pool) == :ok
+      # It was not killed for want of patience: then it could not have taken its name away.
+      assert Handle.fetch(pool) == :error
+    after
+      {:ok, _heir} = Supervisor.restart_child(ErlangPython.Supervisor, Heir)
+    end
+  end
+
   test "one that can't start says why, as a value, and starts when the cause is gone" do
     pool = configure()
     name = {pool, :workers}
