@@ -122,16 +122,21 @@ defmodule ErlangPython.Pool.Options do
 
     known = %__MODULE__{} |> Map.from_struct() |> Map.keys() |> Enum.sort()
 
-    case Keyword.keys(options) -- known do
-      [] ->
+    keys = Keyword.keys(options)
+
+    case {Enum.uniq(keys) -- known, keys -- Enum.uniq(keys)} do
+      {[], []} ->
         :ok
 
-      [unknown | _others] when is_map_key(@elsewhere, unknown) ->
+      {[unknown | _others], _twice} when is_map_key(@elsewhere, unknown) ->
         raise ArgumentError,
               "unknown pool option #{inspect(unknown)}, here it is `#{@elsewhere[unknown]}`"
 
-      [unknown | _others] ->
+      {[unknown | _others], _twice} ->
         UnknownOption.raise!("pool option", unknown, known)
+
+      {[], [twice | _others]} ->
+        raise ArgumentError, "the pool option #{inspect(twice)} is given twice"
     end
 
     Enum.reduce(options, %__MODULE__{}, fn {key, value}, acc ->

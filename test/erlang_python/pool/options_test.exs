@@ -20,6 +20,10 @@ defmodule ErlangPython.Pool.OptionsTest do
       Options.new!(name: :a, strategy: :lifo)
     end
 
+    assert_raise ArgumentError, "the pool option :workers is given twice", fn ->
+      Options.new!(name: :a, workers: 1, workers: 2)
+    end
+
     assert_raise ArgumentError, ~r/option :wrokers \(did you mean :workers\?\)/, fn ->
       Options.new!(name: :a, wrokers: 3)
     end
