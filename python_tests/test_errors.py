@@ -141,6 +141,10 @@ except Odd as first:
 def test_an_exception_whose_own_code_raises_is_described(shared: Peer, body: str) -> None:
     failure = shared.failure(CODE_OF_ITS_OWN.format(body=body))
     assert (failure.type, failure.message) == ("Odd", "second")
+    assert [frame[1:] for frame in failure.frames] == [
+        [7, "<module>", "raise Odd('second') from first"]
+    ]
+    assert failure.formatted.startswith("Traceback (most recent call last):\n  File ")
     if "__cause__" not in body:
         assert failure.cause is not None
         assert failure.cause.message == "first"

@@ -71,17 +71,15 @@ def _cause(error: BaseException) -> "tuple[BaseException | None, str | None]":
 def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "list[Any]":
     # First: the traceback module swallows whatever a __str__ raises, an interrupt too.
     message, notes = _shorten(_text(error), _MAX_MESSAGE), _notes(error)
+    trace = _bounded(_attribute(error, "__traceback__"))
     try:
-        trace = _bounded(error.__traceback__)
         report = traceback.TracebackException(type(error), error, trace)
         _hide_our_frames(report)
         formatted = "".join(report.format(chain=False))
         frames = shown_frames(report.stack)
         advice = hint(error)
     except Exception:  # an exception whose own attributes raise
-        described = _bare(error, message)
-        described[_CAUSE:] = [cause, relation, notes, described[-1]]
-        return described
+        return _with_frames(_bare(error, message), trace, cause, relation, notes)
     if advice is not None:
         notes.append(clean(advice))
         formatted += f"{advice}\n"
@@ -97,10 +95,6 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
     ]
 
 
-# Where in the array `cause` stands.
-_CAUSE = 4
-
-
 def _bare(error: BaseException, message: str) -> "list[Any]":
     try:
         kind = clean(name(type(error)))
@@ -109,10 +103,23 @@ def _bare(error: BaseException, message: str) -> "list[Any]":
     return [MARKS[EXCEPTION], kind, message, [], None, None, [], f"{kind}: {message}\n"]
 
 
-def _bounded(trace: "TracebackType | None") -> "TracebackType | None":
+def _with_frames(
+    bare: "list[Any]", trace: "TracebackType | None", cause: Any, relation: Any, notes: "list[str]"
+) -> "list[Any]":
+    mark, kind, message, *_, formatted = bare
+    stack = traceback.extract_tb(trace)
+    frames = shown_frames(stack)
+    if frames:
+        listed = "".join(stack.format())
+        formatted = f"Traceback (most recent call last):\n{listed}{formatted}"
+    formatted = _shorten(formatted, _MAX_FORMATTED)
+    return [mark, kind, message, frames, cause, relation, notes, formatted]
+
+
+def _bounded(trace: Any) -> "TracebackType | None":
     """A traceback without its middle, if that is long."""
-    nodes = []
-    while trace is not None:
+    nodes: "list[TracebackType]" = []
+    while isinstance(trace, TracebackType):
         nodes.append(trace)
         trace = trace.tb_next
     if len(nodes) <= _MAX_TRACEBACK:
