@@ -105,14 +105,19 @@ defmodule ErlangPython.ReleaseTest do
   end
 
   defp start(image, context) do
-    Port.open({:spawn_executable, System.find_executable("env")}, [
-      :binary,
-      :exit_status,
-      :stderr_to_stdout,
-      line: 10_000,
-      cd: context.folder,
-      args: words(image, context) ++ image.cmd
-    ])
+    node =
+      Port.open({:spawn_executable, System.find_executable("env")}, [
+        :binary,
+        :exit_status,
+        :stderr_to_stdout,
+        line: 10_000,
+        cd: context.folder,
+        args: words(image, context) ++ image.cmd
+      ])
+
+    {:os_pid, os_pid} = Port.info(node, :os_pid)
+    on_exit(fn -> if os_process?(os_pid), do: System.cmd("kill", ["-9", "#{os_pid}"]) end)
+    node
   end
 
   # Nothing but what the image sets, and a network that leads nowhere.
