@@ -555,27 +555,26 @@ defmodule ErlangPython do
   end
 
   @spec call_message(name(), name(), list(), keyword()) :: Message.t()
-  defp call_message(module, function, [{key, _value} | _] = args, [])
-       when key in [:pool, :timeout, :kwargs, :context] do
-    refuse_options(module, function, args)
+  defp call_message(module, function, args, opts) when is_list(args) do
+    if opts == [], do: refuse_options(module, function, args)
     {:call, Text.name!(:module, module), Text.name!(:function, function), args}
   end
-
-  defp call_message(module, function, args, _opts) when is_list(args),
-    do: {:call, Text.name!(:module, module), Text.name!(:function, function), args}
 
   defp call_message(_module, _function, args, _opts),
     do: raise(ArgumentError, "expected the arguments as a list, got: #{inspect(args)}")
 
   # `call(module, function, pool: :ml)`: the options stand where the arguments are. A tuple that only begins like one,
   # such as a message `{:timeout, ref}`, is an argument.
-  defp refuse_options(module, function, [{key, _value} | _] = args) do
+  defp refuse_options(module, function, [{key, _value} | _] = args)
+       when key in [:pool, :timeout, :kwargs, :context] do
     if Options.valid?(args, @call_options) do
       raise ArgumentError,
             "#{inspect(args)} are arguments of the function: give options after them, as in " <>
               "call(#{inspect(module)}, #{inspect(function)}, [], #{key}: ...)"
     end
   end
+
+  defp refuse_options(_module, _function, _args), do: :ok
 
   defp value!({:ok, value}), do: value
   defp value!({:error, error}), do: raise(error)
