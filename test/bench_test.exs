@@ -6,9 +6,9 @@ defmodule ErlangPython.BenchTest do
   @moduletag timeout: 300_000
 
   test "the rows with their baselines" do
-    output = bench("run.exs", ["--quick", "latency", "memory"])
+    output = bench("run.exs", ["--quick", "latency", "collections"])
     assert output =~ ~r/call p50, one caller.*pyzmq echo/
-    assert output =~ ~r/PSS of an idle worker.*zmq, msgpack/
+    assert output =~ ~r/echo of 10,000 floats.*pickle/
   end
 
   test "a row that does not exist is named" do
