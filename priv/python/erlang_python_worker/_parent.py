@@ -54,7 +54,7 @@ def _wait(pipe: int, stop: "Callable[[], None]") -> None:
     end = time.monotonic() + _GRACE
     while time.monotonic() < end:
         stop()  # again and again: a signal can come just before a call that blocks
-        time.sleep(_GRACE / 20)
+        time.sleep(_GRACE / 20)  # it is about to end: nothing else is left to wait for
     if _leads_group():
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -214,9 +214,10 @@ class Requests:
         _thread.start_new_thread(self._repeat, (top,))
         self.armed = armed
 
+    # The control thread, which repeats signals otherwise, may wait for a message by now.
     def _repeat(self, run: Running) -> None:
         while run.wanted and self._top is run:
-            time.sleep(_REPEAT_S)
+            time.sleep(_REPEAT_S)  # the code around the destructor comes on meanwhile
             self.repeat_signal()
 
     # Threads and event loops beside the main thread
