@@ -17,7 +17,7 @@ defmodule TestPythons do
   # already.
   @core ~w(
     test/erlang_python_test.exs test/py_test.exs test/py_context_test.exs test/py_streams_test.exs
-    test/py_venv_test.exs test/py_workers_test.exs test/erlang_python/asyncio_test.exs
+    test/py_venv_test.exs test/py_workers_test.exs test/erlang_python/asyncio
     test/erlang_python/broadcast_test.exs test/erlang_python/callbacks test/erlang_python/context
     test/erlang_python/deaths_test.exs test/erlang_python/ends_test.exs test/erlang_python/faults
     test/erlang_python/introspection_test.exs test/erlang_python/iterator_test.exs
