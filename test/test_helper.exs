@@ -19,5 +19,6 @@ ExUnit.start(
   timeout: 300_000,
   assert_receive_timeout: 10_000,
   refute_receive_timeout: 50,
-  capture_log: true
+  capture_log: true,
+  formatters: [ExUnit.CLIFormatter, ErlangPython.FailuresLast]
 )
