@@ -492,7 +492,8 @@ defmodule ErlangPython do
   `erlang.Iterator`. Elements are computed in a process of their own when Python asks for them: one at first, then up
   to 256 at once, fewer if they come slowly. When Python breaks off, or lets go of the iterator, the enumeration is halted, so that
   `Stream.resource/3` closes what it has open; an element that raises is an `erlang.ElixirError` there. It
-  ends with the process that passed it in. A value that is passed twice is enumerated twice.
+  ends with the process that passed it in; one that a function has returned, with the worker that got it. A value that
+  is passed twice is enumerated twice.
   """
   @spec iterator(Enumerable.t()) :: Iterator.t()
   def iterator(enumerable) do

@@ -2,7 +2,8 @@ defmodule ErlangPython.Iterator do
   @moduledoc false
   # An enumerable that Python iterates: `ErlangPython.iterator/1`. When it is encoded, a process of its own
   # begins to hold the enumeration, suspended between two requests for more. It ends with the last element, when
-  # Python lets go of its iterator, and with its owner (who encoded it) or the worker that pulls.
+  # Python lets go of its iterator, and with its owner (who encoded it, if nobody else was named) or the worker that
+  # pulls.
 
   @enforce_keys [:enumerable]
   defstruct [:enumerable]
@@ -32,6 +33,10 @@ defmodule ErlangPython.Iterator do
   @spec take_started() :: [pid()]
   def take_started, do: Process.delete(@started) || []
 
+  @doc "From now on the end of `owner` ends them, and no longer that of the calling process, which has started them."
+  @spec hand_over([pid()], owner :: pid()) :: :ok
+  def hand_over(pids, owner), do: Enum.each(pids, &send(&1, {:owner, owner}))
+
   @doc "Ends iterators that Python has never seen, or can't use any more."
   @spec stop([pid()]) :: :ok
   def stop(pids), do: Enum.each(pids, &send(&1, :halt))
@@ -56,8 +61,6 @@ defmodule ErlangPython.Iterator do
   # --- its process
 
   defp init(owner, enumerable) do
-    Process.monitor(owner)
-
     continue = fn command ->
       Enumerable.reduce(enumerable, command, fn item, {left, deadline} ->
         Process.put(@taken, [item | Process.get(@taken)])
@@ -68,7 +71,7 @@ defmodule ErlangPython.Iterator do
       end)
     end
 
-    loop(%{continue: continue, worker: nil})
+    loop(%{continue: continue, worker: nil, owner: Process.monitor(owner)})
   end
 
   defp loop(state) do
@@ -77,6 +80,10 @@ defmodule ErlangPython.Iterator do
         # What the elements call is called for whoever waits for them.
         Process.put(:"$callers", callers)
         state |> watch(worker) |> pull(from, most)
+
+      {:owner, owner} ->
+        Process.demonitor(state.owner, [:flush])
+        loop(%{state | owner: Process.monitor(owner)})
 
       :halt ->
         halt(state)

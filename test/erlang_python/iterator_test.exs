@@ -146,6 +146,51 @@ defmodule ErlangPython.IteratorTest do
              ErlangPython.run("0", %{it: ErlangPython.iterator(watched())}, pool: :no_such_pool)
   end
 
+  test "an answer that Python never gets ends it" do
+    pool = start_pool(workers: 1, max_message_size: 65_536)
+    elements = watched()
+    answer = fn -> [ErlangPython.iterator(elements), :binary.copy("x", 100_000)] end
+
+    assert {:error, %Error{message: message}} =
+             ErlangPython.run("answer()", %{answer: answer}, pool: pool)
+
+    assert message =~ "the pool's :max_message_size is 65536"
+    assert_receive {:halted, _pid}
+
+    wrong = fn -> [ErlangPython.iterator(elements), <<1::3>>] end
+    assert {:error, %Error{}} = ErlangPython.run("answer()", %{answer: wrong}, pool: pool)
+    assert_receive {:halted, _pid}
+  end
+
+  @tag :tmp_dir
+  test "the end of a callback ends it in the callback's requests", %{tmp_dir: dir} do
+    {outer, inner} = {start_pool(workers: 1), start_pool(workers: 1)}
+    {busy, gate} = occupy(inner, dir)
+    [%{os_pid: worker}] = Pool.workers(outer)
+    elements = watched()
+
+    callback = fn ->
+      ErlangPython.run("0", %{it: ErlangPython.iterator(elements)}, pool: inner)
+    end
+
+    caller = spawn(fn -> ErlangPython.run("callback()", %{callback: callback}, pool: outer) end)
+
+    eventually(fn ->
+      %{queued: queued, in_flight: in_flight} = Pool.stats(inner)
+      assert queued + in_flight == 2
+    end)
+
+    refute_received {:halted, _pid}
+    Process.exit(caller, :kill)
+    assert_receive {:halted, _pid}
+
+    # Not with the worker.
+    await_whole(outer, 1)
+    assert [%{os_pid: ^worker}] = Pool.workers(outer)
+    File.touch!(gate.go)
+    assert Task.await(busy, :infinity) == :ok
+  end
+
   test "what is no enumerable is refused" do
     assert_raise ArgumentError, ~r/expected an enumerable, got: 1/, fn ->
       ErlangPython.iterator(1)

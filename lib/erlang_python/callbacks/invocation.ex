@@ -43,8 +43,6 @@ defmodule ErlangPython.Callbacks.Invocation do
       origin = %{origin | callers: callers(origin)}
       Origin.enter(origin)
       Running.enter(origin)
-      # An iterator in the answer outlives this process.
-      Iterator.put_owner(origin.worker)
 
       try do
         result =
@@ -54,7 +52,7 @@ defmodule ErlangPython.Callbacks.Invocation do
 
         # A result is encoded by code of the user's: while the callback still counts as running.
         message = pack(result, origin)
-        if Running.take(self()), do: transmit(origin, message)
+        if Running.take(self()), do: transmit_outliving(origin, message)
       after
         # A process that its reader could not find any more takes its row along.
         Running.take(self())
@@ -261,6 +259,15 @@ defmodule ErlangPython.Callbacks.Invocation do
         message = "the #{what} has #{size} bytes, the pool's :max_message_size is #{limit}"
         {:error, {"too_large", [message]}}
     end
+  end
+
+  # An iterator in an answer outlives this process. One that Python never gets, since the rest of the answer could not be
+  # encoded or the callback was stopped meanwhile, ends with it.
+  defp transmit_outliving(origin, {type, _packed, _buffers} = message) do
+    if type == Protocol.type(:answer),
+      do: Iterator.hand_over(Iterator.take_started(), origin.worker)
+
+    transmit(origin, message)
   end
 
   defp transmit(origin, {type, packed, buffers}) do
