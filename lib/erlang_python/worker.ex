@@ -215,7 +215,8 @@ defmodule ErlangPython.Worker do
 
   def handle_info({:cancel, id}, state), do: {:noreply, Stopping.cancel(state, id)}
 
-  def handle_info({:rebalance, id}, state), do: {:noreply, Stopping.rebalance(state, id)}
+  def handle_info({:rebalance, id, next}, state),
+    do: {:noreply, Stopping.rebalance(state, id, next)}
 
   def handle_info({:flush, id, reply_to}, %{phase: phase} = state)
       when phase in [:ready, :draining] do

@@ -24,7 +24,7 @@ defmodule ErlangPython.Worker.State do
                 provisioned?: false,
                 start_timer: nil,
                 cancels: %{},
-                rebalancing: MapSet.new(),
+                rebalancing: %{},
                 pings: Pings.new(),
                 # Who asked for what a stream's pull has so far.
                 flushes: %{},
@@ -56,7 +56,7 @@ defmodule ErlangPython.Worker.State do
           provisioned?: boolean(),
           start_timer: reference() | nil,
           cancels: %{optional(Pending.id()) => %{timer: reference(), running?: boolean()}},
-          rebalancing: MapSet.t(Pending.id()),
+          rebalancing: %{optional(Pending.id()) => Slots.slot() | nil},
           pings: Pings.t(),
           flushes: %{optional(Pending.id()) => reference()},
           drain_until: integer() | nil,

@@ -4,7 +4,7 @@ defmodule ErlangPython.Worker.Stopping do
   # Python over the control channel, and what its answers mean.
 
   alias ErlangPython.Callbacks.Incoming
-  alias ErlangPython.Pool.{Pending, Queue, Slots}
+  alias ErlangPython.Pool.{Intake.Stuck, Pending, Queue, Slots}
   alias ErlangPython.{Protocol, Request.Message, Worker.Running, Worker.State}
 
   require Protocol
@@ -79,21 +79,22 @@ defmodule ErlangPython.Worker.Stopping do
   end
 
   @doc """
-  The request in front of this one takes longer than the window was made for. Asked once at a time, and only
-  for a request that is here: each "revoked" takes back one frame that was sent, or the next that will be.
+  The request in front of this one takes longer than the window was made for. It is given on as
+  `Pool.Intake.Stuck.give_on/3` does. Asked once at a time, and only for a request that is here: each "revoked" takes
+  back one frame that was sent, or the next that will be.
   """
-  @spec rebalance(State.t(), Pending.id()) :: State.t()
-  def rebalance(%{phase: phase} = state, id) when phase in [:ready, :draining] do
-    if MapSet.member?(state.rebalancing, id) or not State.here?(state, id) do
+  @spec rebalance(State.t(), Pending.id(), Slots.slot() | nil) :: State.t()
+  def rebalance(%{phase: phase} = state, id, slot) when phase in [:ready, :draining] do
+    if is_map_key(state.rebalancing, id) or not State.here?(state, id) do
       state
     else
       Slots.shrink_window(state.handle, state.slot)
       tell(state, :control, Protocol.type(:cancel), id, false)
-      %{state | rebalancing: MapSet.put(state.rebalancing, id)}
+      put_in(state.rebalancing[id], slot)
     end
   end
 
-  def rebalance(state, _id), do: state
+  def rebalance(state, _id, _slot), do: state
 
   @doc "Moves a request that the main thread has not begun, because it waits, to a thread beside it."
   @spec move(State.t(), Pending.id(), iodata()) :: State.t()
@@ -110,10 +111,11 @@ defmodule ErlangPython.Worker.Stopping do
   @doc "What `CANCEL_ACK` says of a request."
   @spec acknowledged(State.t(), Pending.id(), term()) :: {:ok, State.t()} | :error
   def acknowledged(state, id, answer) do
-    state = %{state | rebalancing: MapSet.delete(state.rebalancing, id)}
+    {next, rebalancing} = Map.pop(state.rebalancing, id)
+    state = %{state | rebalancing: rebalancing}
 
     case answer do
-      "revoked" -> {:ok, revoked(state, id)}
+      "revoked" -> {:ok, revoked(state, id, next)}
       # Its end comes, or has come.
       "running" -> {:ok, running(state, id)}
       "done" -> {:ok, state}
@@ -129,14 +131,14 @@ defmodule ErlangPython.Worker.Stopping do
   end
 
   # The worker will never run it: nobody waits for it any more, or another worker may.
-  defp revoked(%{handle: handle, slot: slot} = state, id) do
+  defp revoked(%{handle: handle, slot: slot} = state, id, next) do
     case Pending.lookup(handle, id) do
       {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire, _deadline} ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)
 
       {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire, _deadline} ->
-        if Pending.unassign(handle, id, slot, generation), do: Queue.requeue(handle, [id])
+        if Pending.unassign(handle, id, slot, generation), do: Stuck.give_on(handle, id, next)
 
       # Outside the window: nobody else could run it.
       {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire, _deadline}

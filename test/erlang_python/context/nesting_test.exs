@@ -67,6 +67,27 @@ defmodule ErlangPython.Context.NestingTest do
         assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == "context"
       end
 
+      test "may call outside of it in tasks of its own", %{pool: pool} = test do
+        ErlangPython.register(test.name, fn ->
+          1..3
+          |> Enum.map(
+            &Task.async(fn ->
+              ErlangPython.eval!("n * 2", %{n: &1}, pool: pool, timeout: 20_000)
+            end)
+          )
+          |> Task.await_many(:infinity)
+        end)
+
+        assert run!(test.context, unquote(code) <> "\nout", %{name: test.name}) == [2, 4, 6]
+      end
+
+      test "may ask another process, which calls outside of it", %{pool: pool} = test do
+        agent = start_supervised!({Agent, fn -> nil end})
+        outside = fn nil -> ErlangPython.eval!("21 * 2", %{}, pool: pool, timeout: 20_000) end
+        ErlangPython.register(test.name, fn -> Agent.get(agent, outside, :infinity) end)
+        assert run!(test.context, unquote(code) <> "\nout", %{name: test.name}) == 42
+      end
+
       test "may use a Ref, itself, in a task and through another process", %{pool: pool} = test do
         {:ok, ref} = ErlangPython.eval("[1, 2, 3]", %{}, pool: pool, return: :ref)
         agent = start_supervised!({Agent, fn -> nil end})

@@ -18,8 +18,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
 
   @doc """
   Looks again at a request that waits: for one that was sent ahead of its turn, behind a request that takes longer than
-  expected, another worker is asked for; for one in the queue of a pool that is stuck, and for one that only a stuck worker
-  can serve, a thread beside the main thread. `:gone` if the pool is, so that no answer will come any more.
+  expected, another worker is asked for, or, where the pool is stuck, a thread beside a main thread; so it is for one in the queue
+  of a pool that is stuck, and for one that only a stuck worker can serve. `:gone` if the pool is, so that no answer will
+  come any more.
   """
   @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
   def reconsider(handle, id) do
@@ -41,7 +42,19 @@ defmodule ErlangPython.Pool.Intake.Stuck do
          since = max(sent_at, Slots.last_end(handle, slot)),
          true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
          {^generation, worker, _writer} <- Directory.worker(handle, slot) do
-      send(worker, {:rebalance, id})
+      send(worker, {:rebalance, id, waiting_slot(handle)})
+    end
+  end
+
+  @doc """
+  Gives on a request that was taken back from a worker: to a thread beside the main one of the worker in this slot, where
+  `reconsider/2` has found the pool stuck; nil is the queue.
+  """
+  @spec give_on(Handle.t(), Pending.id(), Slots.slot() | nil) :: term()
+  def give_on(handle, id, slot) do
+    case slot && Directory.worker(handle, slot) do
+      {generation, worker, _writer} -> beside(handle, id, slot, generation, worker)
+      nil -> Queue.requeue(handle, [id])
     end
   end
 
@@ -51,14 +64,17 @@ defmodule ErlangPython.Pool.Intake.Stuck do
 
     with {generation, worker, _writer} <- slot && Directory.worker(handle, slot),
          # Who takes it out of the queue's table owns it.
-         true <- Queue.drop(handle, id) do
-      Slots.add_beside(handle, slot, 1)
-      now = System.monotonic_time(:microsecond)
+         true <- Queue.drop(handle, id),
+         do: beside(handle, id, slot, generation, worker)
+  end
 
-      with {:ok, wire} <- Pending.assign(handle, id, -slot, generation, now) do
-        send(worker, {:beside, wire})
-        confirm(handle, id, slot, generation)
-      end
+  defp beside(handle, id, slot, generation, worker) do
+    Slots.add_beside(handle, slot, 1)
+    now = System.monotonic_time(:microsecond)
+
+    with {:ok, wire} <- Pending.assign(handle, id, -slot, generation, now) do
+      send(worker, {:beside, wire})
+      confirm(handle, id, slot, generation)
     end
   end
 
