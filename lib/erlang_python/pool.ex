@@ -203,7 +203,7 @@ defmodule ErlangPython.Pool do
 
     state =
       cond do
-        Slots.window(handle, slot) == 0 and Slots.contexts(handle, slot) > 0 -> :bound
+        Slots.set_aside?(handle, slot) -> :bound
         in_flight > 0 and Slots.callbacks(handle, slot) > 0 -> :in_callback
         in_flight > 0 -> :busy
         Slots.window(handle, slot) == 0 -> :starting

@@ -178,6 +178,10 @@ defmodule ErlangPython.Pool.Slots do
   def put_contexts(%{counters: counters}, slot, n),
     do: :atomics.put(counters, at(slot, @contexts), n)
 
+  @doc "Does a worker serve its contexts only?"
+  @spec set_aside?(Handle.t(), slot()) :: boolean()
+  def set_aside?(handle, slot), do: window(handle, slot) == 0 and contexts(handle, slot) > 0
+
   @doc "Counts open streams: only for a fair claim, where one more or less does no harm."
   @spec add_streams(Handle.t(), slot(), integer()) :: integer()
   def add_streams(%{counters: counters}, slot, n),

@@ -134,7 +134,7 @@ defmodule ErlangPython.Faults.RequestsTest do
     # What its caller sends if it looked before the request went back into the queue. The ping is answered
     # behind it.
     {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
-    send(worker, {:rebalance, id})
+    send(worker, {:rebalance, id, nil})
     assert %{"rss" => _bytes} = ErlangPython.Worker.ping(worker, 10_000)
     File.touch!(gate.go)
     assert Task.await(first) == {:ok, 0}

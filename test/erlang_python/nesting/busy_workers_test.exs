@@ -2,6 +2,7 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
   # Calls of other processes than the callbacks' into pools whose workers all wait for a callback, or seem to.
   use ErlangPython.CallbackCase, async: false
 
+  alias ErlangPython.Context
   alias ErlangPython.Pool.{Directory, Handle, Intake, Pending, Slots}
   alias ErlangPython.Request.{Message, Options}
 
@@ -14,9 +15,9 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
       end)
     end
 
-    for workers <- [1, 2] do
-      test "are served by a pool of #{workers}, all of whose workers wait" do
-        pool = start_pool(workers: unquote(workers))
+    for {workers, window} <- [{1, :auto}, {1, 16}, {2, :auto}, {2, 64}] do
+      test "are served by a pool of #{workers} with a window of #{window}, all of whose workers wait" do
+        pool = start_pool(workers: unquote(workers), window: unquote(window))
 
         callers =
           for _ <- 1..4 do
@@ -66,21 +67,37 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
     end
   end
 
-  test "a process without callers that serves callbacks gets through a pool whose workers all wait" do
-    pool = start_pool(workers: 2)
+  for window <- [:auto, 16] do
+    test "a process without callers that serves callbacks gets through a pool whose workers, with a window of #{window}, all wait" do
+      pool = start_pool(workers: 2, window: unquote(window))
 
-    server =
-      start_supervised!(%{
-        id: :server,
-        start: {Agent, :start_link, [fn -> 0 end]}
-      })
+      server =
+        start_supervised!(%{
+          id: :server,
+          start: {Agent, :start_link, [fn -> 0 end]}
+        })
 
-    register(:count, fn ->
-      Agent.get_and_update(server, fn n -> {run!(pool, "n + 1", %{n: n}), n + 1} end, 30_000)
+      register(:count, fn ->
+        Agent.get_and_update(server, fn n -> {run!(pool, "n + 1", %{n: n}), n + 1} end, 30_000)
+      end)
+
+      callers = for _ <- 1..8, do: Task.async(fn -> run!(pool, "erlang.count()") end)
+      assert callers |> Task.await_many(60_000) |> Enum.sort() == Enum.to_list(1..8)
+      await_nothing_left(pool)
+    end
+  end
+
+  test "so it does if the others are set aside for contexts" do
+    pool = start_pool(workers: 3)
+    server = start_supervised!({Agent, fn -> nil end})
+    contexts = for _ <- 1..2, do: Context.open(pool: pool, mode: :dedicated)
+
+    register(:ask, fn ->
+      Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity)
     end)
 
-    callers = for _ <- 1..8, do: Task.async(fn -> run!(pool, "erlang.count()") end)
-    assert callers |> Task.await_many(60_000) |> Enum.sort() == Enum.to_list(1..8)
+    assert run!(pool, "erlang.ask()") == 42
+    for {:ok, context} <- contexts, do: :ok = Context.close(context)
     await_nothing_left(pool)
   end
 

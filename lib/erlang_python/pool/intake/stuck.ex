@@ -13,7 +13,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   @held_up_us 2_000
 
   # Whatever the callbacks wait for may need this very request: a process that serves them may have
-  # made it. So when all workers wait for Elixir and none gets on, it must not wait for them.
+  # made it. So when all workers that could serve it wait for Elixir and none gets on, it must not wait for them.
   @stuck_us 20_000
 
   @doc """
@@ -98,12 +98,13 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     end
   end
 
+  # Those that are set aside for contexts would not serve it either.
   defp stuck_slot(handle) do
-    slots = Enum.to_list(1..Slots.count(handle)//1)
     now = System.monotonic_time(:microsecond)
+    {stuck, others} = Enum.split_with(1..Slots.count(handle)//1, &stuck?(handle, &1, now))
 
-    if Enum.all?(slots, &stuck?(handle, &1, now)),
-      do: Enum.min_by(slots, &Slots.beside(handle, &1), fn -> nil end)
+    if Enum.all?(others, &Slots.set_aside?(handle, &1)),
+      do: Enum.min_by(stuck, &Slots.beside(handle, &1), fn -> nil end)
   end
 
   defp stuck?(handle, slot, now) do
