@@ -15,13 +15,15 @@ defmodule ErlangPython.RandomMixTest do
   @moduletag timeout: 600_000
 
   @python Path.expand("../fixtures/random_mix", __DIR__)
-  @workers 3
   @callers 10
 
   test "a random mix of all ways to call, fail and end gives the right answers, and leaves nothing" do
     seed = setting("RANDOM_MIX_SEED", System.os_time(:microsecond))
     ms = 1_000 * setting("RANDOM_MIX_SECONDS", 60)
-    IO.puts("random mix: RANDOM_MIX_SEED=#{seed}")
+    :rand.seed(:exsss, seed)
+    workers = Enum.random([1, 2, 3, 3])
+    window = Enum.random([:auto, :auto, 1, 16])
+    IO.puts("random mix: RANDOM_MIX_SEED=#{seed}, #{workers} workers, window #{window}")
 
     # Whatever is started from here on has this group leader, and is found by it.
     {:ok, leader} = StringIO.open("")
@@ -31,7 +33,8 @@ defmodule ErlangPython.RandomMixTest do
     {:ok, supervisor} =
       Pool.start_link(
         name: pool,
-        workers: @workers,
+        workers: workers,
+        window: window,
         grace: 500,
         paths: [@python],
         python: ErlangPython.TestPython.executable(),
@@ -41,15 +44,15 @@ defmodule ErlangPython.RandomMixTest do
     ElixirPart.register(pool)
     on_exit(fn -> Enum.each(ElixirPart.names(), &ErlangPython.unregister/1) end)
 
-    mix(pool, {seed, :warm}, div(ms, 20), :none)
-    before = Leftovers.left(pool, @workers)
-    mix(pool, {seed, :calm}, div(ms * 4, 10), :none)
-    mix(pool, {seed, :rough}, div(ms * 5, 10), :all)
+    mix(pool, workers, {seed, :warm}, div(ms, 20), :none)
+    before = Leftovers.left(pool, workers)
+    mix(pool, workers, {seed, :calm}, div(ms * 4, 10), :none)
+    mix(pool, workers, {seed, :rough}, div(ms * 5, 10), :all)
     # Whole again: no answer but the right one.
-    mix(pool, {seed, :after}, div(ms, 20), :none)
+    mix(pool, workers, {seed, :after}, div(ms, 20), :none)
 
     eventually(fn ->
-      now = Leftovers.left(pool, @workers)
+      now = Leftovers.left(pool, workers)
 
       assert now.exact == before.exact,
              "seed #{seed}: before #{inspect(before.exact)}, now #{inspect(now.exact)}:\n" <>
@@ -73,11 +76,11 @@ defmodule ErlangPython.RandomMixTest do
     end
   end
 
-  defp mix(pool, {number, _phase} = seed, ms, faults) do
+  defp mix(pool, workers, {number, _phase} = seed, ms, faults) do
     until = System.monotonic_time(:millisecond) + ms
 
     trouble =
-      Task.async(fn -> if faults == :all, do: Trouble.make(pool, @workers, number, until) end)
+      Task.async(fn -> if faults == :all, do: Trouble.make(pool, workers, number, until) end)
 
     1..@callers
     |> Enum.map(fn caller ->

@@ -55,12 +55,12 @@ defmodule ErlangPython.RandomMix.ElixirPart do
 
   def run(["down", how, plan], env), do: down(how, plan, env)
 
-  def run(["fan", _how, plans], env) do
+  def run(["fan", how, plans], env) do
     env = elsewhere(env)
 
     plans
-    |> Enum.map(&Task.async(fn -> caught(fn -> down("run", &1, env) end) end))
-    |> Task.await_many(:infinity)
+    |> Enum.map(fn plan -> fn -> caught(fn -> down("run", plan, env) end) end end)
+    |> all(how)
     |> Enum.map(fn
       {:ok, n} -> n
       {:raised, error} -> raise error
@@ -114,6 +114,26 @@ defmodule ErlangPython.RandomMix.ElixirPart do
       :ok -> down("run", plan, %{env | context: context, mark: mark})
       {:error, error} -> raise error
     end
+  end
+
+  defp all(functions, "tasks"),
+    do: functions |> Enum.map(&Task.async/1) |> Task.await_many(:infinity)
+
+  # Processes of which nobody knows for whom they work, as servers that callbacks ask.
+  defp all(functions, "strangers") do
+    asker = self()
+
+    functions
+    |> Enum.map(fn function ->
+      ref = make_ref()
+      spawn_link(fn -> send(asker, {ref, function.()}) end)
+      ref
+    end)
+    |> Enum.map(fn ref ->
+      receive do
+        {^ref, result} -> result
+      end
+    end)
   end
 
   # Another process than the callback's: its calls go to any worker.

@@ -8,7 +8,7 @@ defmodule ErlangPython.RandomMix.Plans do
     python: ["name", "attribute", "function", "loop"]
   }
 
-  @fan %{elixir: ["tasks"], python: ["threads", "pool", "loop"]}
+  @fan %{elixir: ["tasks", "strangers"], python: ["threads", "pool", "loop"]}
 
   @read ["for", "thread", "loop"]
 
