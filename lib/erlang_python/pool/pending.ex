@@ -82,6 +82,10 @@ defmodule ErlangPython.Pool.Pending do
   @spec deadline(Handle.t(), id()) :: deadline()
   def deadline(%{pending: table}, id), do: element(table, id, @deadline, nil)
 
+  @doc "When it was sent, in microseconds of monotonic time; `default` if it had its end."
+  @spec sent_at(Handle.t(), id(), integer()) :: integer()
+  def sent_at(%{pending: table}, id, default), do: element(table, id, @sent_at, default)
+
   @doc "Who made a request, where it is, and whether it is pinned to its worker; nil if it had its end."
   @spec standing(Handle.t(), id()) :: {pid() | nil, place(), pinned? :: boolean()} | nil
   def standing(%{pending: table}, id) do

@@ -88,6 +88,17 @@ defmodule ErlangPython.Context.NestingTest do
         assert run!(test.context, unquote(code) <> "\nout", %{name: test.name}) == 42
       end
 
+      test "may ask another process, which calls outside of it, also if no worker takes plain calls",
+           test do
+        pool = start_pool(workers: 1)
+        {:ok, context} = Context.open(pool: pool, mode: :dedicated)
+        run!(context, "import contextvars", %{})
+        agent = start_supervised!({Agent, fn -> nil end})
+        outside = fn nil -> ErlangPython.eval!("21 * 2", %{}, pool: pool, timeout: 20_000) end
+        ErlangPython.register(test.name, fn -> Agent.get(agent, outside, :infinity) end)
+        assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == 42
+      end
+
       test "may use a Ref, itself, in a task and through another process", %{pool: pool} = test do
         {:ok, ref} = ErlangPython.eval("[1, 2, 3]", %{}, pool: pool, return: :ref)
         agent = start_supervised!({Agent, fn -> nil end})

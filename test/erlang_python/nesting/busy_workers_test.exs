@@ -101,6 +101,50 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
     await_nothing_left(pool)
   end
 
+  for {where, code} <- [
+        {"its main thread", "erlang.ask()"},
+        {"a coroutine", "await erlang.acall('ask')"},
+        {"a thread",
+         "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(1).submit(erlang.ask).result()"}
+      ] do
+    test "so it does if the last worker drains, in whose callback from #{where} it is asked" do
+      pool = start_pool(workers: 1)
+      test = self()
+      server = start_supervised!({Agent, fn -> nil end})
+
+      register(:ask, fn ->
+        send(test, {:asked, self()})
+        receive do: (:go -> Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity))
+      end)
+
+      caller = Task.async(fn -> run!(pool, unquote(code)) end)
+      assert_receive {:asked, callback}
+      restart = Task.async(fn -> Pool.restart(pool) end)
+      eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)
+      send(callback, :go)
+      assert Task.await(caller, :infinity) == 42
+      assert Task.await(restart, :infinity) == :ok
+      await_nothing_left(pool)
+    end
+  end
+
+  test "so it does if the last worker is set aside for a context that a coroutine's callback has opened" do
+    pool = start_pool(workers: 1)
+    server = start_supervised!({Agent, fn -> nil end})
+
+    register(:ask, fn -> Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity) end)
+
+    register(:in_context, fn ->
+      {:ok, context} = Context.open(pool: pool, mode: :dedicated)
+      answer = ErlangPython.run!("erlang.ask()", %{}, context: context)
+      :ok = Context.close(context)
+      answer
+    end)
+
+    assert run!(pool, "await erlang.acall('in_context')") == 42
+    await_nothing_left(pool)
+  end
+
   test "a thread that was left behind in a callback makes no worker look stuck" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)

@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   # A second look at requests that wait: behind one that takes longer than expected, or for workers all of which
   # wait themselves.
 
-  alias ErlangPython.Callbacks.{Holding, Origin}
+  alias ErlangPython.Callbacks.{Holding, Origin, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Pool.Intake.Beside
 
@@ -15,6 +15,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   # Whatever the callbacks wait for may need this very request: a process that serves them may have
   # made it. So when all workers that could serve it wait for Elixir and none gets on, it must not wait for them.
   @stuck_us 20_000
+
+  # Longer for a worker that drains: what is sent there keeps it. Under a load of shorter requests it gets no more of them.
+  @kept_up_us 100_000
 
   @doc """
   Looks again at a request that waits: for one that was sent ahead of its turn, behind a request that takes longer than
@@ -98,17 +101,35 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     end
   end
 
-  # Those that are set aside for contexts would not serve it either.
   defp stuck_slot(handle) do
     now = System.monotonic_time(:microsecond)
-    {stuck, others} = Enum.split_with(1..Slots.count(handle)//1, &stuck?(handle, &1, now))
+    {waiting, others} = Enum.split_with(1..Slots.count(handle)//1, &waits?(handle, &1, now))
 
     if Enum.all?(others, &Slots.set_aside?(handle, &1)),
-      do: Enum.min_by(stuck, &Slots.beside(handle, &1), fn -> nil end)
+      do: Enum.min_by(waiting, &Slots.beside(handle, &1), fn -> nil end)
+  end
+
+  # Who drains, or is set aside for contexts, would not serve it in its main thread either: so it does not matter which of its
+  # threads waits.
+  defp waits?(handle, slot, now) do
+    if Slots.window(handle, slot) == 0,
+      do: kept_up?(handle, slot, now),
+      else: stuck?(handle, slot, now)
   end
 
   defp stuck?(handle, slot, now) do
-    Slots.callbacks(handle, slot) > 0 and now - Slots.last_end(handle, slot) >= @stuck_us and
-      Directory.worker(handle, slot) != nil and Holding.main_thread?(handle, slot)
+    in_callbacks?(handle, slot) and now - Slots.last_end(handle, slot) >= @stuck_us and
+      Holding.main_thread?(handle, slot)
   end
+
+  defp kept_up?(handle, slot, now) do
+    in_callbacks?(handle, slot) and
+      case Running.parents(handle, slot) do
+        [] -> false
+        requests -> Enum.all?(requests, &(now - Pending.sent_at(handle, &1, now) >= @kept_up_us))
+      end
+  end
+
+  defp in_callbacks?(handle, slot),
+    do: Slots.callbacks(handle, slot) > 0 and Directory.worker(handle, slot) != nil
 end
