@@ -5,12 +5,11 @@ defmodule ErlangPython.EnvTest do
 
   import ExUnit.CaptureLog
 
-  alias ErlangPython.{Env, TestPython, WheelFolder}
+  alias ErlangPython.{Env, NoNetwork, TestPython, WheelFolder}
   alias ErlangPython.Env.{Interpreter, Runtime}
 
   @moduletag :tmp_dir
   # Nothing listens there.
-  @nowhere "http://127.0.0.1:9"
   @six_file "__import__('six').__file__"
 
   # What is needed of the network, once, before it is closed.
@@ -37,14 +36,10 @@ defmodule ErlangPython.EnvTest do
       "ERLANG_PYTHON_RUNTIME_DIR" => base,
       # uv is there.
       "PATH" => bin <> ":" <> System.get_env("PATH"),
-      "UV_CACHE_DIR" => Path.join(base, "uv-cache"),
-      "UV_DEFAULT_INDEX" => @nowhere,
-      "PIP_INDEX_URL" => @nowhere,
-      "HTTPS_PROXY" => @nowhere,
-      "HTTP_PROXY" => @nowhere,
-      "UV_HTTP_RETRIES" => "0",
-      "PIP_RETRIES" => "0"
+      "UV_CACHE_DIR" => Path.join(base, "uv-cache")
     })
+
+    put_env(Map.new(NoNetwork.variables()))
 
     %{base: base, wheels: wheels}
   end

@@ -7,7 +7,7 @@ defmodule ErlangPython.RandomMixTest do
   #
   # RANDOM_MIX_SEED repeats a run, as far as the machine's timing lets it; RANDOM_MIX_SECONDS is how long it takes.
   # `make random-mix` runs it alone.
-  use ErlangPython.PoolCase, async: false
+  use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.RandomMix.{ElixirPart, Leftovers, Outcome, Plans, Report, Trouble}
 

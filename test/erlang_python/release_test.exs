@@ -5,10 +5,9 @@ defmodule ErlangPython.ReleaseTest do
 
   import ErlangPython.PoolCase, only: [eventually: 1, os_process?: 1]
 
-  alias ErlangPython.{Dockerfile, TestPython}
+  alias ErlangPython.{Dockerfile, NoNetwork, TestPython}
 
   @root Path.expand("../..", __DIR__)
-  @nowhere "http://127.0.0.1:9"
 
   setup_all do
     folder = Path.join(System.tmp_dir!(), "erlang_python-release-#{System.pid()}")
@@ -122,10 +121,10 @@ defmodule ErlangPython.ReleaseTest do
 
   # Nothing but what the image sets, and a network that leads nowhere.
   defp words(image, %{no_home: no_home}) do
-    nowhere =
-      for name <- ~w(HTTP_PROXY HTTPS_PROXY PIP_INDEX_URL UV_DEFAULT_INDEX), do: {name, @nowhere}
+    variables =
+      [{"PATH", "/usr/bin:/bin"}, {"HOME", no_home}] ++
+        NoNetwork.variables() ++ Map.to_list(image.env)
 
-    variables = [{"PATH", "/usr/bin:/bin"}, {"HOME", no_home} | nowhere] ++ Map.to_list(image.env)
     ["-i" | Enum.map(variables, fn {name, value} -> "#{name}=#{value}" end)]
   end
 

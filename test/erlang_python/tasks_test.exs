@@ -3,10 +3,9 @@ defmodule ErlangPython.TasksTest do
   use ExUnit.Case, async: true
 
   alias ErlangPython.Env.{Interpreter, Runtime}
-  alias ErlangPython.{TestPython, WheelFolder}
+  alias ErlangPython.{NoNetwork, TestPython, WheelFolder}
 
   @root Path.expand("../..", __DIR__)
-  @nowhere "http://127.0.0.1:9"
 
   setup_all do
     folder = Path.join(System.tmp_dir!(), "erlang_python-tasks-#{System.pid()}")
@@ -52,12 +51,9 @@ defmodule ErlangPython.TasksTest do
   end
 
   defp environment(context, base) do
-    nowhere =
-      for name <- ~w(HTTP_PROXY HTTPS_PROXY PIP_INDEX_URL UV_DEFAULT_INDEX), do: {name, @nowhere}
-
     mix_settings = for {"MIX_" <> _rest = name, _value} <- System.get_env(), do: {name, nil}
 
-    nowhere ++
+    NoNetwork.variables() ++
       mix_settings ++
       [
         {"MIX_ENV", "prod"},

@@ -1,7 +1,7 @@
 defmodule ErlangPython.ZMTP.Libzmq.ConnectionsTest do
   # libzmq is the judge: each test has a pyzmq DEALER in a process of its own. Here: who it
   # is that joins, what keeps a connection up, and what ends it.
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   import ErlangPython.ZMTPHandler, only: [start_router: 0, start_router: 1]
   import ErlangPython.ZMTPPeer

@@ -1,7 +1,7 @@
 defmodule ErlangPython.ZMTP.Libzmq.MessagesTest do
   # libzmq is the judge: each test has a pyzmq DEALER in a process of its own. Here: that all
   # messages come, of each size and shape, to and from slow peers and fast ones.
-  use ExUnit.Case, async: false
+  use ExUnit.Case, async: true
 
   import ErlangPython.ZMTPHandler, only: [start_router: 0, start_router: 1]
   import ErlangPython.ZMTPPeer
