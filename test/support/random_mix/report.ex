@@ -44,22 +44,44 @@ defmodule ErlangPython.RandomMix.Report do
         }
       end
 
-    processes =
-      for pid <- Leftovers.led_by(leader),
-          do: {pid, Process.info(pid, [:current_stacktrace, :messages, :dictionary])}
+    processes = for pid <- Leftovers.led_by(leader), do: process(pid), uniq: true
 
     state = %{
       plan: plan,
       slots: slots,
-      pending: rows.(:pending),
+      pending: Enum.map(rows.(:pending), &without_wire/1),
       queue: rows.(:queue),
       streams: rows.(:streams),
       contexts: rows.(:contexts),
-      running: :ets.tab2list(Running),
+      running: Enum.map(:ets.tab2list(Running), &callback/1),
       processes: processes
     }
 
     # Not by the captured group leader: for whoever runs the test.
     IO.puts(:standard_error, inspect(state, limit: :infinity, printable_limit: 200, pretty: true))
+  end
+
+  # The wire as its kind only.
+  defp without_wire(row) do
+    case elem(row, 7) do
+      {kind, _wire} -> put_elem(row, 7, kind)
+      wire when is_atom(wire) -> row
+      _iodata -> put_elem(row, 7, :wire)
+    end
+  end
+
+  defp callback({pid, parent, _pool, origin}),
+    do: {pid, parent, Map.take(origin, [:slot, :generation, :channel, :context, :callers])}
+
+  # Those at rest look all the same.
+  defp process(pid) do
+    with [{:current_stacktrace, stack}, {:messages, messages}, {:dictionary, dictionary}] <-
+           Process.info(pid, [:current_stacktrace, :messages, :dictionary]) do
+      calls = for {module, function, arity, _location} <- stack, do: {module, function, arity}
+
+      if match?([{_module, :loop, _arity} | _], calls) and messages == [],
+        do: hd(calls),
+        else: {pid, calls, messages, dictionary[:"$callers"]}
+    end
   end
 end
