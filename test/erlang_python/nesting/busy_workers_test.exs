@@ -102,13 +102,19 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
   end
 
   for {where, code} <- [
-        {"its main thread", "erlang.ask()"},
-        {"a coroutine", "await erlang.acall('ask')"},
+        {"its main thread", "out = erlang.ask()"},
+        {"a coroutine", "out = await erlang.acall('ask')"},
         {"a thread",
-         "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(1).submit(erlang.ask).result()"}
+         "from concurrent.futures import ThreadPoolExecutor\nout = ThreadPoolExecutor(1).submit(erlang.ask).result()"},
+        {"a stream", "def items():\n yield 0\n yield erlang.ask()\nout = items()"},
+        {"an asynchronous stream",
+         "async def items():\n yield 0\n yield await erlang.acall('ask')\nout = items()"}
       ] do
     test "so it does if the last worker drains, in whose callback from #{where} it is asked" do
-      pool = start_pool(workers: 1)
+      defined =
+        if unquote(where) =~ "stream", do: [code: "import erlang\n" <> unquote(code)], else: []
+
+      pool = start_pool(workers: 1, preload: defined)
       test = self()
       server = start_supervised!({Agent, fn -> nil end})
 
@@ -117,7 +123,13 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
         receive do: (:go -> Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity))
       end)
 
-      caller = Task.async(fn -> run!(pool, unquote(code)) end)
+      caller =
+        Task.async(fn ->
+          if unquote(where) =~ "stream",
+            do: "items()" |> ErlangPython.stream_eval(%{}, pool: pool) |> Enum.at(1),
+            else: run!(pool, unquote(code) <> "\nout")
+        end)
+
       assert_receive {:asked, callback}
       restart = Task.async(fn -> Pool.restart(pool) end)
       eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)

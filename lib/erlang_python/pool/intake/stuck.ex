@@ -122,11 +122,14 @@ defmodule ErlangPython.Pool.Intake.Stuck do
       Holding.main_thread?(handle, slot)
   end
 
+  # Where the callback of an asynchronous stream names a request that has ended, one that pulls waits for it.
   defp kept_up?(handle, slot, now) do
-    in_callbacks?(handle, slot) and
+    before = now - @kept_up_us
+
+    in_callbacks?(handle, slot) and Slots.in_flight(handle, slot) + Slots.beside(handle, slot) > 0 and
       case Running.parents(handle, slot) do
         [] -> false
-        requests -> Enum.all?(requests, &(now - Pending.sent_at(handle, &1, now) >= @kept_up_us))
+        requests -> Enum.all?(requests, &(Pending.sent_at(handle, &1, before) <= before))
       end
   end
 
