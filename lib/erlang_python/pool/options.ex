@@ -287,7 +287,8 @@ defmodule ErlangPython.Pool.Options do
     do: {:module, Atom.to_string(module)}
 
   defp preload(module) do
-    if text?(module) and module != "",
+    # Statements, which want `{:code, text}`.
+    if text?(module) and module != "" and not String.match?(module, ~r/[\s(=]/),
       do: {:module, module},
       else: bad(:preload, "modules and {:code, text}", module)
   end

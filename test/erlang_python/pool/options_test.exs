@@ -87,6 +87,7 @@ defmodule ErlangPython.Pool.OptionsTest do
           env: [{"A", {1}}],
           preload: [nil],
           preload: [""],
+          preload: ["import json"],
           preload: [{:code, <<255>>}]
         ] do
       error = assert_raise ArgumentError, fn -> Options.new!([{key, value}, name: :a]) end
