@@ -23,6 +23,8 @@ class Running:
     output: Any = None  # what it has printed (_output.py); made when it prints
     deadline: Any = _NOT_ASKED
     trace: Any = None  # the trace that it belongs to, if it came with one (_tracing.py)
+    # Of what stands for the request that pulls an asynchronous stream: that.
+    pull: "Optional[Running]" = None
 
     def __init__(self, key: bytes, stop: "Optional[Callable[[], None]]" = None) -> None:
         self.key = key  # its id as it is on the wire

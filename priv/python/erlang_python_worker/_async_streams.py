@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, Optional
 
+from erlang import _request
+from erlang_python_worker._requests import Requests
 from erlang_python_worker._streams import COLLECT_S, Chunk
 
 
@@ -21,6 +23,9 @@ class AsyncStream:
     def __init__(self, iterator: Any, face: int) -> None:
         self.face = face
         self._iterator = iterator
+        # What the iterator does is done for the request that waits for it, also in tasks and
+        # threads that an earlier one has started.
+        self._asker = _request.Running(b"")
         self._pump: "Optional[asyncio.Task[None]]" = None
         # Of the pull that waits: what it fills, whether it takes the next item that comes, and its
         # future, which says whether the iterator has ended.
@@ -37,6 +42,7 @@ class AsyncStream:
         """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
         if self._failure is not None:
             raise self._failure
+        self._asker.pull = _request._current()
         loop = asyncio.get_running_loop()
         self._chunk, self._hurry = chunk, False
         filled: "asyncio.Future[bool]" = loop.create_future()
@@ -54,6 +60,7 @@ class AsyncStream:
         return await filled
 
     async def _run(self) -> None:
+        Requests.enter(self._asker)
         try:
             try:
                 async for item in self._iterator:
@@ -107,6 +114,7 @@ class AsyncStream:
     async def close(self) -> None:
         """Run its `finally`."""
         self.closed = True
+        self._asker.pull = _request._current()
         pump = self._pump
         if pump is None:
             await self._close_iterator()

@@ -279,7 +279,7 @@ class Requests:
         """The request on whose behalf the calling code runs, as far as that is known."""
         run = _beside.get()
         if run is not None:
-            return run
+            return run.pull or run
         ident = threading.get_ident()
         if ident == self._main:
             return self._top

@@ -118,6 +118,71 @@ defmodule ErlangPython.Asyncio.GeneratorsTest do
     eventually(fn -> assert beside(pool) == 0 end)
   end
 
+  test "work for whoever pulls, also in tasks that they started before" do
+    pool = start_pool(workers: 1, stdout: :caller)
+    test = self()
+
+    code = """
+    import asyncio, erlang
+    async def items(callers):
+        turns = asyncio.Queue()
+        async def work():
+            while True:
+                print('item', await turns.get())
+                seen.set_result([await erlang.acall(callers), erlang.current_request().id])
+        task = asyncio.create_task(work())
+        try:
+            for n in range(3):
+                seen = asyncio.get_running_loop().create_future()
+                turns.put_nowait(n)
+                there = await seen
+                yield there + [await erlang.acall(callers), erlang.current_request().id]
+        finally:
+            task.cancel()
+    """
+
+    ErlangPython.exec!(code, %{}, pool: pool)
+    callers = fn -> Process.get(:"$callers") end
+
+    printed =
+      ExUnit.CaptureIO.capture_io(fn ->
+        assert [[_, first, _, first], [_, second, _, second], [_, third, _, third]] =
+                 items = Enum.to_list(stream(:items, [callers], pool))
+
+        assert Enum.uniq([first, second, third]) == [first, second, third]
+        for [there, _, here, _] <- items, do: assert({there, here} == {[test], [test]})
+      end)
+
+    assert printed == "item 0\nitem 1\nitem 2\n"
+  end
+
+  test "end the callbacks of a pull with it", %{pool: pool} do
+    test = self()
+
+    ErlangPython.exec!(
+      """
+      import erlang
+      async def ask(wait):
+          yield 0
+          yield await erlang.acall(wait)
+      """,
+      %{},
+      pool: pool
+    )
+
+    wait = fn ->
+      send(test, {:asked, self()})
+      Process.sleep(:infinity)
+    end
+
+    reader = spawn(fn -> :ask |> stream([wait], pool) |> Enum.to_list() end)
+    assert_receive {:asked, callback}
+    ref = Process.monitor(callback)
+    Process.exit(reader, :kill)
+    assert_receive {:DOWN, ^ref, :process, ^callback, :killed}
+    await_whole(pool, 1)
+  end
+
   test "many at once in one worker", %{pool: pool} do
     sums =
       1..50
