@@ -32,7 +32,7 @@ examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs s
 
 test: ready .cache/dataframes.stamp ## the Elixir and Erlang tests with the examples, then the Python tests
 	mix test
-	$(venv)/python -m pytest
+	$(venv)/python -m pytest --numprocesses auto --dist worksteal
 
 random-mix: ready ## a minute of everything at once, under a seed that is printed; RANDOM_MIX_SEED and RANDOM_MIX_SECONDS
 	mix test --only random_mix
