@@ -23,15 +23,26 @@ defmodule ErlangPython.TasksTest do
     runtime = Path.join(@root, ".cache/runtime/#{Runtime.lock_id()}")
     :ok = Runtime.provision(python, root: runtime)
 
+    # Mix would compile the library anew for each change of the file.
     File.write!(Path.join(project, "config/config.exs"), """
     import Config
-    wheels = #{inspect(wheels)}
-
-    config :erlang_python,
-      pools: [[name: :default, workers: 1, python: {:requirements, ["six"], python: #{inspect(python)}, wheels: wheels}]]
+    {pools, _} = Code.eval_string(System.fetch_env!("POOLS"))
+    config :erlang_python, pools: pools
     """)
 
-    %{folder: folder, project: project, shipped: shipped, runtime: runtime, python: python}
+    requirements = fn name, package ->
+      [name: name, workers: 1, python: {:requirements, [package], python: python, wheels: wheels}]
+    end
+
+    %{
+      folder: folder,
+      project: project,
+      shipped: shipped,
+      runtime: runtime,
+      python: python,
+      default: requirements.(:default, "six"),
+      absent: requirements.(:absent, "no-such-package")
+    }
   end
 
   # A cache of its own, in which the runtime packages are there.
@@ -50,12 +61,16 @@ defmodule ErlangPython.TasksTest do
     )
   end
 
+  # As the project's configuration.
+  defp pools(pools), do: {"POOLS", inspect(pools, limit: :infinity)}
+
   defp environment(context, base) do
     mix_settings = for {"MIX_" <> _rest = name, _value} <- System.get_env(), do: {name, nil}
 
     NoNetwork.variables() ++
       mix_settings ++
       [
+        pools([context.default]),
         {"MIX_ENV", "prod"},
         {"ERLANG_PYTHON", context.shipped},
         {"ERLANG_PYTHON_RUNTIME_DIR", base},
@@ -107,17 +122,9 @@ defmodule ErlangPython.TasksTest do
     assert said =~ "to do: raise it: `ulimit -n 1024`"
   end
 
-  # Of the project, until the test has ended.
-  defp configure(context, change) do
-    config = Path.join(context.project, "config/config.exs")
-    before = File.read!(config)
-    on_exit(fn -> File.write!(config, before) end)
-    File.write!(config, change.(before))
-  end
-
   test "the doctor starts each pool with its own options", context do
-    pool = fn options -> inspect([workers: 1, python: context.python] ++ options) end
-    broken = pool.(name: :broken, preload: ["no_such_module"])
+    whole = [name: :whole, workers: 1, python: context.python]
+    broken = [name: :broken, workers: 1, python: context.python, preload: ["no_such_module"]]
     old = Path.join(context.folder, "python3.8")
 
     # Says where it is, and then what such a Python says to the doctor.
@@ -128,17 +135,13 @@ defmodule ErlangPython.TasksTest do
     """)
 
     File.chmod!(old, 0o755)
-    old = inspect(name: :old, python: old)
-
-    configure(context, fn _before ->
-      "import Config\nconfig :erlang_python, pools: [#{broken}, #{old}, #{pool.(name: :whole)}]\n"
-    end)
+    configured = pools([broken, [name: :old, python: old], whole])
 
     # The report is on stdout alone, so that its lines keep their order.
     {said, 1} =
       System.cmd("mix", ["erlang_python.doctor"],
         cd: context.project,
-        env: environment(context, cache(context))
+        env: environment(context, cache(context)) ++ [configured]
       )
 
     assert said =~ ~r/failed .*a worker of :broken: .*No module named 'no_such_module'/s
@@ -150,29 +153,22 @@ defmodule ErlangPython.TasksTest do
   test "setup fails with what the installer said, and builds the rest", context do
     base = cache(context)
 
-    configure(context, fn before ->
-      absent = "[name: :absent, python: {:requirements, [\"no-such-package\"], wheels: wheels}]"
-      String.replace(before, "pools: [", "pools: [#{absent}, ")
-    end)
-
-    {said, 1} = mix(context, base, "erlang_python.setup")
+    configured = pools([context.absent, context.default])
+    {said, 1} = mix(context, base, "erlang_python.setup", [configured])
     assert said =~ "no-such-package (:absent): cannot build the environment #{base}/envs/"
     assert said =~ "to try by hand: "
     assert said =~ "2 Installed 1 package"
   end
 
   test "both name the pool whose options are wrong", context do
-    configure(context, fn _before ->
-      "import Config\nconfig :erlang_python, pools: [[name: :wrong, size: 2]]\n"
-    end)
-
+    configured = pools([[name: :wrong, size: 2]])
     wrong = "config :erlang_python, pool :wrong: unknown pool option :size, here it is `workers: "
 
-    {said, 1} = mix(context, cache(context), "erlang_python.doctor")
+    {said, 1} = mix(context, cache(context), "erlang_python.doctor", [configured])
     assert said =~ "failed  configuration: " <> wrong
     assert said =~ "1 of 5 checks failed."
 
-    {said, 1} = mix(context, cache(context), "erlang_python.setup")
+    {said, 1} = mix(context, cache(context), "erlang_python.setup", [configured])
     assert said =~ "** (Mix) " <> wrong
   end
 
