@@ -16,8 +16,9 @@ defmodule ErlangPython.PhoenixMlTest do
     project = Path.join(folder, "phoenix_ml")
     File.cp_r!(@project, project)
 
-    # uv is there; what it has installed is kept in the cache.
+    # uv is there; what it has installed is kept in the cache, and what Mix has compiled with the tests.
     env = %{
+      "MIX_BUILD_PATH" => Path.join(Mix.Project.build_path(), "phoenix_ml"),
       "WITHOUT_PHOENIX" => "1",
       "ERLANG_PYTHON" => @root,
       "MIX_ENV" => "test",
