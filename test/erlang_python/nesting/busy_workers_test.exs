@@ -157,6 +157,38 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
     await_nothing_left(pool)
   end
 
+  test "a worker that is set aside serves nobody for whom no callback of it waits" do
+    pool = start_pool(workers: 1)
+    {:ok, handle} = Handle.fetch(pool)
+    {:ok, context} = Context.open(pool: pool, mode: :dedicated)
+    test = self()
+
+    register(:hold, fn ->
+      send(test, {:holds, self()})
+      receive do: (:go -> 1)
+    end)
+
+    inside = Task.async(fn -> ErlangPython.run!("erlang.hold()", %{}, context: context) end)
+    assert_receive {:holds, callback}
+    queued = Task.async(fn -> run!(pool, "2") end)
+    eventually(fn -> assert Slots.queued(handle) == 1 end)
+    [id] = Pending.of_caller(handle, queued.pid)
+    [running] = Pending.of_caller(handle, inside.pid)
+
+    eventually(fn ->
+      now = System.monotonic_time(:microsecond)
+      assert now - Pending.sent_at(handle, running, now) > 100_000
+    end)
+
+    Intake.Stuck.reconsider(handle, id)
+    assert {_caller, 0, _pinned?} = Pending.standing(handle, id)
+
+    send(callback, :go)
+    assert Task.await(inside) == 1
+    :ok = Context.close(context)
+    assert Task.await(queued) == 2
+  end
+
   test "a thread that was left behind in a callback makes no worker look stuck" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)

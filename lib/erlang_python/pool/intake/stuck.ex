@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   # A second look at requests that wait: behind one that takes longer than expected, or for workers all of which
   # wait themselves.
 
-  alias ErlangPython.Callbacks.{Holding, Origin, Running}
+  alias ErlangPython.Callbacks.{Awaited, Holding, Origin, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Pool.Intake.Beside
 
@@ -105,9 +105,16 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     now = System.monotonic_time(:microsecond)
     {waiting, others} = Enum.split_with(1..Slots.count(handle)//1, &waits?(handle, &1, now))
 
-    if Enum.all?(others, &Slots.set_aside?(handle, &1)),
-      do: Enum.min_by(waiting, &Slots.beside(handle, &1), fn -> nil end)
+    if Enum.all?(others, &Slots.set_aside?(handle, &1)) do
+      waiting
+      |> Enum.filter(&open_to_caller?(handle, &1))
+      |> Enum.min_by(&{Slots.set_aside?(handle, &1), Slots.beside(handle, &1)}, fn -> nil end)
+    end
   end
+
+  # A worker that is set aside runs what its contexts wait for, and nobody else's requests.
+  defp open_to_caller?(handle, slot),
+    do: not Slots.set_aside?(handle, slot) or Awaited.by_callback?(handle, slot)
 
   # Who drains, or is set aside for contexts, would not serve it in its main thread either: so it does not matter which of its
   # threads waits.
