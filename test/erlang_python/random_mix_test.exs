@@ -23,7 +23,8 @@ defmodule ErlangPython.RandomMixTest do
     :rand.seed(:exsss, seed)
     workers = Enum.random([1, 2, 3, 3])
     window = Enum.random([:auto, :auto, 1, 16])
-    IO.puts("random mix: RANDOM_MIX_SEED=#{seed}, #{workers} workers, window #{window}")
+    extra = Enum.random([0, 0, 2])
+    IO.puts("random mix: RANDOM_MIX_SEED=#{seed}, #{workers}+#{extra} workers, window #{window}")
 
     # Whatever is started from here on has this group leader, and is found by it.
     {:ok, leader} = StringIO.open("")
@@ -35,6 +36,7 @@ defmodule ErlangPython.RandomMixTest do
         name: pool,
         workers: workers,
         window: window,
+        max_overflow: extra,
         grace: 500,
         paths: [@python],
         python: ErlangPython.TestPython.executable(),

@@ -149,6 +149,13 @@ defmodule ErlangPython.RandomMix.ElixirPart do
   defp down("async", plan, env),
     do: :random_plans |> ErlangPython.call(:do_async, [plan, env.mark], options(env)) |> value!()
 
+  # By an object that stays in Python meanwhile.
+  defp down("ref", plan, env) do
+    kept = [return: :ref] ++ options(env)
+    ref = :random_plans |> ErlangPython.call(:Kept, [plan], kept) |> value!()
+    :random_plans |> ErlangPython.call(:do_kept, [ref, env.mark], options(env)) |> value!()
+  end
+
   defp down("eval", plan, env) do
     code =
       "[__import__('random_plans').check(globals(), mark_), __import__('random_plans').do(plan, mark_)][1]"

@@ -4,7 +4,7 @@ defmodule ErlangPython.RandomMix.Plans do
   # the one side are carried out by `ErlangPython.RandomMix.Elixir`, those of the other by random_plans.py.
 
   @how %{
-    elixir: ["call", "eval", "run", "await", "async"],
+    elixir: ["call", "eval", "run", "await", "async", "ref"],
     python: ["name", "attribute", "function", "loop"]
   }
 
