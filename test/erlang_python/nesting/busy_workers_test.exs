@@ -157,6 +157,52 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
     await_nothing_left(pool)
   end
 
+  test "so it does if the pool is smaller now, and the last of its workers still drains" do
+    pool = start_pool(workers: 3)
+    test = self()
+    server = start_supervised!({Agent, fn -> nil end})
+
+    register(:ask, fn ->
+      send(test, {:asked, self()})
+
+      receive do
+        :go -> Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity)
+        :leave -> 0
+      end
+    end)
+
+    callers =
+      for _ <- 1..3 do
+        caller = Task.async(fn -> run!(pool, "import os\n[os.getpid(), erlang.ask()]") end)
+        assert_receive {:asked, callback}
+        {caller, callback}
+      end
+
+    pids = for %{os_pid: os_pid} <- Pool.workers(pool), do: os_pid
+    :ok = Pool.scale(pool, 1)
+    # By the slots of their workers.
+    [first, second, third] =
+      Enum.sort_by(callers, fn {%{pid: caller}, _callback} -> slot_of(pool, caller) end)
+
+    {caller, callback} = second
+    send(callback, :leave)
+    assert Task.await(caller) == [Enum.at(pids, 1), 0]
+    eventually(fn -> assert Directory.worker(handle(pool), 2) == nil end)
+    {caller, callback} = first
+    send(callback, :go)
+    assert Task.await(caller, :infinity) == [hd(pids), 42]
+    {caller, callback} = third
+    send(callback, :leave)
+    assert Task.await(caller) == [List.last(pids), 0]
+    eventually(fn -> assert %{workers: 1, idle: 1} = Pool.stats(pool) end)
+  end
+
+  defp slot_of(pool, caller) do
+    [id] = Pending.of_caller(handle(pool), caller)
+    {_caller, slot, _pinned?} = Pending.standing(handle(pool), id)
+    slot
+  end
+
   test "a worker that is set aside serves nobody for whom no callback of it waits" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)

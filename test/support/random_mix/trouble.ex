@@ -1,6 +1,6 @@
 defmodule ErlangPython.RandomMix.Trouble do
   @moduledoc false
-  # Restarts, scales and kills the workers of a pool at random.
+  # Restarts, scales and kills the workers of a pool at random, and runs requests in all of them.
 
   alias ErlangPython.Pool
 
@@ -12,9 +12,11 @@ defmodule ErlangPython.RandomMix.Trouble do
 
   defp make(pool, workers, until) do
     if System.monotonic_time(:millisecond) < until do
-      case :rand.uniform(6) do
+      case :rand.uniform(7) do
         1 -> Pool.restart(pool)
         2 -> Pool.scale(pool, :rand.uniform(workers + 1))
+        # It waits for workers that wait themselves.
+        3 -> spawn_link(fn -> {:ok, _results} = Pool.broadcast(pool, {:exec, "pass"}) end)
         _ -> kill(pool)
       end
 
