@@ -101,6 +101,16 @@ defmodule ErlangPython.Pool.Pending do
     end
   end
 
+  @doc "Does a request that the main thread of this slot's worker has begun last still occupy that?"
+  @spec on_main_thread?(Handle.t(), id(), Slots.slot()) :: boolean()
+  def on_main_thread?(handle, id, slot) do
+    case standing(handle, id) do
+      {_caller, ^slot, _pinned?} -> true
+      {_caller, _beside, pinned?} -> pinned?
+      nil -> false
+    end
+  end
+
   @doc "Is it still open, although nobody waits for it any more?"
   @spec abandoned?(Handle.t(), id()) :: boolean()
   def abandoned?(%{pending: table}, id), do: element(table, id, @dest, :none) == nil
@@ -251,27 +261,41 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc """
   A request no longer occupies the main thread of its worker. Gives when it was sent; the caller of this function
-  releases the slot. False if it is not there (any more).
+  releases the slot. `{:pinned, wire}` if it did not count into the window. False if it is not there (any more).
   """
-  @spec detach(Handle.t(), id(), Slots.slot(), pos_integer()) :: {:ok, integer()} | false
-  def detach(%{pending: table} = handle, id, slot, generation) do
-    spec = [
-      {{id, :"$1", :"$2", :"$3", slot, generation, :"$4", :_, :"$5"}, [],
-       [{{id, :"$1", :"$2", :"$3", -slot, generation, :"$4", :detached, :"$5"}}]}
-    ]
+  @spec detach(Handle.t(), id(), Slots.slot(), pos_integer()) ::
+          {:ok, integer()} | {:pinned, wire :: term()} | false
+  def detach(handle, id, slot, generation) do
+    case lookup(handle, id) do
+      {_id, _dest, _tag, _caller, ^slot, ^generation, sent_at, _wire, _deadline} ->
+        # Counted first: who takes the row out counts it off at once.
+        Slots.add_beside(handle, slot, 1)
 
-    # Counted first: who takes the row out counts it off at once.
-    Slots.add_beside(handle, slot, 1)
+        if put_detached(handle, id, slot, generation) do
+          {:ok, sent_at}
+        else
+          Slots.add_beside(handle, slot, -1)
+          false
+        end
 
-    with {_id, _dest, _tag, _caller, _place, _generation, sent_at, _wire, _deadline} <-
-           lookup(handle, id),
-         1 <- :ets.select_replace(table, spec) do
-      {:ok, sent_at}
-    else
-      _gone ->
-        Slots.add_beside(handle, slot, -1)
+      {_id, _dest, _tag, _caller, place, ^generation, _sent_at, wire, _deadline}
+      when place == -slot and (wire == :pinned or is_tuple(wire)) ->
+        if put_detached(handle, id, place, generation), do: {:pinned, wire}, else: false
+
+      # Nested in a callback, whose thread waits for it all the same.
+      _nested_or_gone ->
         false
     end
+  end
+
+  defp put_detached(%{pending: table}, id, place, generation) do
+    detached = {{id, :"$1", :"$2", :"$3", -abs(place), generation, :"$4", :detached, :"$5"}}
+
+    spec = [
+      {{id, :"$1", :"$2", :"$3", place, generation, :"$4", :_, :"$5"}, [], [detached]}
+    ]
+
+    :ets.select_replace(table, spec) == 1
   end
 
   @doc """

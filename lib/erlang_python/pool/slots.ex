@@ -3,7 +3,8 @@ defmodule ErlangPython.Pool.Slots do
   # The counters of a pool and the claim of a worker, without any process in between.
   #
   # Each worker has a slot. `in_flight` counts the requests given to its main thread and not yet ended,
-  # `window` how many it may have (0: none, it is starting, draining or gone), `beside` those that do not count
+  # `window` how many it may have (0: none, it is starting, draining or gone; below 0: none, as long as its main thread is
+  # held by one request, whose id is `held_by`), `beside` those that do not count
   # into the window: they run without occupying the main thread, or are pinned to the worker, `callbacks` the callbacks that its threads wait for, `generation`
   # which incarnation of the slot is meant. One rule keeps `in_flight` right: who takes a request out of the
   # pending table (or moves it back to the queue) releases its slot, once.
@@ -22,7 +23,7 @@ defmodule ErlangPython.Pool.Slots do
   @handlers 8
   @looked_for_handlers 9
   @globals 16
-  @per_slot 9
+  @per_slot 10
   @in_flight 1
   @window 2
   @generation 3
@@ -32,6 +33,7 @@ defmodule ErlangPython.Pool.Slots do
   @callbacks 7
   @streams 8
   @contexts 9
+  @held_by 10
 
   @type slot :: pos_integer()
 
@@ -129,7 +131,7 @@ defmodule ErlangPython.Pool.Slots do
   @spec alone?(Handle.t(), slot()) :: boolean()
   def alone?(handle, slot), do: in_flight(handle, slot) + beside(handle, slot) <= 1
 
-  @spec window(Handle.t(), slot()) :: non_neg_integer()
+  @spec window(Handle.t(), slot()) :: integer()
   def window(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @window))
 
   @doc "Is no worker ready, not even for a context?"
@@ -143,20 +145,45 @@ defmodule ErlangPython.Pool.Slots do
     do: :atomics.put(counters, at(slot, @window), n)
 
   @doc "Changes the window only if it is still `old`: a reader must not reopen a slot that was closed."
-  @spec adapt_window(Handle.t(), slot(), pos_integer(), pos_integer()) :: boolean()
+  @spec adapt_window(Handle.t(), slot(), old :: integer(), new :: integer()) :: boolean()
   def adapt_window(%{counters: counters}, slot, old, new),
     do: :atomics.compare_exchange(counters, at(slot, @window), old, new) == :ok
 
-  @doc "Back to one request at a time, unless the slot is closed."
+  @doc "Back to one request at a time, unless the slot is closed or held."
   @spec shrink_window(Handle.t(), slot()) :: term()
   def shrink_window(%{options: %{window: :auto}} = handle, slot) do
     case window(handle, slot) do
-      0 -> false
-      size -> adapt_window(handle, slot, size, 1)
+      size when size > 0 -> adapt_window(handle, slot, size, 1)
+      _closed_or_held -> false
     end
   end
 
   def shrink_window(_fixed, _slot), do: false
+
+  @doc """
+  Nobody takes a place in this slot until the request that holds its worker's main thread leaves that: until `let_go/3`, or
+  a new window.
+  """
+  @spec hold(Handle.t(), slot(), request :: pos_integer()) :: boolean()
+  def hold(%{counters: counters} = handle, slot, id) do
+    :atomics.put(counters, at(slot, @held_by), id)
+
+    case window(handle, slot) do
+      size when size > 0 -> adapt_window(handle, slot, size, -size)
+      _closed_or_held -> false
+    end
+  end
+
+  @doc "This request no longer holds the main thread. True if that has opened the slot."
+  @spec let_go(Handle.t(), slot(), request :: pos_integer()) :: boolean()
+  def let_go(%{counters: counters} = handle, slot, id) do
+    with ^id <- :atomics.get(counters, at(slot, @held_by)),
+         size when size < 0 <- window(handle, slot) do
+      adapt_window(handle, slot, size, -size)
+    else
+      _not_held_by_it -> false
+    end
+  end
 
   @spec generation(Handle.t(), slot()) :: non_neg_integer()
   def generation(%{counters: counters}, slot),

@@ -110,9 +110,17 @@ defmodule ErlangPython.Worker.Channel do
          sent_at
        ) do
     case Pending.detach(state.handle, id, state.slot, state.generation) do
-      {:ok, sent} -> answer(rest, state, count + 1, sent_at || sent)
+      {:ok, sent} ->
+        answer(rest, state, count + 1, sent_at || sent)
+
+      {:pinned, wire} ->
+        count_beside(state, wire)
+        left_main_thread(state, id, false)
+        answer(rest, state, count, sent_at)
+
       # Its end was faster.
-      false -> answer(rest, state, count, sent_at)
+      false ->
+        answer(rest, state, count, sent_at)
     end
   end
 
@@ -187,8 +195,7 @@ defmodule ErlangPython.Worker.Channel do
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)
         count_beside(state, wire)
-        # The main thread is free: this end has overtaken its DETACHED.
-        if place > 0 and Slots.queued(state.handle) > 0, do: Queue.dispatch(state.handle)
+        left_main_thread(state, id, place > 0)
         answer(rest, state, count, sent_at)
 
       # Its end came before.
@@ -213,6 +220,7 @@ defmodule ErlangPython.Worker.Channel do
         else
           Pending.vacate(handle, place)
           count_beside(state, wire)
+          left_main_thread(state, id, place > 0)
           answer(rest, state, count, sent_at)
         end
 
@@ -220,6 +228,12 @@ defmodule ErlangPython.Worker.Channel do
         owners.confirm(handle, left, nil)
         answer(rest, state, count, sent_at)
     end
+  end
+
+  # One outside the window may have held the main thread; that of one inside is free if its end has overtaken its DETACHED.
+  defp left_main_thread(%{handle: handle} = state, id, released?) do
+    opened? = Slots.let_go(handle, state.slot, id)
+    if (opened? or released?) and Slots.queued(handle) > 0, do: Queue.dispatch(handle)
   end
 
   defp write(state, id, text) do

@@ -130,6 +130,18 @@ defmodule ErlangPython.Worker.Stopping do
       else: state
   end
 
+  # Where a request was taken back because another takes long, the worker gets no more until that has ended: it would look free
+  # where that one does not count into its window, and what came here would not see another worker become free.
+  defp hold(%{handle: handle, slot: slot} = state) do
+    with true <- Slots.window(handle, slot) > 0,
+         %{last: last} <- State.begun(state),
+         true <- Pending.on_main_thread?(handle, last, slot) do
+      Slots.hold(handle, slot, last)
+      # It may have left just before, and its reader has not seen the slot held.
+      unless Pending.on_main_thread?(handle, last, slot), do: Slots.let_go(handle, slot, last)
+    end
+  end
+
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id, next) do
     case Pending.lookup(handle, id) do
@@ -138,6 +150,7 @@ defmodule ErlangPython.Worker.Stopping do
         Queue.dispatch(handle)
 
       {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire, _deadline} ->
+        hold(state)
         if Pending.unassign(handle, id, slot, generation), do: Stuck.give_on(handle, id, next)
 
       # Outside the window: nobody else could run it.

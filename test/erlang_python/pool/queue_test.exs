@@ -6,6 +6,14 @@ defmodule ErlangPython.Pool.QueueTest do
 
   @gated gated()
 
+  # Sent to a worker, or taken back from one that is held by a long one.
+  defp await_open(pool, count) do
+    eventually(fn ->
+      assert %{in_flight: in_flight, queued: queued} = Pool.stats(pool)
+      assert in_flight + queued == count
+    end)
+  end
+
   describe "requests behind one that" do
     setup %{tmp_dir: dir} do
       pool = start_pool(workers: 1, window: 16)
@@ -13,12 +21,12 @@ defmodule ErlangPython.Pool.QueueTest do
       %{pool: pool, gate: gate}
     end
 
-    # Eight requests in the window of the one worker, behind one that waits at its gate.
+    # Eight requests for the one worker, behind one that waits at its gate.
     defp behind(pool, gate, code) do
       first = Task.async(fn -> ErlangPython.run(@gated <> code, gate, pool: pool) end)
       await_file(gate.started)
       rest = for n <- 1..8, do: Task.async(fn -> ErlangPython.eval("n", %{n: n}, pool: pool) end)
-      eventually(fn -> assert %{in_flight: 9} = Pool.stats(pool) end)
+      await_open(pool, 9)
       {first, rest}
     end
 
@@ -70,7 +78,7 @@ defmodule ErlangPython.Pool.QueueTest do
 
     Enum.each(gates, &await_file(&1.started))
     short = for n <- 1..10, do: Task.async(fn -> ErlangPython.eval("n", %{n: n}, pool: pool) end)
-    eventually(fn -> assert %{in_flight: 12} = Pool.stats(pool) end)
+    await_open(pool, 12)
 
     # One of the two workers ends; it takes over what waits behind the other.
     File.touch!(hd(gates).go)

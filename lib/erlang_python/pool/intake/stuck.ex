@@ -56,8 +56,13 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   @spec give_on(Handle.t(), Pending.id(), Slots.slot() | nil) :: term()
   def give_on(handle, id, slot) do
     case slot && Directory.worker(handle, slot) do
-      {generation, worker, _writer} -> beside(handle, id, slot, generation, worker)
-      nil -> Queue.requeue(handle, [id])
+      {generation, worker, _writer} ->
+        beside(handle, id, slot, generation, worker)
+        # The place that it has left.
+        Queue.dispatch(handle)
+
+      nil ->
+        Queue.requeue(handle, [id])
     end
   end
 
