@@ -90,6 +90,26 @@ defmodule ErlangPython.Pool.HeldTest do
     end
   end
 
+  for mode <- [:dedicated, :shared] do
+    test "a #{mode} context is opened in another worker", %{tmp_dir: dir} do
+      pool = start_pool(workers: 2)
+      # Where contexts go that have the choice.
+      {:ok, context} = Context.open(pool: pool, mode: :shared)
+      code = "lambda code, gate: exec(code, dict(gate))"
+      {:ok, ref} = ErlangPython.eval(code, %{}, context: context, return: :ref)
+      Context.close(context)
+      await_whole(pool, 2)
+      gate = gate(dir)
+      call = fn -> ErlangPython.Ref.call(ref, :__call__, [gated(), gate], timeout: :infinity) end
+      held = Task.async(call)
+      await_file(gate.started)
+      {:ok, context} = Context.open(pool: pool, mode: unquote(mode))
+      assert ErlangPython.eval("1 + 1", %{}, context: context) == {:ok, 2}
+      File.touch!(gate.go)
+      assert Task.await(held) == {:ok, nil}
+    end
+  end
+
   for window <- [:auto, 16] do
     test "with a window of #{window}, a call waits for any worker, not for one", %{tmp_dir: dir} do
       pool = start_pool(workers: 2, window: unquote(window))

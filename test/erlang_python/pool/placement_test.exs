@@ -3,10 +3,10 @@ defmodule ErlangPython.Pool.PlacementTest do
 
   alias ErlangPython.Pool.Placement
 
-  # `{contexts, in_flight}` of the slots 1, 2, ...
+  # `{contexts, requests}` of the slots 1, 2, ...
   defp candidates(loads) do
-    for {{contexts, in_flight}, slot} <- Enum.with_index(loads, 1),
-        do: %{slot: slot, contexts: contexts, in_flight: in_flight, worn: false}
+    for {{contexts, requests}, slot} <- Enum.with_index(loads, 1),
+        do: %{slot: slot, contexts: contexts, requests: requests, worn: false}
   end
 
   test "one of its own: with the fewest contexts, then the fewest requests" do
@@ -21,11 +21,12 @@ defmodule ErlangPython.Pool.PlacementTest do
     end
   end
 
-  test "a shared one: with the fewest contexts, whatever it runs" do
+  test "a shared one: with the fewest contexts, whatever it runs, then the fewest requests" do
     for {loads, slot} <- [
           {[], nil},
           {[{2, 0}, {1, 9}], 2},
-          {[{1, 0}, {1, 0}], 1}
+          {[{1, 0}, {1, 0}], 1},
+          {[{1, 2}, {1, 0}, {1, 1}], 2}
         ] do
       assert {loads, Placement.choose(candidates(loads), :shared, 2)} == {loads, slot}
     end
@@ -33,7 +34,7 @@ defmodule ErlangPython.Pool.PlacementTest do
 
   test "one that has served its requests only if there is no other, and then always the same" do
     worn = for candidate <- candidates([{0, 0}, {7, 9}]), do: %{candidate | worn: true}
-    fresh = %{slot: 3, contexts: 9, in_flight: 9, worn: false}
+    fresh = %{slot: 3, contexts: 9, requests: 9, worn: false}
 
     for mode <- [:dedicated, :shared],
         do: assert(Placement.choose(worn ++ [fresh], mode, 3) == 3)

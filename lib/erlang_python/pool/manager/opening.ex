@@ -32,7 +32,7 @@ defmodule ErlangPython.Pool.Manager.Opening do
       %{
         slot: slot,
         contexts: Slots.contexts(handle, slot),
-        in_flight: Slots.in_flight(handle, slot),
+        requests: Slots.in_flight(handle, slot) + Slots.beside(handle, slot),
         worn: Slots.worn?(handle, slot)
       }
     end
