@@ -12,10 +12,10 @@ defmodule ErlangPython.Request do
 
   # How long a caller waits before it looks whether its worker is held up by a request before its
   # own, or no worker will ever be free (`Intake.Stuck.reconsider/2`); twice as long each time. The latter takes
-  # a callback in every worker.
+  # a callback in every worker that serves.
   @longest_patience_ms 1_000
   defp patience(:behind, _handle), do: 2
-  defp patience(:queued, handle), do: if(Slots.callbacks(handle, 1) > 0, do: 25, else: 100)
+  defp patience(:queued, handle), do: if(Slots.callbacks?(handle), do: 25, else: 100)
   defp patience(:pinned, _handle), do: 25
   defp patience(place, _handle) when place in [:alone, :beside], do: @longest_patience_ms
 

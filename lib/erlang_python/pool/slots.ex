@@ -244,6 +244,16 @@ defmodule ErlangPython.Pool.Slots do
   @spec callbacks(Handle.t(), slot()) :: integer()
   def callbacks(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @callbacks))
 
+  @doc "Does any worker wait for a callback?"
+  @spec callbacks?(Handle.t()) :: boolean()
+  def callbacks?(%{counters: counters}),
+    do: callbacks?(counters, :atomics.get(counters, @slot_count))
+
+  defp callbacks?(_counters, 0), do: false
+
+  defp callbacks?(counters, slot),
+    do: :atomics.get(counters, at(slot, @callbacks)) > 0 or callbacks?(counters, slot - 1)
+
   @spec add_callbacks(Handle.t(), slot(), integer()) :: :ok
   def add_callbacks(%{counters: counters}, slot, n),
     do: :atomics.add(counters, at(slot, @callbacks), n)

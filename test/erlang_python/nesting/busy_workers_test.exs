@@ -235,6 +235,60 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
     assert Task.await(queued) == 2
   end
 
+  describe "so it does" do
+    setup do
+      server = start_supervised!({Agent, fn -> nil end})
+      test = self()
+
+      {:ok,
+       register: fn pool ->
+         register(:ask, fn ->
+           send(test, {:in, self()})
+           receive do: (:go -> :ok)
+           Agent.get(server, fn nil -> run!(pool, "21 * 2") end, :infinity)
+         end)
+       end}
+    end
+
+    @tag :tmp_dir
+    test "if another worker does not start", %{register: register, tmp_dir: dir} do
+      broken = Path.join(dir, "broken")
+      code = "import os\nif os.path.exists(#{inspect(broken)}): raise ValueError"
+      pool = start_pool(workers: 2, preload: [{:code, code}])
+      register.(pool)
+      caller = Task.async(fn -> run!(pool, "erlang.ask()") end)
+      assert_receive {:in, callback}
+      File.touch!(broken)
+      [idle] = for %{state: :idle, os_pid: os_pid} <- Pool.workers(pool), do: os_pid
+      {_output, 0} = System.cmd("kill", ["-KILL", "#{idle}"])
+      eventually(fn -> assert %{starting: 1} = Pool.stats(pool) end)
+      send(callback, :go)
+      assert Task.await(caller, 30_000) == 42
+      File.rm!(broken)
+      await_whole(pool, 2)
+    end
+
+    test "if another worker is about to end", %{register: register} do
+      pool = start_pool(workers: 2)
+      register.(pool)
+      caller = Task.async(fn -> run!(pool, "erlang.ask()") end)
+      assert_receive {:in, callback}
+      # It keeps the idle worker, which is replaced first or second.
+      stream = ErlangPython.stream(:builtins, :range, [9], pool: pool)
+
+      {:suspended, 0, continue} =
+        Enumerable.reduce(stream, {:cont, nil}, fn item, _ -> {:suspend, item} end)
+
+      :ok = Pool.scale(pool, 1)
+      restart = Task.async(fn -> Pool.restart(pool) end)
+      eventually(fn -> assert [%{state: :draining}, %{state: :draining}] = Pool.workers(pool) end)
+      send(callback, :go)
+      assert Task.await(caller, 20_000) == 42
+      {:halted, _} = continue.({:halt, nil})
+      assert Task.await(restart, 30_000) == :ok
+    end
+  end
+
   test "a thread that was left behind in a callback makes no worker look stuck" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)

@@ -106,20 +106,18 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     end
   end
 
+  # Those that take no requests would not serve it either: set aside for contexts, starting, about to end, or vacant in a pool that
+  # is smaller now. All that may take as long as the callbacks.
   defp stuck_slot(handle) do
     now = System.monotonic_time(:microsecond)
     {waiting, others} = Enum.split_with(1..Slots.count(handle)//1, &waits?(handle, &1, now))
 
-    if Enum.all?(others, &(Slots.set_aside?(handle, &1) or vacant?(handle, &1))) do
+    if Enum.all?(others, &(Slots.window(handle, &1) == 0)) do
       waiting
       |> Enum.filter(&open_to_caller?(handle, &1))
       |> Enum.min_by(&{Slots.set_aside?(handle, &1), Slots.beside(handle, &1)}, fn -> nil end)
     end
   end
-
-  # Its worker has left a pool that is smaller now, while those of later slots still drain.
-  defp vacant?(handle, slot),
-    do: slot > Slots.size(handle) and Directory.worker(handle, slot) == nil
 
   # A worker that is set aside runs what its contexts wait for, and nobody else's requests.
   defp open_to_caller?(handle, slot),
