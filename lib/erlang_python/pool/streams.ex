@@ -96,11 +96,11 @@ defmodule ErlangPython.Pool.Streams do
   end
 
   @doc """
-  Sends CLOSE. `dest` gets `{tag, end}` as for any request, or `{tag, :later}` if the worker is busy with
+  Sends CLOSE, and gives its id. `dest` gets `{tag, end}` as for any request, or `{tag, :later}` if the worker is busy with
   another request for longer than the pool's `:grace`. A close that takes longer itself is
   interrupted, and the worker replaced if that does not help. Nobody's death takes it back.
   """
-  @spec close(Handle.t(), t(), reference() | nil) :: :ok | {:error, Error.t()}
+  @spec close(Handle.t(), t(), reference() | nil) :: {:ok, Pending.id()} | {:error, Error.t()}
   def close(%{options: %Options{} = options} = handle, stream, dest \\ nil) do
     id = Slots.next_id(handle)
     part = %{id: id, message: {:close, stream.id}, dest: dest, tag: dest, caller: nil}
@@ -111,9 +111,9 @@ defmodule ErlangPython.Pool.Streams do
 
     with :ok <- sent, {_generation, worker, _writer} <- Directory.worker(handle, stream.slot) do
       Process.send_after(worker, {:close_due, id}, options.grace)
-      :ok
+      {:ok, id}
     else
-      nil -> :ok
+      nil -> {:ok, id}
       {:error, error} -> {:error, error}
     end
   rescue

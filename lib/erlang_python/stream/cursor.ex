@@ -4,7 +4,7 @@ defmodule ErlangPython.Stream.Cursor do
   # items: each step hands on those that came.
 
   alias ErlangPython.{Error, Request}
-  alias ErlangPython.Pool.{Handle, Streams}
+  alias ErlangPython.Pool.{Handle, Intake.Stuck, Streams}
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Stream.{Demand, Pull}
   alias ErlangPython.Telemetry.StreamSpan
@@ -24,7 +24,9 @@ defmodule ErlangPython.Stream.Cursor do
   @typedoc "Items, and what comes after them."
   @type step :: {[term()], t() | :done | {:failed, Error.t()}}
 
-  @patience_ms 1_000
+  # A close may wait for a worker that is stuck, or a pool that is gone; that is looked at less and less often.
+  @patience_ms 25
+  @longest_patience_ms 1_000
 
   @doc "Opens a stream, with the calling process as its owner, and takes its first item."
   @spec open(Message.t(), Options.t()) :: step()
@@ -104,8 +106,8 @@ defmodule ErlangPython.Stream.Cursor do
     ref = :erlang.alias([:reply])
 
     case Streams.close(cursor.handle, cursor.stream, ref) do
-      :ok ->
-        await_closed(cursor.handle, ref)
+      {:ok, id} ->
+        await_closed(cursor.handle, id, ref, @patience_ms)
 
       # There is nothing left to close.
       {:error, _gone} ->
@@ -114,17 +116,17 @@ defmodule ErlangPython.Stream.Cursor do
     end
   end
 
-  defp await_closed(handle, ref) do
+  defp await_closed(handle, id, ref, patience) do
     receive do
       {^ref, :later} -> :later
       {^ref, reply} -> with {:ok, _nil} <- Reply.read(reply, :elixir), do: :ok
     after
-      @patience_ms ->
-        if Handle.gone?(handle) do
+      patience ->
+        if Stuck.reconsider(handle, id) == :gone do
           :erlang.unalias(ref)
           :ok
         else
-          await_closed(handle, ref)
+          await_closed(handle, id, ref, min(2 * patience, @longest_patience_ms))
         end
     end
   end

@@ -33,6 +33,28 @@ defmodule ErlangPython.Stream.NestedTest do
     await_whole(pool, 1)
   end
 
+  test "and closed by a process that a callback asks, whatever the main thread waits in", %{
+    name: name
+  } do
+    # Within the grace period a close that has not begun is waited for.
+    pool = start_pool(workers: 1, grace: 60_000)
+    agent = start_supervised!({Agent, fn -> nil end})
+    take = fn nil -> 10 |> numbers(pool) |> Enum.take(2) end
+    ErlangPython.register(name, fn -> Agent.get(agent, take, :infinity) end)
+
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as threads: out = threads.submit(erlang.call, f).result()
+    out
+    """
+
+    for code <- ["erlang.call(f)", code],
+        do:
+          assert(ErlangPython.run(code, %{f: name}, pool: pool, timeout: 20_000) == {:ok, [0, 1]})
+
+    await_whole(pool, 1)
+  end
+
   test "by a process that opened it before, and for which the callback waits", %{
     pool: pool,
     name: name

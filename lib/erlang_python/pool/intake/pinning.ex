@@ -120,6 +120,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
 
   # As `Pool.Pending` keeps the wire of a request that is in this place.
   defp kept(:main, {:pull, _stream, _most, _trace}, wire), do: {:stream, wire}
+  defp kept(:main, {:close, _stream}, wire), do: {:stream, wire}
   defp kept(:main, _another, _wire), do: :pinned
   defp kept(_nested_or_beside, _part, _wire), do: :beside
 
