@@ -146,15 +146,10 @@ defmodule ErlangPython.Request do
   defp context_of(_no_coroutines), do: nil
 
   # Not behind the main thread, where that waits for the callback.
-  defp back_or(handle, {slot, generation} = place) do
-    own = Origin.own(handle)
-
-    case own || Origin.ancestor(handle) do
-      %{slot: ^slot, generation: ^generation} = origin ->
-        if own, do: origin, else: {:beside, origin}
-
-      _elsewhere ->
-        place
+  defp back_or(handle, place) do
+    case Origin.at(handle, place) do
+      nil -> place
+      origin -> if origin == Origin.own(handle), do: origin, else: {:beside, origin}
     end
   end
 

@@ -7,7 +7,7 @@ defmodule ErlangPython.Callbacks.Origin do
   # no thread waits there that would know it.
 
   alias ErlangPython.Callbacks.Running
-  alias ErlangPython.Pool.Handle
+  alias ErlangPython.Pool.{Contexts, Handle}
   alias ErlangPython.Telemetry.TraceContext
 
   @enforce_keys [:handle, :slot, :generation, :worker, :writer, :channel, :parent, :id]
@@ -24,7 +24,7 @@ defmodule ErlangPython.Callbacks.Origin do
           id: pos_integer(),
           callers: [pid()],
           trace: TraceContext.t() | nil,
-          context: ErlangPython.Pool.Contexts.id() | nil
+          context: Contexts.id() | nil
         }
 
   @key {__MODULE__, :own}
@@ -63,12 +63,28 @@ defmodule ErlangPython.Callbacks.Origin do
   @doc "The callback that started the calling process, over any number of tasks."
   @spec ancestor(Handle.t()) :: t() | nil
   def ancestor(handle) do
-    case Process.get(:"$callers") do
-      callers when is_list(callers) ->
-        Enum.find_value(callers, &(is_pid(&1) and in_pool(Running.lookup(&1), handle)))
+    Enum.find_value(callers(), &(is_pid(&1) and in_pool(Running.lookup(&1), handle)))
+  end
 
-      _none ->
-        nil
+  @doc "The callback out of this worker for which the calling process works, over any number of others: its own, else the nearest."
+  @spec at(Handle.t(), Contexts.place()) :: t() | nil
+  def at(handle, place) do
+    own = own(handle)
+    if at?(own, place), do: own, else: Enum.find_value(callers(), &above(&1, handle, place))
+  end
+
+  defp above(pid, handle, place) do
+    origin = is_pid(pid) && in_pool(Running.lookup(pid), handle)
+    if at?(origin, place), do: origin
+  end
+
+  defp at?(%__MODULE__{slot: slot, generation: generation}, {slot, generation}), do: true
+  defp at?(_elsewhere_or_none, _place), do: false
+
+  defp callers do
+    case Process.get(:"$callers") do
+      callers when is_list(callers) -> callers
+      _none -> []
     end
   end
 

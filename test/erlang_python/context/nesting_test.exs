@@ -4,6 +4,7 @@ defmodule ErlangPython.Context.NestingTest do
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.Context
+  alias ErlangPython.Pool.{Contexts, Pending}
 
   @waits %{
     "the main thread" => "out = erlang.call(name)",
@@ -148,6 +149,36 @@ defmodule ErlangPython.Context.NestingTest do
 
         assert run!(context, unquote(code) <> "\nout", %{name: test.name}) == 1
       end
+    end
+  end
+
+  describe "a callback that comes from a request of another context, whose callback comes from this one," do
+    setup test do
+      pool = start_pool(workers: 2)
+      [here, there] = for _ <- 1..2, do: elem(Context.open(pool: pool, mode: :shared), 1)
+      handle = handle(pool)
+      places = for context <- [here, there], do: elem(Contexts.fetch(handle, context.id), 1)
+      assert Enum.uniq(places) == places
+      there_calls = fn -> run!(there, "erlang.call(name)", %{name: test.name <> "_there"}) end
+      ErlangPython.register(test.name, there_calls)
+      on_exit(fn -> ErlangPython.unregister(test.name <> "_there") end)
+      {:ok, here: here, handle: handle}
+    end
+
+    # One that waits for the main thread is pinned.
+    test "calls beside the main thread at once", %{here: here, handle: handle} = test do
+      ErlangPython.register(test.name <> "_look", fn id ->
+        elem(Pending.standing(handle, id), 2)
+      end)
+
+      on_exit(fn -> ErlangPython.unregister(test.name <> "_look") end)
+      look = "erlang.call(name, erlang.current_request().id)"
+
+      ErlangPython.register(test.name <> "_there", fn ->
+        run!(here, look, %{name: test.name <> "_look"})
+      end)
+
+      assert run!(here, "erlang.call(name)", %{name: test.name}) == false
     end
   end
 

@@ -87,7 +87,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
 
   defp hand(handle, part, {slot, generation} = place, worker, writer) do
     own = Origin.own(handle)
-    way = way(place, own, own || Origin.ancestor(handle))
+    way = way(place, own, Origin.at(handle, place))
     wire = Message.control(part.message, part.id, way == :nested)
 
     request =
@@ -106,8 +106,8 @@ defmodule ErlangPython.Pool.Intake.Pinning do
   end
 
   @doc """
-  Which way to the worker of this place the process takes whose callback is `own`, and was made, by it or by one that it comes from,
-  in `nearest` (pure). For whose end the main thread waits can't wait for that of the main thread.
+  Which way to the worker of this place the process takes that works on the callback `own`, and for `nearest` there, which may be the
+  same (pure). For whose end the main thread waits can't wait for that of the main thread.
   """
   @spec way(Contexts.place(), Origin.t() | nil, Origin.t() | nil) :: way()
   def way({slot, generation}, own, %{slot: slot, generation: generation} = nearest) do
