@@ -14,7 +14,7 @@ defmodule ErlangPython.Worker do
   import ErlangPython.Worker.State, only: [tell: 4]
 
   alias ErlangPython.{Error, Protocol}
-  alias ErlangPython.Pool.{Directory, Handle, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Slots}
   alias ErlangPython.Telemetry.Events
 
   alias ErlangPython.Worker.{
@@ -131,7 +131,8 @@ defmodule ErlangPython.Worker do
 
   def handle_call(:interrupt, _from, %{phase: phase} = state) when phase in [:ready, :draining] do
     # Also of a callback's nested request, which the one that the file names waits for.
-    with %{last: id} <- State.begun(state), true <- State.here?(state, id) do
+    with %{last: id} <- State.begun(state),
+         true <- Pending.on_main_thread?(state.handle, id, state.slot) do
       {:reply, :ok, Stopping.cancel(state, id)}
     else
       _idle_or_unknown -> {:reply, :idle, state}

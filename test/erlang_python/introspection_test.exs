@@ -61,10 +61,23 @@ defmodule ErlangPython.IntrospectionTest do
       ErlangPython.exec("kept = 7", %{}, pool: pool)
       task = busy(pool, dir)
       next = Task.async(fn -> ErlangPython.eval("kept", %{}, pool: pool) end)
-      eventually(fn -> assert %{in_flight: 2} = Pool.stats(pool) end)
+      # It was taken back from the worker, which is held.
+      eventually(fn -> assert %{in_flight: 1, queued: 1} = Pool.stats(pool) end)
       assert Pool.interrupt(pool, 1) == :ok
       assert {:error, %Error{kind: :cancelled}} = Task.await(task)
       assert Task.await(next) == {:ok, 7}
+    end
+
+    test "stops one of a context", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1)
+      {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
+      gate = gate(dir)
+      task = Task.async(fn -> ErlangPython.exec(gated(), gate, context: context) end)
+      await_file(gate.started)
+      assert Pool.interrupt(pool, 1) == :ok
+      assert {:error, %Error{kind: :cancelled}} = Task.await(task)
+      assert ErlangPython.eval("1", %{}, context: context) == {:ok, 1}
+      assert Pool.interrupt(pool, 1) == :idle
     end
 
     test "stops one that waits in a callback" do
