@@ -159,6 +159,18 @@ def test_current_request_tells_its_id(worker: Peer) -> None:
     assert worker.end(number).body == number
 
 
+def test_a_thread_of_an_executor_works_for_whoever_submits(worker: Peer) -> None:
+    worker.value(
+        "import concurrent.futures\nexecutor = concurrent.futures.ThreadPoolExecutor(1)\n"
+        "executor.submit(int).result()"
+    )
+    for _ in range(2):
+        number = worker.begin_code(
+            RUN, "executor.submit(lambda: erlang.current_request().id).result()"
+        )
+        assert worker.end(number).body == number
+
+
 def test_arguments_and_results_are_not_kept(worker: Peer) -> None:
     worker.value(
         "import weakref\nclass Big: pass\nerlang.register_encoder(Big, lambda b: 1)\n"

@@ -1,5 +1,6 @@
 """What `erlang.call` and its kin do in a worker: the right line, the right message."""
 
+import functools
 import os
 import threading
 import weakref
@@ -15,6 +16,7 @@ from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
+from erlang_python_worker._import_hooks import when_imported
 from erlang_python_worker._lines import left_behind
 from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._process import Forks
@@ -248,7 +250,8 @@ class SpareThreads:
 
 
 def inherit_requests(requests: Requests) -> None:
-    """Let each thread know the request of whoever started it."""
+    """Let each thread know the request of whoever started it, or submitted what it runs."""
+    when_imported("concurrent.futures.thread", lambda module: _inherit(module, requests))
     start = threading.Thread.start
 
     def start_inheriting(self: threading.Thread) -> None:
@@ -262,3 +265,25 @@ def inherit_requests(requests: Requests) -> None:
     start_inheriting.__name__ = start.__name__
     start_inheriting.__qualname__ = start.__qualname__
     threading.Thread.start = start_inheriting  # type: ignore[method-assign]
+
+
+# A thread of an executor outlives the request that started it, and others wait for what it runs.
+def _inherit(executors: Any, requests: Requests) -> None:
+    submit = executors.ThreadPoolExecutor.submit
+
+    @functools.wraps(submit)
+    def submit_inheriting(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        inherited = {INHERITED: requests.current(), SPAN: current_span()}
+        return submit(self, _run_for, inherited, fn, args, kwargs)
+
+    executors.ThreadPoolExecutor.submit = submit_inheriting
+
+
+def _run_for(inherited: "dict[str, Any]", fn: Any, args: Any, kwargs: Any) -> Any:
+    thread = threading.current_thread()
+    before = {name: getattr(thread, name, None) for name in inherited}
+    vars(thread).update(inherited)
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        vars(thread).update(before)

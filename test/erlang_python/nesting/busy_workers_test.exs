@@ -268,6 +268,23 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
       await_whole(pool, 2)
     end
 
+    test "if the main thread waits for an executor that was there before", %{register: register} do
+      pool = start_pool(workers: 1)
+      register.(pool)
+
+      run!(pool, """
+      import concurrent.futures
+      executor = concurrent.futures.ThreadPoolExecutor(1)
+      executor.submit(int).result()
+      """)
+
+      code = "executor.submit(erlang.call, 'ask').result()"
+      caller = Task.async(fn -> run!(pool, code) end)
+      assert_receive {:in, callback}
+      send(callback, :go)
+      assert Task.await(caller, 20_000) == 42
+    end
+
     test "if another worker is about to end", %{register: register} do
       pool = start_pool(workers: 2)
       register.(pool)
