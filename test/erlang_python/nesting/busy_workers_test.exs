@@ -268,6 +268,31 @@ defmodule ErlangPython.Nesting.BusyWorkersTest do
       await_whole(pool, 2)
     end
 
+    test "if a coroutine waits whose worker is set aside for its context", %{register: register} do
+      pool = start_pool(workers: 1)
+      register.(pool)
+      {:ok, context} = Context.open(pool: pool, mode: :dedicated)
+      code = "import erlang\nawait erlang.acall('ask')"
+      run = fn -> ErlangPython.run!(code, %{}, context: context) end
+      caller = Task.async(run)
+      assert_receive {:in, callback}
+      send(callback, :go)
+      assert Task.await(caller, 20_000) == 42
+      Context.close(context)
+    end
+
+    test "if a coroutine waits whose worker is to be replaced", %{register: register} do
+      pool = start_pool(workers: 1)
+      register.(pool)
+      caller = Task.async(fn -> run!(pool, "await erlang.acall('ask')") end)
+      assert_receive {:in, callback}
+      restart = Task.async(fn -> Pool.restart(pool) end)
+      eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)
+      send(callback, :go)
+      assert Task.await(caller, 20_000) == 42
+      assert Task.await(restart, 20_000) == :ok
+    end
+
     test "if the main thread waits for an executor that was there before", %{register: register} do
       pool = start_pool(workers: 1)
       register.(pool)
