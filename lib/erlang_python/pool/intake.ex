@@ -64,10 +64,11 @@ defmodule ErlangPython.Pool.Intake do
     case Directory.worker(handle, slot) do
       {generation, _worker, writer} ->
         now = System.monotonic_time(:microsecond)
-        alone? = Slots.alone?(handle, slot)
         Pending.insert(handle, Pending.row(request, slot, generation, now))
         send(writer, {:tx, request.wire})
-        confirm(handle, request.id, slot, generation, if(alone?, do: :alone, else: :behind))
+        # Afterwards: whatever the worker gets before this one has been counted by then.
+        place = if Slots.alone?(handle, slot), do: :alone, else: :behind
+        confirm(handle, request.id, slot, generation, place)
 
       nil ->
         # The worker went between claim and look.
