@@ -27,6 +27,10 @@ defmodule ErlangPython.Faults.RequestsTest do
   defp await_in_flight(pool, n),
     do: eventually(fn -> assert %{in_flight: ^n} = Pool.stats(pool) end)
 
+  # They go to the worker all at once when the first has ended.
+  defp await_queued(pool, n),
+    do: eventually(fn -> assert %{in_flight: 1, queued: ^n} = Pool.stats(pool) end)
+
   describe "a request that had ended" do
     test "when the next one killed its worker is not run again", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, window: 16)
@@ -42,14 +46,14 @@ defmodule ErlangPython.Faults.RequestsTest do
           for n <- 1..5 do
             bindings = %{log: log, n: n}
             task = Task.async(fn -> ErlangPython.exec(@append, bindings, pool: pool) end)
-            await_in_flight(pool, n + 1)
+            await_queued(pool, n)
             task
           end
 
         killer =
           Task.async(fn -> ErlangPython.exec("import os; os._exit(1)", %{}, pool: pool) end)
 
-        await_in_flight(pool, 7)
+        await_queued(pool, 6)
         File.touch!(gate.go)
         [_first | results] = Task.await_many([first | before])
         assert {:error, %Error{kind: :worker_exit}} = Task.await(killer)
@@ -70,6 +74,8 @@ defmodule ErlangPython.Faults.RequestsTest do
 
     test "is not killed for the deadline of a request behind it", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, window: 16, grace: 100)
+      # What no other worker can take is not taken back.
+      {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
       gate = gate(dir)
       holder = Task.async(fn -> ErlangPython.run(@gated <> @hold, gate, pool: pool) end)
       await_file(gate.started)
@@ -78,7 +84,7 @@ defmodule ErlangPython.Faults.RequestsTest do
       behind =
         Task.async(fn ->
           send(test, :sent)
-          ErlangPython.eval("1", %{}, pool: pool, timeout: 500)
+          ErlangPython.eval("1", %{}, context: context, timeout: 500)
         end)
 
       assert_receive :sent
