@@ -200,6 +200,7 @@ defmodule ErlangPython.Worker.Channel do
 
       # Its end came before.
       nil ->
+        left_main_thread(state, id, false)
         answer(rest, state, count, sent_at)
     end
   end
@@ -226,6 +227,7 @@ defmodule ErlangPython.Worker.Channel do
 
       nil ->
         owners.confirm(handle, left, nil)
+        left_main_thread(state, id, false)
         answer(rest, state, count, sent_at)
     end
   end
