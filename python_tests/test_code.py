@@ -1,5 +1,7 @@
 """eval, exec and run: namespaces, bindings, names of sources."""
 
+import sys
+
 import pytest
 
 from peer import CALL, EVAL, EXEC, RESULT, RUN, Failure, Peer
@@ -169,6 +171,16 @@ def test_a_thread_of_an_executor_works_for_whoever_submits(worker: Peer) -> None
             RUN, "executor.submit(lambda: erlang.current_request().id).result()"
         )
         assert worker.end(number).body == number
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="new in 3.14")
+def test_an_executor_of_interpreters_gets_what_it_can_pickle(worker: Peer) -> None:
+    code = (
+        "import concurrent.futures\n"
+        "with concurrent.futures.InterpreterPoolExecutor(1) as executor:\n"
+        "    out = executor.submit(pow, 2, 3).result()\nout"
+    )
+    assert worker.value(code) == 8
 
 
 def test_arguments_and_results_are_not_kept(worker: Peer) -> None:

@@ -273,6 +273,9 @@ def _inherit(executors: Any, requests: Requests) -> None:
 
     @functools.wraps(submit)
     def submit_inheriting(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # That of Python 3.14 gives what it runs to another interpreter, pickled.
+        if any(base.__name__ == "InterpreterPoolExecutor" for base in type(self).__mro__):
+            return submit(self, fn, *args, **kwargs)
         inherited = {INHERITED: requests.current(), SPAN: current_span()}
         return submit(self, _run_for, inherited, fn, args, kwargs)
 
