@@ -1,6 +1,6 @@
 defmodule ErlangPython.Callbacks.Awaited do
   @moduledoc false
-  # Does a callback wait for the calling process, or for one that does?
+  # Which callbacks wait for the calling process, although that does not say for whom it works, as a server that they ask?
   #
   # Who waits for a process watches it: calls of `GenServer`, `Agent` and `Task` have a monitor, or there is a link. So the
   # way leads back, from the watched to the watching.
@@ -11,24 +11,28 @@ defmodule ErlangPython.Callbacks.Awaited do
   # A registry may watch whatever process there is.
   @most 1_000
 
-  @doc "A callback out of the worker in this slot."
-  @spec by_callback?(Handle.t(), Slots.slot()) :: boolean()
-  def by_callback?(handle, slot),
-    do: search(watching(self()) ++ links(self()), MapSet.new([self()]), handle, slot)
+  @doc "The workers of a pool out of which they come, and those that wait for these callbacks in turn."
+  @spec slots(Handle.t()) :: [Slots.slot()]
+  def slots(handle),
+    do: search(watching(self()) ++ links(self()), MapSet.new([self()]), [], handle)
 
-  defp search([], _seen, _handle, _slot), do: false
+  defp search([], _seen, found, _handle), do: Enum.uniq(found)
 
-  defp search([pid | rest], seen, handle, slot) do
+  defp search([pid | rest], seen, found, handle) do
     cond do
-      MapSet.size(seen) > @most -> false
-      MapSet.member?(seen, pid) -> search(rest, seen, handle, slot)
-      callback?(pid, handle, slot) -> true
-      true -> search(watching(pid) ++ rest, MapSet.put(seen, pid), handle, slot)
+      MapSet.size(seen) > @most -> Enum.uniq(found)
+      MapSet.member?(seen, pid) -> search(rest, seen, found, handle)
+      true -> step(Running.lookup(pid), pid, rest, MapSet.put(seen, pid), found, handle)
     end
   end
 
-  defp callback?(pid, %{pending: pool}, slot),
-    do: match?(%{slot: ^slot, handle: %{pending: ^pool}}, Running.lookup(pid))
+  defp step(nil, pid, rest, seen, found, handle),
+    do: search(watching(pid) ++ rest, seen, found, handle)
+
+  defp step(%{handle: %{pending: pool}, slot: slot} = origin, _pid, rest, seen, found, handle) do
+    found = if pool == handle.pending, do: [slot | found], else: found
+    search(Enum.filter(origin.callers, &local?/1) ++ rest, seen, found, handle)
+  end
 
   defp watching(pid) do
     case Process.info(pid, :monitored_by) do

@@ -6,7 +6,7 @@ defmodule ErlangPython.Callbacks.Origin do
   # that thread; those of tasks that it starts find it through `$callers`. `context` is that of a coroutine's request, for
   # no thread waits there that would know it.
 
-  alias ErlangPython.Callbacks.Running
+  alias ErlangPython.Callbacks.{Awaited, Running}
   alias ErlangPython.Pool.{Contexts, Handle}
   alias ErlangPython.Telemetry.TraceContext
 
@@ -91,11 +91,13 @@ defmodule ErlangPython.Callbacks.Origin do
   @doc "The workers with a thread that waits, at whatever depth, for what the calling process does."
   @spec waiting_slots(Handle.t()) :: [ErlangPython.Pool.Slots.slot()]
   def waiting_slots(handle) do
-    for pid <- [self() | Process.get(:"$callers", [])],
-        is_pid(pid),
-        %__MODULE__{slot: slot} <- [in_pool(Running.lookup(pid), handle)],
-        uniq: true,
-        do: slot
+    known =
+      for pid <- [self() | callers()],
+          is_pid(pid),
+          %__MODULE__{slot: slot} <- [in_pool(Running.lookup(pid), handle)],
+          do: slot
+
+    Enum.uniq(known ++ Awaited.slots(handle))
   end
 
   @doc "Does the calling process work on a callback of any pool, or is it a task of one that does?"

@@ -141,6 +141,27 @@ defmodule ErlangPython.Nesting.ServersTest do
     slot
   end
 
+  test "is told that there is no worker for a context, if the only one drains and waits for it" do
+    pool = start_pool(workers: 1)
+    test = self()
+    server = start_supervised!({Agent, fn -> nil end})
+
+    register(:ask, fn ->
+      send(test, {:asked, self()})
+      receive do: (:go -> :ok)
+      {:error, error} = Agent.get(server, fn nil -> Context.open(pool: pool) end, :infinity)
+      error.kind
+    end)
+
+    caller = Task.async(fn -> run!(pool, "erlang.ask()") end)
+    assert_receive {:asked, callback}
+    restart = Task.async(fn -> Pool.restart(pool) end)
+    eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)
+    send(callback, :go)
+    assert Task.await(caller, 20_000) == :no_workers
+    assert Task.await(restart, :infinity) == :ok
+  end
+
   test "is not served by a worker that is set aside if no callback of it waits for it" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)
