@@ -230,6 +230,8 @@ defmodule ErlangPython.Worker do
 
   def handle_info({:close_due, id}, state), do: {:noreply, Stopping.close_due(state, id)}
 
+  def handle_info({:close_over, id}, state), do: {:noreply, Stopping.close_over(state, id)}
+
   def handle_info({:grace, id}, state), do: {:noreply, Stopping.grace_over(state, id)}
 
   def handle_info({:retire, why}, %{phase: :ready} = state) do

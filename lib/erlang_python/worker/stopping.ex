@@ -22,7 +22,7 @@ defmodule ErlangPython.Worker.Stopping do
   def cancel(state, _id), do: state
 
   @doc """
-  Stops the close of a stream that was to have happened by now. One that has not begun to waits for another
+  Gives the close of a stream that was to have happened by now the rest of its time. One that has not begun to waits for another
   request, which has a deadline of its own; it must not be revoked, for nobody would close the stream then.
   """
   @spec close_due(State.t(), Pending.id()) :: State.t()
@@ -33,15 +33,22 @@ defmodule ErlangPython.Worker.Stopping do
 
       {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire, _deadline} ->
         if Running.last?(State.begun(state), id) do
-          cancel(state, id)
+          # It may have begun just now, behind another request.
+          Process.send_after(self(), {:close_over, id}, handle.options.grace)
         else
           Pending.abandon(handle, id)
           if dest, do: send(dest, {tag, :later})
           Process.send_after(self(), {:close_due, id}, handle.options.grace)
-          state
         end
+
+        state
     end
   end
+
+  @doc "Stops the close of a stream that has had the pool's `:grace` since it was seen to run."
+  @spec close_over(State.t(), Pending.id()) :: State.t()
+  def close_over(state, id),
+    do: if(Pending.member?(state.handle, id), do: cancel(state, id), else: state)
 
   defp await_stop(state, id) do
     timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)

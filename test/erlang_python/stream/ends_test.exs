@@ -5,6 +5,8 @@ defmodule ErlangPython.Stream.EndsTest do
   import ExUnit.CaptureLog
   import ErlangPython.TestStreams
 
+  alias ErlangPython.Pool.{Directory, Pending}
+
   @moduletag :tmp_dir
 
   describe "halting" do
@@ -52,6 +54,35 @@ defmodule ErlangPython.Stream.EndsTest do
       assert {:halted, nil} = halt(continue)
       File.touch!(go)
       assert Task.await(call) == :ok
+      assert log(pool) == ["closed"]
+    end
+
+    test "has its time from when it begins", %{tmp_dir: dir} do
+      pool = start(workers: 1, grace: 60_000)
+      %{started: started, go: go} = gate(dir)
+
+      code = """
+      def late(started, go):
+          try:
+              yield 0
+          finally:
+              pathlib.Path(started).touch()
+              while not pathlib.Path(go).exists(): time.sleep(0.005)
+              log.append('closed')
+      """
+
+      ErlangPython.exec!(code, %{}, pool: pool)
+      stream = stream(pool, :late, [started, go])
+      reader = Task.async(fn -> Enum.take(stream, 1) end)
+      await_file(started)
+
+      # As where it stood behind another request until now. The ping is answered behind it.
+      [{id, -1}] = Pending.places(handle(pool))
+      {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
+      send(worker, {:close_due, id})
+      assert %{"rss" => _bytes} = ErlangPython.Worker.ping(worker, 10_000)
+      File.touch!(go)
+      assert Task.await(reader) == [0]
       assert log(pool) == ["closed"]
     end
 
