@@ -173,7 +173,7 @@ def test_a_thread_of_an_executor_works_for_whoever_submits(worker: Peer) -> None
         assert worker.end(number).body == number
 
 
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="new in 3.14")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="InterpreterPoolExecutor is new in 3.14")
 def test_an_executor_of_interpreters_gets_what_it_can_pickle(worker: Peer) -> None:
     code = (
         "import concurrent.futures\n"
