@@ -1,7 +1,9 @@
 """Asynchronous iterators as streams: they run on the worker's event loop."""
 
 import asyncio
-from typing import Any, Optional
+import threading
+from collections.abc import Coroutine
+from typing import Any, Callable, Optional
 
 from erlang import _request
 from erlang_python_worker._requests import Requests
@@ -15,6 +17,7 @@ class AsyncStream:
     between two pulls. A pull that has some items leaves with them while the pump waits for the
     next one; the next pull finds that. The iterator is closed there too: what its code has entered
     in one task (a timeout, a task group, the token of a context variable) can't be left in another.
+    That task stays on the loop on which it began.
     """
 
     context: Any = None
@@ -27,6 +30,10 @@ class AsyncStream:
         # threads that an earlier one has started.
         self._asker = _request.Running(b"")
         self._pump: "Optional[asyncio.Task[None]]" = None
+        # The loop keeps no reference to it.
+        self._closing: "Optional[asyncio.Task[None]]" = None
+        self._loop: "Optional[asyncio.AbstractEventLoop]" = None
+        self._thread = 0
         # Of the pull that waits: what it fills, whether it takes the next item that comes, and its
         # future, which says whether the iterator has ended.
         self._chunk: "Optional[Chunk]" = None
@@ -38,8 +45,25 @@ class AsyncStream:
         # What closing the iterator raised.
         self._unclosed: "Optional[BaseException]" = None
 
+    @property
+    def blocked(self) -> bool:
+        """Does the calling thread keep the iterator's loop from going on?"""
+        return self._thread == threading.get_ident()
+
     async def take(self, chunk: Chunk) -> bool:
         """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
+        if self._loop is None:
+            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        return bool(await self._there(self._take, chunk))
+
+    async def _there(self, step: "Callable[..., Coroutine[Any, Any, Any]]", *args: Any) -> Any:
+        """Await it on the iterator's loop."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            return await step(*args)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(step(*args), loop))
+
+    async def _take(self, chunk: Chunk) -> bool:
         if self._failure is not None:
             raise self._failure
         self._asker.pull = _request._current()
@@ -113,6 +137,19 @@ class AsyncStream:
 
     async def close(self) -> None:
         """Run its `finally`."""
+        await self._there(self._close)
+
+    def close_later(self) -> None:
+        """Close it when its loop goes on, which tells of what that raises."""
+        loop = self._loop
+        assert loop is not None
+
+        def begin() -> None:
+            self._closing = loop.create_task(self._close())
+
+        loop.call_soon_threadsafe(begin)
+
+    async def _close(self) -> None:
         self.closed = True
         self._asker.pull = _request._current()
         pump = self._pump

@@ -151,6 +151,7 @@ class Bridge:
     def adopt(self, line: ThreadLine) -> ThreadLine:
         """It is the calling thread's from now on, and ends with it."""
         self._threads.closer = _Closer(line)
+        self._loops.adopt(line)
         return line
 
     def end(self) -> None:

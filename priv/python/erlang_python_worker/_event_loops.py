@@ -10,14 +10,18 @@ from erlang_python_worker._runner import Limits, Runner
 if TYPE_CHECKING:
     from erlang_python_worker._loop import Loop
     from erlang_python_worker._loop_lines import LoopLine, LoopLines
+    from erlang_python_worker._thread_line import ThreadLine
 
 
 class EventLoops:
-    """The worker's own event loop, and the lines of all loops; each made when it is first needed.
+    """The worker's own event loops, and the lines of all loops; each made when it is first needed.
+
+    There is one that requests run on. Another is made for what a coroutine asks for while it blocks
+    its loop: a callback of `erlang.call` may call coroutines in turn.
 
     Args:
         open_channel: opens one for an event loop.
-        new_runner: makes one for the worker's loop.
+        new_runner: makes one for a loop of the worker's.
     """
 
     def __init__(
@@ -32,21 +36,37 @@ class EventLoops:
         self._limits = limits
         self._requests = requests
         self._lines: "Optional[LoopLines]" = None
-        self._loop: "Optional[Loop]" = None
+        self._loops: "list[Loop]" = []
         self._lock = threading.RLock()
 
     def line(self) -> "LoopLine":
         """That of the loop that runs in this thread."""
         return self._get_lines().line()
 
+    def adopt(self, line: "ThreadLine") -> None:
+        """The line is the calling thread's."""
+        for loop in self._loops:
+            if loop.runs_here():
+                loop.thread_line = line
+
     def take(self, coroutine: Any, face: Any) -> None:
         """Run the coroutine that a request gave; see `Loop.take`."""
         with self._lock:
-            if self._loop is None:
-                from erlang_python_worker._loop import Loop
+            loop = self._pick()
+        loop.take(coroutine, face)
 
-                self._loop = Loop(self._get_lines(), self._requests, self._new_runner())
-        self._loop.take(coroutine, face)
+    def _pick(self) -> "Loop":
+        loops = self._loops
+        nested = any(loop.runs_here() for loop in loops)
+        for loop in loops:
+            # Only then: a request of nobody's waits for its turn, on the loop that all share.
+            if not (nested and loop.waits()):
+                return loop
+        from erlang_python_worker._loop import Loop
+
+        loop = Loop(self._get_lines(), self._requests, self._new_runner())
+        loops.append(loop)
+        return loop
 
     def _get_lines(self) -> "LoopLines":
         with self._lock:
@@ -57,7 +77,7 @@ class EventLoops:
             return self._lines
 
     def end(self) -> None:
-        if self._loop is not None:
-            self._loop.end()
+        for loop in self._loops:
+            loop.end()
         if self._lines is not None:
             self._lines.end()

@@ -122,6 +122,11 @@ class BlockingLine(Line, ABC):
         # Of each callback that is waited for, the answer that came while one above it was.
         self._answers: "dict[bytes, Optional[Message]]" = {}
 
+    @property
+    def waits(self) -> bool:
+        """Does its thread wait for an answer?"""
+        return bool(self._answers)
+
     def _ask(self, kind: int, body: "list[Any]") -> Message:
         key = self.next_key()
         self._answers[key] = None

@@ -1,4 +1,4 @@
-"""The worker's event loop: runs the coroutines that requests give, in a thread of its own.
+"""An event loop of the worker's: runs coroutines that requests give, in a thread of its own.
 
 It is started by the first of them. Requests on it do not occupy the main thread, and their ends
 leave on the loop's own channel.
@@ -16,6 +16,7 @@ from erlang_python_worker._loop_lines import LoopLines
 from erlang_python_worker._output import end_output
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import CANCELLED, Runner, message
+from erlang_python_worker._thread_line import ThreadLine
 
 # How long coroutines may take to end when the worker ends, in seconds.
 _PATIENCE = 0.5
@@ -39,6 +40,16 @@ class Loop:
         self._tasks: "dict[bytes, Task[Any]]" = {}
         self._leaving = False
         self._lock = threading.Lock()
+        # What `erlang.call` in its thread waits on.
+        self.thread_line: "Optional[ThreadLine]" = None
+
+    def runs_here(self) -> bool:
+        """Is the calling thread its own?"""
+        return self._thread is not None and self._thread.ident == threading.get_ident()
+
+    def waits(self) -> bool:
+        """Does a coroutine block it until Elixir answers?"""
+        return self.thread_line is not None and self.thread_line.waits
 
     def take(self, coroutine: "CoroutineType[Any, Any, Any]", face: Any) -> None:
         """Run the coroutine that the current request gave; its end comes from here."""

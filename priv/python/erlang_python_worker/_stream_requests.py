@@ -17,6 +17,11 @@ _CODE = {wire.STREAM_CALL: wire.CALL, wire.STREAM_EVAL: wire.EVAL}
 _ITEMS_AND_END = b"\x92"
 _NIL, _TRUE = packb(None), packb(True)
 _NO_ITEMS = packb([[], True])
+_BLOCKED = (
+    "this asynchronous iterator runs on an event loop that waits for the callback in which its "
+    "next item is asked for: let the loop go on, with `await erlang.acall(...)` instead of "
+    "`erlang.call`"
+)
 
 
 class StreamRequests:
@@ -56,12 +61,18 @@ class StreamRequests:
             self._enter_context(stream)
             if isinstance(stream, Stream):
                 return self._pull(stream, number, key, most, wire.RESULT)
+            if stream.blocked:
+                self._streams.remove(number)
+                stream.close_later()
+                raise RuntimeError(_BLOCKED)
             return self._pull_async(stream, number, key, most, wire.RESULT)
         closed = self._streams.remove(*_numbers(body, 1))
         if closed is not None:
             self._enter_context(closed)
         if isinstance(closed, Stream):
             closed.close()
+        elif closed is not None and closed.blocked:
+            closed.close_later()
         elif closed is not None:
             return self._close_async(closed)
         return _end(wire.RESULT, _NIL)
