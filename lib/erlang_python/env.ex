@@ -22,6 +22,7 @@ defmodule ErlangPython.Env do
   | `uv(pyproject: text, wheels: "w")` | `{:uv, pyproject: text, wheels: "w"}` |
   | `requirements(["numpy"])` | `{:requirements, ["numpy"]}` |
   | `requirements(["numpy"], python: "3.12")` | `{:requirements, ["numpy"], python: "3.12"}` |
+  | `requirements("python/requirements.txt")` | `{:requirements, "python/requirements.txt"}` |
   """
 
   alias ErlangPython.Env.{Build, Interpreter}
@@ -45,7 +46,7 @@ defmodule ErlangPython.Env do
     * `:python` - the interpreter: a path, a version such as `"3.12"`, a name on the `PATH`, or `nil`.
     * `:path` - the folder of a `:venv`.
     * `:pyproject` - for `:uv`: `{:text, toml}` or `{:file, path}`.
-    * `:requirements` - for `:requirements`: texts such as `"numpy>=1.26"`.
+    * `:requirements` - for `:requirements`: texts such as `"numpy>=1.26"`, or `{:file, path}`.
     * `:extras`, `:groups` - of the project: its optional dependencies and dependency groups.
     * `:wheels` - a folder of wheels, from which alone packages are installed.
     * `:downloads` - may uv download a Python if none is found that fits.
@@ -55,7 +56,7 @@ defmodule ErlangPython.Env do
           python: String.t() | nil,
           path: Path.t() | nil,
           pyproject: {:text, String.t()} | {:file, Path.t()} | nil,
-          requirements: [String.t()],
+          requirements: [String.t()] | {:file, Path.t()},
           extras: [String.t()],
           groups: [String.t()],
           wheels: Path.t() | nil,
@@ -128,14 +129,24 @@ defmodule ErlangPython.Env do
   end
 
   @doc """
-  Packages, as pip names them: `["numpy", "pandas>=2.2"]`.
+  Packages, as pip names them: `["numpy", "pandas>=2.2"]`, or the path of a `requirements.txt`.
 
   The options are `:python` (a path or a version; default `python3`), `:downloads` and `:wheels`, as
-  in `uv/1`. Versions that are not pinned are those of the day on which the environment is built. Of a
-  `requirements.txt` give the lines, without comments.
+  in `uv/1`. Versions that are not pinned are those of the day on which the environment is built.
+
+  A file is given to the installer as it is, so it may have hashes, options and markers. Those that it names (`-r`, `-c`)
+  belong to it: when one of them changes, a new environment is built. What lies behind a path or an address in it may
+  change unseen.
   """
-  @spec requirements([String.t()], keyword()) :: t()
-  def requirements(list, opts \\ []) do
+  @spec requirements([String.t()] | Path.t(), keyword()) :: t()
+  def requirements(list_or_path, opts \\ [])
+
+  def requirements(path, opts) when is_binary(path) do
+    unless path =~ ~r/\.(txt|in|lock|toml)$/ or path =~ "/", do: no_requirements!(path)
+    new(%{kind: :requirements, requirements: {:file, path}}, opts, @building)
+  end
+
+  def requirements(list, opts) do
     cond do
       not is_list(list) or list == [] or List.improper?(list) -> no_requirements!(list)
       file = Enum.find(list, &file?/1) -> no_requirement!(file)
@@ -147,15 +158,16 @@ defmodule ErlangPython.Env do
   end
 
   @spec no_requirements!(term()) :: no_return()
-  defp no_requirements!(list) do
+  defp no_requirements!(other) do
     raise ArgumentError,
-          "expected a list of requirements such as [\"numpy>=1.26\"], got: #{inspect(list)}"
+          "expected a list of requirements such as [\"numpy>=1.26\"], or the path of a requirements.txt, " <>
+            "got: #{inspect(other)}"
   end
 
   @spec no_requirement!(String.t()) :: no_return()
   defp no_requirement!(file) do
     raise ArgumentError,
-          "#{inspect(file)} is a file, not a requirement: give its lines, without comments"
+          "#{inspect(file)} is a file, not a requirement: give it in place of the list"
   end
 
   # To pip it would be a package of that name.

@@ -65,7 +65,8 @@ def run(
 def digest(output: str) -> str:
     """The lines that matter: installers warn at length, and name every hash they expected."""
     lines = [line for line in output.splitlines() if line.strip() and line[:7] != "WARNING"]
-    return "\n".join([*lines[:2], *lines[2:][-3:]])
+    middle = [line for line in lines[2:-3] if line.startswith("ERROR")]
+    return "\n".join([*lines[:2], *middle[:3], *lines[2:][-3:]])
 
 
 def has_pip(python: str) -> bool:

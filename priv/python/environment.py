@@ -1,8 +1,8 @@
 """Builds a virtual environment, by uv, in a cache folder; nothing happens when it is there.
 
     python environment.py --base DIR --id ID
-        (--project DIR | --pyproject TEXT | --requirement R ...) [--extra NAME] [--group NAME]
-        [--python PATH or VERSION] [--wheels DIR] [--no-downloads]
+        (--project DIR | --pyproject TEXT | --requirement R ... | --requirements-file PATH)
+        [--extra NAME] [--group NAME] [--python PATH or VERSION] [--wheels DIR] [--no-downloads]
 
 The environment lands in DIR/envs/ID. Its interpreter is the last line on stdout, after
 "ready: ". Exits with 1 if that can't be done, with 3 if it is for want of a Python, and says why on
@@ -52,11 +52,24 @@ class Options:
     project: Path | None
     pyproject: str | None
     requirements: list[str]
+    requirements_file: Path | None
     extras: list[str]
     groups: list[str]
     python: str | None
     wheels: Path | None
     downloads: bool
+
+    @property
+    def packages(self) -> list[str]:
+        """What an installer is to install, as its arguments; empty for a project."""
+        if self.requirements_file is not None:
+            return ["-r", str(self.requirements_file)]
+        return self.requirements
+
+    @property
+    def folder(self) -> Path | None:
+        """Where relative paths begin."""
+        return self.requirements_file.parent if self.requirements_file else self.project
 
 
 def ensure(options: Options) -> Path:
@@ -113,7 +126,7 @@ def install(options: Options, scratch: Path, made: Path) -> None:
     except ProvisionError:
         # What pip can do too need not fail for want of uv. Another Python it can't get.
         absent = options.python and "/" not in options.python
-        if not options.requirements or absent or not has_pip(sys.executable):
+        if not options.packages or absent or not has_pip(sys.executable):
             raise
         by_pip(options, scratch, made)
     else:
@@ -125,8 +138,8 @@ def by_pip(options: Options, scratch: Path, made: Path) -> None:
     tell("there is no uv: by venv and pip")
     run([python, "-I", "-m", "venv", str(made)], dict(os.environ), scratch)
     command = [str(made / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
-    command += [*from_wheels(options.wheels), *options.requirements]
-    run(command, dict(os.environ), scratch, each_line=tell_step)
+    command += [*from_wheels(options.wheels), *options.packages]
+    run(command, dict(os.environ), options.folder or scratch, each_line=tell_step)
 
 
 def tell_step(line: str) -> None:
@@ -222,7 +235,7 @@ class Uv:
         """What `uv pip install` is to install, as its arguments."""
         options = self.options
         if self.project is None:
-            return ["--no-config", *options.requirements]
+            return ["--no-config", *options.packages]
         names = [word for name in options.extras for word in ("--extra", name)]
         groups = [word for name in options.groups for word in ("--group", name)]
         if not (self.project / "uv.lock").exists():
@@ -233,8 +246,8 @@ class Uv:
         return ["-r", str(exported)]
 
     def run(self, *arguments: str) -> None:
-        # Relative paths and settings in a pyproject.toml belong to its folder.
-        cwd = self.project or self.scratch
+        # Relative paths, and settings in a pyproject.toml, belong to its folder.
+        cwd = self.project or self.options.folder or self.scratch
         run([self.uv, *arguments], self.environment, cwd, each_line=tell_step)
 
 
@@ -261,6 +274,7 @@ def parse(arguments: list[str]) -> Options:
     known.add_argument("--project", type=absolute)
     known.add_argument("--pyproject")
     known.add_argument("--requirement", dest="requirements", action="append", default=[])
+    known.add_argument("--requirements-file", type=absolute)
     known.add_argument("--extra", dest="extras", action="append", default=[])
     known.add_argument("--group", dest="groups", action="append", default=[])
     known.add_argument("--python")
@@ -274,7 +288,7 @@ def main(arguments: list[str]) -> int:
     def task() -> None:
         print(f"ready: {ensure(options)}", flush=True)
 
-    wanted = options.python or options.project or "pyproject.toml"
+    wanted = options.python or options.folder or "pyproject.toml"
     folder = options.base / "envs" / options.id
     failed = f"cannot build the environment {folder} (for {wanted})"
     return finish(__file__, arguments, task, failed)

@@ -190,6 +190,73 @@ defmodule ErlangPython.EnvTest do
       assert third not in [first, second] and imports?(third, "six")
     end
 
+    test "takes a requirements.txt, and follows those that it names", context do
+      %{tmp_dir: folder, wheels: wheels} = context
+      path = Path.join(folder, "requirements.txt")
+      pins = Path.join(folder, "pins/pins.txt")
+      File.mkdir_p!(Path.dirname(pins))
+      # Those that name each other, by relative paths.
+      File.write!(pins, "six==1.17.0\n-r ../requirements.txt\n")
+      File.write!(path, "# What the shop needs\n-c pins/pins.txt  # its versions\nsix\n")
+      env = Env.requirements(path, wheels: wheels)
+      assert {:ok, first} = Env.build(env)
+      assert imports?(first, "six")
+      assert Env.build(env) == {:ok, first}
+
+      File.write!(pins, "six==1.0.0\n")
+
+      capture_log(fn ->
+        assert {:error, error} = Env.build(env)
+        assert error.message =~ "six==1.0.0"
+      end)
+
+      # The same lines, but where they lie matters.
+      for place <- ["one", "two"] do
+        file = Path.join([folder, place, "requirements.txt"])
+        File.mkdir_p!(Path.join(folder, "#{place}/local"))
+        File.write!(file, "./local\n")
+
+        File.write!(Path.join(folder, "#{place}/local/pyproject.toml"), """
+        [project]
+        name = "local"
+        version = "1.0"
+        dependencies = ["#{if place == "one", do: "six", else: "no-such"}"]
+        """)
+      end
+
+      assert {:ok, one} =
+               Env.Build.folder(Env.requirements(Path.join(folder, "one/requirements.txt")))
+
+      assert {:ok, two} =
+               Env.Build.folder(Env.requirements(Path.join(folder, "two/requirements.txt")))
+
+      assert one != two
+
+      File.rm!(pins)
+      assert {:error, error} = Env.build(env)
+      assert error.message == "cannot read #{pins}: no such file or directory"
+    end
+
+    test "a requirements.txt without uv, with hashes", %{tmp_dir: folder, wheels: wheels} do
+      path = Path.join(folder, "requirements.txt")
+      [wheel] = Path.wildcard(Path.join(wheels, "six-*.whl"))
+      hash = :sha256 |> :crypto.hash(File.read!(wheel)) |> Base.encode16(case: :lower)
+      File.write!(path, "six==1.17.0 \\\n    --hash=sha256:#{hash}\n")
+      {:ok, python} = Interpreter.find([])
+      put_env(%{"PATH" => "/usr/bin:/bin"})
+      assert {:ok, built} = Env.build(Env.requirements(path, python: python, wheels: wheels))
+      assert imports?(built, "six")
+
+      File.write!(path, "six==1.17.0 --hash=sha256:#{String.duplicate("0", 64)}\n")
+
+      capture_log(fn ->
+        assert {:error, error} = Env.build(Env.requirements(path, python: python, wheels: wheels))
+
+        assert error.message =~
+                 ~r"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES(.|\n)*Expected sha256 0000"
+      end)
+    end
+
     test "builds anew what was damaged", %{wheels: wheels} do
       env = Env.requirements(["six"], wheels: wheels)
       assert {:ok, python} = Env.build(env)
@@ -314,7 +381,9 @@ defmodule ErlangPython.EnvTest do
     for {wrong, message} <- [
           {fn -> Env.requirements(none) end, ~r/expected a list of requirements/},
           {fn -> Env.requirements(["--index-url=x"]) end, ~r/expected a list of requirements/},
-          {fn -> Env.requirements(["requirements.txt"]) end, ~r/is a file, .*give its lines/},
+          {fn -> Env.requirements(["requirements.txt"]) end,
+           ~r/is a file, .*in place of the list/},
+          {fn -> Env.requirements("numpy") end, ~r/or the path of a requirements.txt/},
           {fn -> Env.requirements(["six"], wheel: "x") end, ~r/did you mean :wheels\?/},
           {fn -> Env.uv(python: "3.12") end, ~r/with :pyproject/},
           {fn -> Env.uv(pyproject: "x", extras: "more") end, ~r/:extras to be a list/},

@@ -54,6 +54,7 @@ defmodule ErlangPython.Env.Ahead do
   def name(%{python: python}) when is_binary(python), do: "Python #{python}"
   def name(%{python: %{kind: :venv, path: path}}), do: "the virtual environment #{path}"
   def name(%{python: %{kind: :system, python: python}}), do: "Python #{python || "3"}"
+  def name(%{python: %{requirements: {:file, path}}}), do: path
   def name(%{python: %{kind: :requirements, requirements: list}}), do: Enum.join(list, ", ")
   def name(%{python: %{pyproject: {:file, path}}}), do: path
   def name(%{python: %{pyproject: {:text, _toml}}}), do: "a pyproject.toml given as text"

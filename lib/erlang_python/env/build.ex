@@ -4,7 +4,16 @@ defmodule ErlangPython.Env.Build do
   # one in the cache, which priv/python/environment.py builds.
 
   alias ErlangPython.{Env, Error}
-  alias ErlangPython.Env.{Cache, Interpreter, Paths, Problem, Provisioner, Shipped}
+
+  alias ErlangPython.Env.{
+    Cache,
+    Interpreter,
+    Paths,
+    Problem,
+    Provisioner,
+    RequirementsFile,
+    Shipped
+  }
 
   # A text goes to the script as one argument, for which Linux has a limit of 128 KiB.
   @longest_text 100_000
@@ -83,6 +92,15 @@ defmodule ErlangPython.Env.Build do
     end
   end
 
+  defp content(%{kind: :requirements, requirements: {:file, path}}) do
+    with {:ok, texts} <- RequirementsFile.read(path) do
+      # Packages by relative paths are others in another folder.
+      folder = path |> Path.expand() |> Path.dirname()
+      where = if Enum.any?(texts, &RequirementsFile.paths?/1), do: folder
+      {:ok, {:requirements_file, texts, where}, ["--requirements-file", Path.expand(path)]}
+    end
+  end
+
   defp content(%{kind: :requirements, requirements: list}),
     do: {:ok, {:requirements, list}, Enum.flat_map(list, &["--requirement", &1])}
 
@@ -104,7 +122,7 @@ defmodule ErlangPython.Env.Build do
         {:ok, {:file, text, others, where}, ["--project", folder]}
 
       {:error, posix} ->
-        Problem.error("cannot read #{Path.expand(path)}: #{:file.format_error(posix)}", nil)
+        Problem.unreadable(path, posix)
     end
   end
 
@@ -169,8 +187,14 @@ defmodule ErlangPython.Env.Build do
     end
   end
 
-  defp without_network(%{kind: :requirements, requirements: list}) do
-    "\nwithout a network: fill a folder by `pip download --dest DIR uv #{Enum.join(list, " ")}` " <>
+  defp without_network(%{kind: :requirements, requirements: requirements}) do
+    wanted =
+      case requirements do
+        {:file, path} -> "-r #{Path.expand(path)}"
+        list -> "uv #{Enum.join(list, " ")}"
+      end
+
+    "\nwithout a network: fill a folder by `pip download --dest DIR #{wanted}` " <>
       "and give the environment the option `wheels: DIR`"
   end
 

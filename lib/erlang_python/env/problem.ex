@@ -9,4 +9,8 @@ defmodule ErlangPython.Env.Problem do
     details = %{python: python, output: String.split(output, "\n", trim: true)}
     {:error, %Error{kind: :environment, message: message, executed: :no, details: details}}
   end
+
+  @spec unreadable(Path.t(), File.posix()) :: {:error, Error.t()}
+  def unreadable(path, posix),
+    do: error("cannot read #{Path.expand(path)}: #{:file.format_error(posix)}", nil)
 end
