@@ -50,6 +50,14 @@ def test_of_two_frames_of_a_request_that_moves_one_runs(
     assert [step(requests) for step in steps].count(True) == 1
 
 
+def test_one_that_has_begun_runs_nowhere_else_however_late_its_frames(requests: Requests) -> None:
+    assert in_main(requests)
+    move(requests)
+    move(requests)
+    assert not beside(requests)
+    assert not beside(requests)
+
+
 def test_one_that_was_recalled_from_the_main_thread_runs_elsewhere(requests: Requests) -> None:
     assert requests.cancel(KEY, interrupt=False) == "revoked"
     assert beside(requests)

@@ -92,8 +92,8 @@ class Requests:
         self._recalled = Dropped()
         # Of any channel: nobody waits for the request.
         self._revoked = Dropped()
-        # Whether the second frame of a request that is to move off the main thread is to run.
-        self._moved: "dict[bytes, bool]" = {}
+        # Of the control channel: the main thread had begun what should have moved off it.
+        self._unmoved = Dropped()
         self._done: "deque[bytes]" = deque(maxlen=_DONE_KEPT)
         self._lock = threading.Lock()
         self._main = threading.main_thread().ident or 0
@@ -239,7 +239,7 @@ class Requests:
             if from_main:
                 if self._recalled and self._recalled.drop(request_id):
                     return None
-            elif self._moved and not self._moved.pop(request_id, True):
+            elif self._unmoved and self._unmoved.drop(request_id):
                 return None
             if self._revoked and self._revoked.drop(request_id):
                 return None
@@ -324,9 +324,7 @@ class Requests:
         """Run a request that the main thread has not begun beside it, when it comes again."""
         with self._lock:
             begun = self._find(request_id) is not None or request_id in self._done
-            self._moved[request_id] = not begun
-            if not begun:
-                self._recalled.add(request_id)
+            (self._unmoved if begun else self._recalled).add(request_id)
 
     def _find(self, request_id: bytes) -> "Optional[Running]":
         if self._others and request_id in self._others:
