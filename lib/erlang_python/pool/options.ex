@@ -86,7 +86,7 @@ defmodule ErlangPython.Pool.Options do
     python_version: ~S(python: "3.12"),
     python_path: "paths: a list of folders",
     pythonpath: "paths: a list of folders",
-    requirements: "python: {:requirements, a list}",
+    requirements: "python: {:requirements, a list or a path}",
     packages: "python: {:requirements, a list}",
     pyproject: "python: {:uv, a path}",
     pyproject_toml: "python: {:uv, a path}",
