@@ -65,7 +65,7 @@ defmodule ErlangPython.Asyncio.BlockedLoopTest do
 
     assert %Error{type: "RuntimeError", message: message} = reason
     assert message =~ "with `await erlang.acall(...)`"
-    eventually(fn -> assert last_closed(pool) == 2_002 end)
+    eventually(fn -> assert last_closed(pool) == [2_002] end)
   end
 
   test "it may halt one of the blocked loop, which closes it when it goes on", %{pool: pool} do
@@ -73,8 +73,8 @@ defmodule ErlangPython.Asyncio.BlockedLoopTest do
       Enumerable.reduce(count(2_003, pool), {:cont, nil}, fn i, _ -> {:suspend, i} end)
 
     assert block(pool, fn _ -> elem(go_on.({:halt, "halted"}), 1) end) == {:ok, "halted"}
-    eventually(fn -> assert last_closed(pool) == 2_003 end)
+    eventually(fn -> assert last_closed(pool) == [2_003] end)
   end
 
-  defp last_closed(pool), do: ErlangPython.eval!("closed[-1]", %{}, pool: pool)
+  defp last_closed(pool), do: ErlangPython.eval!("closed[-1:]", %{}, pool: pool)
 end
