@@ -14,13 +14,14 @@ defmodule Bench.Rows.Cores do
   @impl true
   def run(length) do
     executor = Baseline.start("executor")
+    forks = Baseline.start("forks")
 
     rounds =
       Pool.with_pool(:one, [workers: 1], fn ->
-        Pool.with_pool(:two, [workers: 2], fn -> rounds(length, executor) end)
+        Pool.with_pool(:two, [workers: 2], fn -> rounds(length, executor, forks) end)
       end)
 
-    Baseline.stop(executor)
+    Enum.each([executor, forks], &Baseline.stop/1)
     what = "#{@tasks} tasks of #{round(@task_ns[length] / 1.0e6)} ms of CPU, 2 workers"
 
     [
@@ -34,17 +35,25 @@ defmodule Bench.Rows.Cores do
         rounds.two,
         {"`ProcessPoolExecutor`, 2 workers", rounds.executor},
         ratio: :theirs_by_mine
+      ),
+      Result.compare(
+        what,
+        :time,
+        rounds.two,
+        {"two processes, nothing between them", rounds.forks},
+        ratio: :theirs_by_mine
       )
     ]
   end
 
-  defp rounds(length, executor) do
+  defp rounds(length, executor, forks) do
     spins = calibrate(@task_ns[length])
 
     Rounds.run(@rounds[length],
       one: fn -> Clock.time(fn -> for _ <- 1..@tasks, do: spin(spins) end) end,
       two: fn -> Clock.time(fn -> map(spins) end) end,
-      executor: fn -> hd(Baseline.ask(executor, [:spins, @tasks, spins])) end
+      executor: fn -> hd(Baseline.ask(executor, [:spins, @tasks, spins])) end,
+      forks: fn -> hd(Baseline.ask(forks, [:spins, @tasks, spins])) end
     )
   end
 
