@@ -81,7 +81,7 @@ defmodule ErlangPython.Callbacks.Incoming do
   Nobody waits for the answers of a channel any more: its reader, which calls this, is about to end. Callbacks that
   wait for a request are told by the end of that, and have the pool's grace period to act on it.
   """
-  @spec abandon(map()) :: :ok
+  @spec abandon(%{:handle => Handle.t(), :worker => pid(), optional(atom()) => term()}) :: :ok
   def abandon(%{handle: handle, worker: worker}) do
     # Not those in `Running`: one that has just started may not be there yet.
     {:monitors, monitors} = Process.info(self(), :monitors)
@@ -92,11 +92,23 @@ defmodule ErlangPython.Callbacks.Incoming do
     Enum.each(killed, &Process.exit(&1, :kill))
     Enum.each(told, &Running.take/1)
     Enum.each(killed, &await_end/1)
+    end_dead(handle)
   end
 
   defp await_end(pid) do
     receive do
       {:DOWN, _ref, :process, ^pid, _reason} -> Running.take(pid)
+    end
+  end
+
+  # Those that had ended before they could be seen here, whose ends the reader would have read next.
+  defp end_dead(handle) do
+    receive do
+      {:DOWN, _ref, :process, pid, reason} ->
+        ended(handle, pid, reason)
+        end_dead(handle)
+    after
+      0 -> :ok
     end
   end
 end

@@ -2,6 +2,8 @@ defmodule ErlangPython.Callbacks.ProcessTest do
   # The process that runs a callback: whose it is, and with what it ends.
   use ErlangPython.CallbackCase, async: false
 
+  alias ErlangPython.Pool.Directory
+
   setup do: {:ok, pool: start_pool(workers: 1, grace: 10_000)}
 
   # A function `wait` that tells the test of its process, and does not return.
@@ -106,6 +108,31 @@ defmodule ErlangPython.Callbacks.ProcessTest do
       run!(pool, "gate.set()")
       assert_receive {:late, 7, nil}
       assert_receive 7
+      await_nothing_left(pool)
+    end
+
+    test "leaves nothing if it ends when its worker has just done so", %{pool: pool} do
+      register_waiting()
+      {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
+      request = Task.async(fn -> run(pool, "erlang.wait()") end)
+      assert_receive {:in, pid}
+
+      # What it reads first is that the worker is gone.
+      readers = Map.values(:sys.get_state(worker).readers)
+      {:main, reader} = List.keyfind(readers, :main, 0)
+      :erlang.suspend_process(reader)
+      {"", 0} = System.cmd("kill", ["-KILL", "#{os_pid(pool)}"])
+
+      eventually(fn ->
+        assert {:message_queue_len, 1} = Process.info(reader, :message_queue_len)
+      end)
+
+      ref = Process.monitor(pid)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^ref, _, _, :killed}
+      :erlang.resume_process(reader)
+
+      assert {:error, %{kind: :worker_exit}} = Task.await(request)
       await_nothing_left(pool)
     end
   end
