@@ -3,38 +3,37 @@ defmodule ErlangPython.RandomMix.Leftovers do
   # What a pool holds once nothing runs in it, to be compared before and after.
 
   import ExUnit.Assertions
-  import ErlangPython.PoolCase
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool
   alias ErlangPython.Pool.{Directory, Handle, Slots}
 
-  @doc "What there is of processes, ports, tables and files, and the most of what a worker has."
+  @doc "What there is of processes, ports, tables and files, and the most of what a worker has; fails while something is open."
   def left(pool, workers) do
     {:ok, handle} = Handle.fetch(pool)
-    await_whole(pool, workers)
+    assert %{workers: ^workers, idle: ^workers, queued: 0, in_flight: 0} = Pool.stats(pool)
     # What hangs in cycles, such as an iterator in the frames of an exception.
     {:ok, _results} = Pool.broadcast(pool, {:exec, "import gc\ngc.collect()"})
 
-    await_nothing_open(handle)
+    assert_nothing_open(handle)
     processes = led_by(Process.group_leader())
     channels = for slot <- 1..workers, do: channels(handle, slot)
     %{exact: exact(handle, processes, Enum.sum(channels)), python: python(pool, channels)}
   end
 
-  defp await_nothing_open(handle) do
-    eventually(fn ->
-      assert Running.parents(handle, 1) == []
+  defp assert_nothing_open(handle) do
+    assert Running.parents(handle, 1) == []
 
-      for table <- [:pending, :queue, :streams, :contexts], do: assert(size(handle, table) == 0)
-      assert size(handle, :callers) <= 1
+    for table <- [:pending, :queue, :streams, :contexts],
+        do: assert({table, handle |> Map.fetch!(table) |> :ets.tab2list()} == {table, []})
 
-      for slot <- 1..Slots.count(handle)//1 do
-        assert {Slots.callbacks(handle, slot), Slots.beside(handle, slot),
-                Slots.in_flight(handle, slot)} ==
-                 {0, 0, 0}
-      end
-    end)
+    assert :ets.info(handle.callers, :size) <= 1
+
+    for slot <- 1..Slots.count(handle)//1 do
+      assert {Slots.callbacks(handle, slot), Slots.beside(handle, slot),
+              Slots.in_flight(handle, slot)} == {0, 0, 0},
+             "slot #{slot}, of callbacks: #{inspect(:ets.tab2list(Running))}"
+    end
   end
 
   # A channel has a reader and a writer, and a socket.
@@ -62,8 +61,6 @@ defmodule ErlangPython.RandomMix.Leftovers do
       threads: workers |> Enum.map(&count(&1, "task")) |> Enum.max()
     ]
   end
-
-  defp size(handle, table), do: handle |> Map.fetch!(table) |> :ets.info(:size)
 
   defp channels(handle, slot) do
     {_generation, worker, _writer} = Directory.worker(handle, slot)
