@@ -92,7 +92,7 @@ defmodule ErlangPython.Callbacks.Incoming do
     Enum.each(killed, &Process.exit(&1, :kill))
     Enum.each(told, &Running.take/1)
     Enum.each(killed, &await_end/1)
-    end_dead(handle)
+    take_dead()
   end
 
   defp await_end(pid) do
@@ -101,12 +101,12 @@ defmodule ErlangPython.Callbacks.Incoming do
     end
   end
 
-  # Those that had ended before they could be seen here, whose ends the reader would have read next.
-  defp end_dead(handle) do
+  # Those that had ended before they could be seen here.
+  defp take_dead do
     receive do
-      {:DOWN, _ref, :process, pid, reason} ->
-        ended(handle, pid, reason)
-        end_dead(handle)
+      {:DOWN, _ref, :process, pid, _reason} ->
+        Running.take(pid)
+        take_dead()
     after
       0 -> :ok
     end
