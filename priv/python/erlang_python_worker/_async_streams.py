@@ -33,7 +33,8 @@ class AsyncStream:
         # The loop keeps no reference to it.
         self._closing: "Optional[asyncio.Task[None]]" = None
         self._loop: "Optional[asyncio.AbstractEventLoop]" = None
-        self._thread = 0
+        # Of that loop.
+        self.thread = 0
         # Of the pull that waits: what it fills, whether it takes the next item that comes, and its
         # future, which says whether the iterator has ended.
         self._chunk: "Optional[Chunk]" = None
@@ -45,15 +46,10 @@ class AsyncStream:
         # What closing the iterator raised.
         self._unclosed: "Optional[BaseException]" = None
 
-    @property
-    def blocked(self) -> bool:
-        """Does the calling thread keep the iterator's loop from going on?"""
-        return self._thread == threading.get_ident()
-
     async def take(self, chunk: Chunk) -> bool:
         """Fill a chunk; says whether the iterator has ended. Raises what that raises."""
         if self._loop is None:
-            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+            self._loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
         return bool(await self._there(self._take, chunk))
 
     async def _there(self, step: "Callable[..., Coroutine[Any, Any, Any]]", *args: Any) -> Any:

@@ -46,7 +46,7 @@ class EventLoops:
     def adopt(self, line: "ThreadLine") -> None:
         """The line is the calling thread's."""
         for loop in self._loops:
-            if loop.runs_here():
+            if loop.ident == threading.get_ident():
                 loop.thread_line = line
 
     def take(self, coroutine: Any, face: Any) -> None:
@@ -55,11 +55,19 @@ class EventLoops:
             loop = self._pick()
         loop.take(coroutine, face)
 
+    def blocks(self, thread: int) -> bool:
+        """Does the loop of that thread wait for what the calling thread is to do?"""
+        return self._nested() and any(loop.ident == thread and loop.waits() for loop in self._loops)
+
+    def _nested(self) -> bool:
+        """Was the calling thread's request made by a callback that a loop waits for?"""
+        return any(loop.ident == threading.get_ident() for loop in self._loops)
+
     def _pick(self) -> "Loop":
         loops = self._loops
-        nested = any(loop.runs_here() for loop in loops)
+        nested = self._nested()
         for loop in loops:
-            # Only then: a request of nobody's waits for its turn, on the loop that all share.
+            # Only then: other requests wait for their turn, on the loop that all share.
             if not (nested and loop.waits()):
                 return loop
         from erlang_python_worker._loop import Loop

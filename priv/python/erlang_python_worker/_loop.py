@@ -43,9 +43,10 @@ class Loop:
         # What `erlang.call` in its thread waits on.
         self.thread_line: "Optional[ThreadLine]" = None
 
-    def runs_here(self) -> bool:
-        """Is the calling thread its own?"""
-        return self._thread is not None and self._thread.ident == threading.get_ident()
+    @property
+    def ident(self) -> "Optional[int]":
+        """That of its thread."""
+        return None if self._thread is None else self._thread.ident
 
     def waits(self) -> bool:
         """Does a coroutine block it until Elixir answers?"""

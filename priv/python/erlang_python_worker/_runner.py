@@ -53,9 +53,11 @@ class Arms(Protocol):
 
 
 class Detached(Protocol):
-    """Takes the coroutines that requests give: `Loop`."""
+    """Takes the coroutines that requests give: `EventLoops`."""
 
     def take(self, coroutine: Any, face: Any) -> None: ...
+
+    def blocks(self, thread: int) -> bool: ...
 
 
 class NoArms:
@@ -91,7 +93,7 @@ class Runner:
         self._tracing = tracing
         self.decode = Decoder().decode
         self._encoders = (Encoder(find), Encoder(find, plain=True))
-        self._streams = StreamRequests(executor, self._encoders, limits, self._failure)
+        self._streams = StreamRequests(executor, self._encoders, limits, self._failure, loop.blocks)
 
     def run(self, head: bytes, buffers: "list[Any]") -> End:
         try:

@@ -30,6 +30,7 @@ class StreamRequests:
     Args:
         failure: gives the end of a request that raised.
         limits: has `max_message_size`.
+        blocked: see `EventLoops.blocks`.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class StreamRequests:
         encoders: "tuple[Encoder, Encoder]",
         limits: Any,
         failure: "Callable[[BaseException], End]",
+        blocked: "Callable[[int], bool]",
     ) -> None:
         self._executor = executor
         self._streams = executor.streams
         self._encoders = encoders
         self._limits = limits
         self._failure = failure
+        self._blocked = blocked
 
     def run(self, kind: int, key: bytes, body: Any) -> Any:
         """Run a request of one of `KINDS`, whose id is `key`.
@@ -61,7 +64,7 @@ class StreamRequests:
             self._enter_context(stream)
             if isinstance(stream, Stream):
                 return self._pull(stream, number, key, most, wire.RESULT)
-            if stream.blocked:
+            if self._blocked(stream.thread):
                 self._streams.remove(number)
                 stream.close_later()
                 raise RuntimeError(_BLOCKED)
@@ -71,7 +74,7 @@ class StreamRequests:
             self._enter_context(closed)
         if isinstance(closed, Stream):
             closed.close()
-        elif closed is not None and closed.blocked:
+        elif closed is not None and self._blocked(closed.thread):
             closed.close_later()
         elif closed is not None:
             return self._close_async(closed)

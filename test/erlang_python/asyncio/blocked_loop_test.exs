@@ -56,24 +56,34 @@ defmodule ErlangPython.Asyncio.BlockedLoopTest do
     assert {:ok, [2_000, 2_001]} = ErlangPython.eval("closed[-2:]", %{}, pool: pool)
   end
 
-  test "it can't go on with a stream of the blocked loop, and is told so", %{pool: pool} do
-    {:suspended, 0, go_on} =
-      Enumerable.reduce(count(2_002, pool), {:cont, nil}, fn i, _ -> {:suspend, i} end)
+  for levels <- [1, 2] do
+    test "it can't go on with a stream of a blocked loop, and is told so, #{levels} deep",
+         %{pool: pool} do
+      number = 2_002 + unquote(levels)
 
-    assert {:error, %Error{kind: :elixir, details: %{reason: reason}}} =
-             block(pool, fn _ -> elem(go_on.({:cont, nil}), 1) end)
+      {:suspended, 0, go_on} =
+        Enumerable.reduce(count(number, pool), {:cont, nil}, fn i, _ -> {:suspend, i} end)
 
-    assert %Error{type: "RuntimeError", message: message} = reason
-    assert message =~ "with `await erlang.acall(...)`"
-    eventually(fn -> assert last_closed(pool) == [2_002] end)
+      message = ask_below(unquote(levels), pool, fn -> go_on.({:cont, nil}) end)
+      assert message =~ "with `await erlang.acall(...)`"
+      eventually(fn -> assert last_closed(pool) == [number] end)
+    end
+  end
+
+  # What a callback is told, that many blocked loops down.
+  defp ask_below(0, _pool, ask), do: assert_raise(Error, ask).message
+
+  defp ask_below(level, pool, ask) do
+    assert {:ok, message} = block(pool, fn _ -> ask_below(level - 1, pool, ask) end)
+    message
   end
 
   test "it may halt one of the blocked loop, which closes it when it goes on", %{pool: pool} do
     {:suspended, 0, go_on} =
-      Enumerable.reduce(count(2_003, pool), {:cont, nil}, fn i, _ -> {:suspend, i} end)
+      Enumerable.reduce(count(2_010, pool), {:cont, nil}, fn i, _ -> {:suspend, i} end)
 
     assert block(pool, fn _ -> elem(go_on.({:halt, "halted"}), 1) end) == {:ok, "halted"}
-    eventually(fn -> assert last_closed(pool) == [2_003] end)
+    eventually(fn -> assert last_closed(pool) == [2_010] end)
   end
 
   defp last_closed(pool), do: ErlangPython.eval!("closed[-1:]", %{}, pool: pool)
