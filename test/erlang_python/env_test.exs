@@ -211,25 +211,16 @@ defmodule ErlangPython.EnvTest do
       end)
 
       # The same lines, but where they lie matters.
-      for place <- ["one", "two"] do
-        file = Path.join([folder, place, "requirements.txt"])
-        File.mkdir_p!(Path.join(folder, "#{place}/local"))
-        File.write!(file, "./local\n")
+      folders =
+        for place <- ["one", "two"] do
+          file = Path.join([folder, place, "requirements.txt"])
+          File.mkdir_p!(Path.dirname(file))
+          File.write!(file, "./local\n")
+          assert {:ok, built} = Env.Build.folder(Env.requirements(file))
+          built
+        end
 
-        File.write!(Path.join(folder, "#{place}/local/pyproject.toml"), """
-        [project]
-        name = "local"
-        version = "1.0"
-        dependencies = ["#{if place == "one", do: "six", else: "no-such"}"]
-        """)
-      end
-
-      assert {:ok, one} =
-               Env.Build.folder(Env.requirements(Path.join(folder, "one/requirements.txt")))
-
-      assert {:ok, two} =
-               Env.Build.folder(Env.requirements(Path.join(folder, "two/requirements.txt")))
-
+      assert [one, two] = folders
       assert one != two
 
       File.rm!(pins)
