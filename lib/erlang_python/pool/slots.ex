@@ -13,27 +13,33 @@ defmodule ErlangPython.Pool.Slots do
 
   alias ErlangPython.Pool.{Handle, Options}
 
-  @last_id 1
-  @closed 2
-  @slot_count 3
-  @queued 4
-  @admitted 5
-  @size 6
-  @observed 7
-  @handlers 8
-  @looked_for_handlers 9
-  @globals 16
-  @per_slot 10
+  # What each call writes lies apart from what each call only reads, so that callers on several cores don't take
+  # the latter's cache line from each other: a line has 64 bytes, at most 128 on those that fetch two at once.
+  @line 16
+  # Beside these stands the number of counters, which each access reads.
+  @closed 1
+  @slot_count 2
+  @size 3
+  @observed 4
+  @handlers 5
+  @looked_for_handlers 6
+  @last_id 1 + @line
+  @queued 1 + 2 * @line
+  @admitted 1 + 3 * @line
+  @globals 4 * @line
+  @per_slot 2 * @line
+  # By claims and readers.
   @in_flight 1
-  @window 2
-  @generation 3
-  @served 4
-  @last_end 5
-  @beside 6
-  @callbacks 7
-  @streams 8
-  @contexts 9
-  @held_by 10
+  @served 2
+  @last_end 3
+  # Seldom.
+  @window 1 + @line
+  @generation 2 + @line
+  @beside 3 + @line
+  @callbacks 4 + @line
+  @streams 5 + @line
+  @contexts 6 + @line
+  @held_by 7 + @line
 
   @type slot :: pos_integer()
 
