@@ -119,3 +119,21 @@ def test_a_ping_between_large_frames_is_answered() -> None:
         assert direct.receive_buffers() == [body(200_000), body(90_000)]
         sender.join()
         assert peer.recv(10_000).endswith(_direct_channel._frame(COMMAND, b"\x04PONGcontext"))
+
+
+@pytest.mark.parametrize(("messages", "looks"), [(1, 1), (2, 0)])
+def test_it_looks_for_the_next_message_where_each_comes_alone(
+    monkeypatch: pytest.MonkeyPatch, messages: int, looks: int
+) -> None:
+    peer, sock = socket_pair("ipc")
+    with closing(peer), closing(sock):
+        peer.sendall(_direct_channel._GREETING + _direct_channel._frame(COMMAND, b"\x05READY"))
+        ours = DirectChannel(sock, "name")
+        peer.sendall(wire([b"message"]) * messages)
+        assert [ours.receive_head() for _ in range(messages)] == [b"message"] * messages
+        looked: "list[None]" = []
+        monkeypatch.setattr(ours._spin, "look", lambda: looked.append(None))
+        peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(Closed):
+            ours.receive_head()
+    assert len(looked) == looks

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from erlang_python_worker._channel import Closed
+from erlang_python_worker._spin import Spin
 
 # RFC 37, "Greeting": signature, version 3.1, mechanism, as-server, filler.
 _SIGNATURE_SIZE = 10
@@ -85,6 +86,9 @@ class DirectChannel:
         self._posted: "deque[bytes]" = deque()
         self._poll = _new_poll()
         self._poll.register(sock, select.POLLIN)
+        self._spin = Spin(self._poll.poll)
+        # Has `wait` seen that there is something to be read?
+        self._here = False
         self._handshake(routing_id)
 
     def _handshake(self, routing_id: str) -> None:
@@ -132,7 +136,10 @@ class DirectChannel:
         return buffers
 
     def wait(self, timeout_ms: "int | None") -> bool:
-        return self._at < len(self._read) or bool(self._poll.poll(timeout_ms))
+        if self._at < len(self._read):
+            return True
+        self._here = (timeout_ms != 0 and self._spin.look()) or bool(self._poll.poll(timeout_ms))
+        return self._here
 
     edge_triggered = False
 
@@ -140,6 +147,11 @@ class DirectChannel:
         return self._socket.fileno()
 
     def _fill(self) -> None:
+        # Several messages in one read come from many callers: the next ones are on their way.
+        read = self._read
+        if not self._here and len(read) > 1 and len(read) == 2 + read[1]:
+            self._spin.look()
+        self._here = False
         data = self._socket.recv(_READ_SIZE)
         if not data:
             raise Closed("the BEAM closed the connection")
