@@ -91,6 +91,12 @@ defmodule ErlangPython.MessagePack.Encoder do
     items(rest, acc, all, stack, depth, out)
   end
 
+  defp items([a, b | rest], acc, all, stack, depth, out)
+       when is_binary(a) and byte_size(a) < 32 and is_binary(b) and byte_size(b) < 32 do
+    acc = <<acc::binary, 0xA0 + byte_size(a), a::binary, 0xA0 + byte_size(b), b::binary>>
+    items(rest, acc, all, stack, depth, out)
+  end
+
   defp items([item | rest], acc, all, stack, depth, out) do
     case scalar(item, acc, elem(out, 0)) do
       :other -> other(item, acc, [{:items, rest, all} | stack], depth, out)

@@ -52,19 +52,7 @@ defmodule ErlangPython.Request.Options do
   def new!([], _known), do: bound(Binding.current())
 
   # Not an improper list, which has no length.
-  def new!(options, known) when length(options) > 0 do
-    Enum.reduce(options, start(options), fn
-      {:context, context}, acc ->
-        unless :context in known, do: unknown!(:context, known)
-        %{acc | context: check(:context, context), pool: context.pool}
-
-      {key, value}, acc ->
-        if key in known, do: Map.put(acc, key, check(key, value)), else: unknown!(key, known)
-
-      other, _acc ->
-        bad("options", "a keyword list", other)
-    end)
-  end
+  def new!(options, known) when length(options) > 0, do: put(options, known, start(options))
 
   def new!(options, _known), do: bad("options", "a keyword list", options)
 
@@ -77,10 +65,23 @@ defmodule ErlangPython.Request.Options do
     ArgumentError -> false
   end
 
+  defp put([{:context, context} | rest], known, acc) do
+    unless :context in known, do: unknown!(:context, known)
+    put(rest, known, %{acc | context: check(:context, context), pool: context.pool})
+  end
+
+  defp put([{key, value} | rest], known, acc) do
+    unless key in known, do: unknown!(key, known)
+    put(rest, known, Map.put(acc, key, check(key, value)))
+  end
+
+  defp put([], _known, acc), do: acc
+  defp put([other | _rest], _known, _acc), do: bad("options", "a keyword list", other)
+
   # A process that is bound to a context stays with it, unless it names something else.
   defp start(options) do
     if Keyword.keyword?(options) and Keyword.has_key?(options, :pool),
-      do: %{bound(nil) | placed?: true},
+      do: %__MODULE__{placed?: true},
       else: bound(Binding.current())
   end
 
