@@ -122,15 +122,17 @@ def test_a_ping_between_large_frames_is_answered() -> None:
 
 
 @pytest.mark.parametrize(("messages", "looks"), [(1, 1), (2, 0)])
+@pytest.mark.parametrize("size", [7, 1_000])
 def test_it_looks_for_the_next_message_where_each_comes_alone(
-    monkeypatch: pytest.MonkeyPatch, messages: int, looks: int
+    monkeypatch: pytest.MonkeyPatch, size: int, messages: int, looks: int
 ) -> None:
+    message = body(size)
     peer, sock = socket_pair("ipc")
     with closing(peer), closing(sock):
         peer.sendall(_direct_channel._GREETING + _direct_channel._frame(COMMAND, b"\x05READY"))
         ours = DirectChannel(sock, "name")
-        peer.sendall(wire([b"message"]) * messages)
-        assert [ours.receive_head() for _ in range(messages)] == [b"message"] * messages
+        peer.sendall(wire([message]) * messages)
+        assert [ours.receive_head() for _ in range(messages)] == [message] * messages
         looked: "list[None]" = []
         monkeypatch.setattr(ours._spin, "look", lambda: looked.append(None))
         peer.shutdown(socket.SHUT_WR)

@@ -148,8 +148,7 @@ class DirectChannel:
 
     def _fill(self) -> None:
         # Several messages in one read come from many callers: the next ones are on their way.
-        read = self._read
-        if not self._here and len(read) > 1 and len(read) == 2 + read[1]:
+        if not self._here and self._at == len(self._read) and _one_frame(self._read):
             self._spin.look()
         self._here = False
         data = self._socket.recv(_READ_SIZE)
@@ -279,6 +278,13 @@ def _frame(flags: int, body: bytes) -> bytes:
     if size < 256:
         return bytes((flags, size)) + body
     return _pack_long(flags | _LONG, size) + body
+
+
+def _one_frame(read: bytes) -> bool:
+    """Is it no more than one frame? Of a large one nothing is kept."""
+    if len(read) < 9:
+        return len(read) < 2 or len(read) == 2 + read[1]
+    return len(read) == (9 + _read_u64(read, 1)[0] if read[0] & _LONG else 2 + read[1])
 
 
 def _property(name: str, value: bytes) -> bytes:

@@ -18,8 +18,9 @@ import os
 from time import perf_counter_ns
 from typing import Any, Callable, Optional
 
-# More than an answer takes to its caller and the next request from there, on a slow machine.
-_LOOK_NS = 100_000
+# More than an answer and the next request take while both sides still sleep between the two: with
+# less, a pair that sleeps would never find out that it need not.
+_LOOK_NS = 200_000
 # Several times what a look and an offer take that nobody accepts.
 _LATE_NS = 5_000
 _MOST_SKIPPED = 63
