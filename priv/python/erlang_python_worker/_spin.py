@@ -21,8 +21,8 @@ from typing import Any, Callable, Optional
 # More than an answer and the next request take while both sides still sleep between the two: with
 # less, a pair that sleeps would never find out that it need not.
 _LOOK_NS = 200_000
-# Many times what a look and an offer take that nobody accepts. The system's own threads, and those of
-# the BEAM that have nothing to do, take a core for less.
+# Many times what a look and an offer take that nobody accepts. The system's own threads, and those
+# of the BEAM that have nothing to do, take a core for less.
 _LATE_NS = 20_000
 _MOST_SKIPPED = 63
 
