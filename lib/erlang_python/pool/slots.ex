@@ -14,7 +14,7 @@ defmodule ErlangPython.Pool.Slots do
   alias ErlangPython.Pool.{Handle, Options}
 
   # What each call writes lies apart from what each call only reads, so that callers on several cores don't take
-  # the latter's cache line from each other: a line has 64 bytes, at most 128 on those that fetch two at once.
+  # the latter's cache line from each other. A line has 64 bytes, and may begin anywhere in the counters.
   @line 16
   # Beside these stands the number of counters, which each access reads.
   @closed 1
