@@ -11,12 +11,14 @@ nobody else wants it. So between two looks the thread offers its core (sched_yie
 Each time that nothing is found, for the one reason or the other, it goes to sleep at once for the
 next times: once, then 3 times, 7, and so on. Each time that something is found halves that. So
 a worker that is called now and then sleeps between its calls, and many workers on few cores do
-not fight for those.
+not fight for those. In a container whose CPU time is limited it always sleeps at once.
 """
 
 import os
 from time import perf_counter_ns
 from typing import Any, Callable, Optional
+
+from erlang_python_worker._cpu import cores, is_metered
 
 # More than an answer and the next request take while both sides still sleep between the two: with
 # less, a pair that sleeps would never find out that it need not.
@@ -61,11 +63,10 @@ class Spin:
         return True
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _may_look() -> bool:
+    # With one core, whoever is to send the message would wait for it. Where CPU time is limited, to
+    # look would take from what there is for work.
+    return cores() > 1 and not is_metered()
 
 
-# With one core, whoever is to send the message would wait for it.
-_offer: "Optional[Callable[[], None]]" = getattr(os, "sched_yield", None) if _cores() > 1 else None
+_offer: "Optional[Callable[[], None]]" = getattr(os, "sched_yield", None) if _may_look() else None
