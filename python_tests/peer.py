@@ -175,7 +175,17 @@ class Peer:
     def control(self, kind: int, number: int, body: Any = None) -> None:
         packed = b"" if body is None else msgpack.packb(body)
         identity = (self.token + "/control").encode()
-        self.router.send_multipart([identity, struct.pack(">BQ", kind, number) + packed])
+        message = [identity, struct.pack(">BQ", kind, number) + packed]
+        end = time.monotonic() + DEADLINE_MS / 1_000
+        while True:
+            try:
+                self.router.send_multipart(message)
+                return
+            except zmq.ZMQError as error:
+                # By libzmq it is connected in its own time, whatever came on the main channel.
+                if error.errno != zmq.EHOSTUNREACH or time.monotonic() > end:
+                    raise
+                time.sleep(0.001)
 
     def cancel(self, number: int, interrupt: bool = True) -> str:
         self.control(CANCEL, number, interrupt)
