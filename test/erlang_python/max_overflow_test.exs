@@ -2,6 +2,7 @@ defmodule ErlangPython.MaxOverflowTest do
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.{Context, Ref}
+  alias ErlangPython.Pool.Directory
 
   @moduletag :tmp_dir
 
@@ -183,10 +184,13 @@ defmodule ErlangPython.MaxOverflowTest do
     _lost = open!(pool)
     assert is_integer(pid(pool: pool))
     {:ok, handle} = ErlangPython.Pool.Handle.fetch(pool)
-    manager = ErlangPython.Pool.Directory.whereis(handle, :manager)
-    monitor = Process.monitor(manager)
+    manager = Directory.whereis(handle, :manager)
+
+    # All of them, or the next request may go to a worker that is about to be taken down.
+    workers = for slot <- 1..2, {_, worker, _} = Directory.worker(handle, slot), do: worker
+    monitors = Enum.map([manager | workers], &Process.monitor/1)
     Process.exit(manager, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^manager, :killed}
+    for ref <- monitors, do: assert_receive({:DOWN, ^ref, :process, _pid, _reason}, 30_000)
     assert is_integer(pid(pool: pool))
     await_whole(pool, 1)
   end
