@@ -6,9 +6,6 @@ defmodule ErlangPython.ZMTP.Decoder do
 
   alias ErlangPython.ZMTP.{Command, Frame, ProtocolError}
 
-  # The longest binaries that stand in the heap of their process (Erlang's Efficiency Guide, "Binary Handling").
-  @copied 64
-
   @enforce_keys [:max_message_size, :max_frames]
   defstruct max_message_size: 0,
             max_frames: 0,
@@ -68,7 +65,7 @@ defmodule ErlangPython.ZMTP.Decoder do
   defp frames(decoder, bytes, messages, commands) do
     case Frame.decode(bytes, decoder.max_message_size - decoder.size) do
       {:ok, :last, body, rest} when decoder.frames == [] ->
-        frames(decoder, rest, [[own(body)] | messages], commands)
+        frames(decoder, rest, [[body] | messages], commands)
 
       {:ok, :last, body, rest} ->
         message = Enum.reverse(decoder.frames, [body])
@@ -89,10 +86,6 @@ defmodule ErlangPython.ZMTP.Decoder do
         {:error, whole_size(error, decoder), Enum.reverse(messages)}
     end
   end
-
-  # A short one would keep all of the packet that it came in, and costs less to copy than to refer to.
-  defp own(body) when byte_size(body) <= @copied, do: :binary.copy(body)
-  defp own(body), do: body
 
   # At least one more frame follows this one.
   defp more(%{count: count, max_frames: max} = _decoder, _body, _rest, messages, _commands)
