@@ -37,11 +37,11 @@ class Messages:
 
 
 @pytest.fixture(autouse=True)
-def cores(monkeypatch: pytest.MonkeyPatch) -> "list[None]":
+def offers(monkeypatch: pytest.MonkeyPatch) -> "list[None]":
     """There are several cores; the list counts how often the thread offered its own."""
-    offers: "list[None]" = []
-    monkeypatch.setattr(_spin, "_offer", lambda: offers.append(None))
-    return offers
+    made: "list[None]" = []
+    monkeypatch.setattr(_spin, "_offer", lambda: made.append(None))
+    return made
 
 
 def skipped(spin: Spin, messages: Messages) -> int:
@@ -55,20 +55,20 @@ def skipped(spin: Spin, messages: Messages) -> int:
         times += 1
 
 
-def test_a_message_that_is_there_is_found_at_once(cores: "list[None]") -> None:
+def test_a_message_that_is_there_is_found_at_once(offers: "list[None]") -> None:
     ours, peer = socket.socketpair()
     with closing(ours), closing(peer):
         poll = select.poll()
         poll.register(ours, select.POLLIN)
         peer.sendall(b"here")
         assert Spin(poll.poll).look()
-    assert cores == []
+    assert offers == []
 
 
-def test_a_message_that_comes_soon_is_found(cores: "list[None]") -> None:
+def test_a_message_that_comes_soon_is_found(offers: "list[None]") -> None:
     messages = Messages(first_at=20)
     assert Spin(messages.poll).look(Clock(QUICK_NS))
-    assert (messages.looks, len(cores)) == (20, 19)
+    assert (messages.looks, len(offers)) == (20, 19)
 
 
 def test_it_looks_for_a_fifth_of_a_millisecond_and_no_longer() -> None:
@@ -110,10 +110,22 @@ def test_what_it_finds_makes_it_sleep_less() -> None:
 def test_a_clock_that_is_frozen_for_tests_does_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen: "Callable[[], int]" = lambda: 0  # noqa: E731
     monkeypatch.setattr(_spin, "perf_counter_ns", frozen)
-    assert not Spin(Messages().poll).look()
+    looks = iter(range(1_000_000))  # far more than there is time for
+    assert not Spin(lambda _timeout_ms: next(looks) < 0).look()
 
 
-def test_with_one_core_it_never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cores", "metered", "may_look"), [(2, False, True), (1, False, False), (2, True, False)]
+)
+def test_it_may_look_where_it_takes_nothing_from_others(
+    monkeypatch: pytest.MonkeyPatch, cores: int, metered: bool, may_look: bool
+) -> None:
+    monkeypatch.setattr(_spin, "cores", lambda: cores)
+    monkeypatch.setattr(_spin, "is_metered", lambda: metered)
+    assert _spin._may_look() == may_look
+
+
+def test_where_it_may_not_it_never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_spin, "_offer", None)
     messages: Any = Messages(first_at=0)
     assert not Spin(messages.poll).look(Clock(QUICK_NS))

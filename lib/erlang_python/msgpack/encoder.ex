@@ -74,7 +74,7 @@ defmodule ErlangPython.MessagePack.Encoder do
     end
   end
 
-  # Four at a time where neighbours are alike: an append has a price of its own.
+  # Several at a time where neighbours are alike: an append has a price of its own.
   defp items([a, b, c, d | rest], acc, all, stack, depth, out)
        when is_float(a) and is_float(b) and is_float(c) and is_float(d) do
     acc = <<acc::binary, 0xCB, a::float, 0xCB, b::float, 0xCB, c::float, 0xCB, d::float>>
