@@ -19,7 +19,7 @@ defmodule :py_semaphore do
   use GenServer
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.Timeout
+  alias ErlangPython.{Settings, Timeout}
 
   @doc false
   @spec start_link(term()) :: GenServer.on_start()
@@ -56,8 +56,10 @@ defmodule :py_semaphore do
   # `held`: {owner, its monitor}, one for each that is taken; `waiting`: oldest first.
   @impl true
   def init(nil) do
-    default = 2 * System.schedulers_online() + 1
-    max = Application.get_env(:erlang_python, :max_concurrent, default)
+    {:ok, max} =
+      with :error <- Settings.max_concurrent!(),
+           do: {:ok, 2 * System.schedulers_online() + 1}
+
     {:ok, %{max: max, held: [], waiting: :queue.new()}}
   end
 

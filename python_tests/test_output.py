@@ -319,6 +319,12 @@ def test_the_handler_is_erlang_log(caller: Peer) -> None:
     assert [record[2] for record in logged(caller, code)] == ["high"]
 
 
+def test_the_handler_may_be_what_imports_logging(start: type[Peer]) -> None:
+    peer = start()
+    peer.set_up(stdout="caller", preload=[["code", "from erlang import log"]])
+    assert peer.value("import logging; logging.root.handlers == [log]") is True
+
+
 def test_logging_is_not_imported_for_nothing(caller: Peer) -> None:
     assert caller.value("import sys; 'logging' in sys.modules") is False
     code = "import importlib, logging, inspect; importlib.reload(logging); inspect.getsource(logging) != ''"

@@ -19,6 +19,8 @@ defmodule ErlangPython.Application do
   @impl true
   def start(_type, _args) do
     ErlangPython.Settings.warn(Application.get_all_env(:erlang_python))
+    # Now, and not when Python first sends something.
+    ErlangPython.Settings.send_to!()
 
     children = [
       ErlangPython.Callbacks,

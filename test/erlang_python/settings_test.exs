@@ -16,6 +16,24 @@ defmodule ErlangPython.SettingsTest do
     assert capture_log(fn -> Settings.warn(settings) end) == ""
   end
 
+  test "values that are none" do
+    for {key, value, read} <- [
+          {:send_to, ["inbox"], &Settings.send_to!/0},
+          {:send_to, :inbox, &Settings.send_to!/0},
+          {:max_concurrent, 0, fn -> :py_semaphore.init(nil) end},
+          {:max_concurrent, :infinity, fn -> :py_semaphore.init(nil) end}
+        ] do
+      Application.put_env(:erlang_python, key, value)
+      on_exit(fn -> Application.delete_env(:erlang_python, key) end)
+
+      assert_raise ArgumentError,
+                   ~r/#{key}: \.\.\. to be a .*got: #{Regex.escape(inspect(value))}/,
+                   read
+
+      Application.delete_env(:erlang_python, key)
+    end
+  end
+
   test "each setting that the library reads is known" do
     read =
       for file <- Path.wildcard(Path.expand("../../lib/**/*.ex", __DIR__)),

@@ -90,18 +90,24 @@ defmodule ErlangPython.Callbacks.Invocation do
     end
   end
 
-  defp perform(Protocol.type(:service), [name, args], _raw, origin),
-    do: Services.call(name, args, origin)
-
-  defp perform(Protocol.type(:callback), [target, args, kwargs], raw, _origin) do
-    with {:ok, entry} <- entry(target),
-         {:ok, args, kwargs} <- arguments(entry.face, args, kwargs, raw),
-         {:ok, args} <- fit(entry, args, kwargs, target) do
-      apply_guarded(entry, args)
-    end
+  # Whatever fails, Python must be told: it waits.
+  defp perform(type, rest, raw, origin) do
+    serve(type, rest, raw, origin)
+  catch
+    kind, reason -> {:error, failure(kind, reason, __STACKTRACE__)}
   end
 
-  defp perform(_type, _other, _raw, _origin),
+  defp serve(Protocol.type(:service), [name, args], _raw, origin),
+    do: Services.call(name, args, origin)
+
+  defp serve(Protocol.type(:callback), [target, args, kwargs], raw, _origin) do
+    with {:ok, entry} <- entry(target),
+         {:ok, args, kwargs} <- arguments(entry.face, args, kwargs, raw),
+         {:ok, args} <- fit(entry, args, kwargs, target),
+         do: {:ok, call(entry.function, args), entry.face}
+  end
+
+  defp serve(_type, _other, _raw, _origin),
     do: {:error, {"decode", ["the callback has a wrong form"]}}
 
   defp entry(name) when is_binary(name) do
@@ -154,12 +160,6 @@ defmodule ErlangPython.Callbacks.Invocation do
   end
 
   defp check_arity(_entry, args, _target), do: {:ok, args}
-
-  defp apply_guarded(entry, args) do
-    {:ok, call(entry.function, args), entry.face}
-  catch
-    kind, reason -> {:error, failure(kind, reason, __STACKTRACE__)}
-  end
 
   defp call({module, function}, args), do: apply(module, function, args)
   defp call(fun, args), do: apply(fun, args)

@@ -3,7 +3,7 @@ defmodule ErlangPython.Callbacks.Services do
   # What the library itself offers to Python: docs/protocol.md, `SERVICE`.
 
   alias ErlangPython.Callbacks.{Asker, Functions, Invocation, Origin}
-  alias ErlangPython.{Error, Iterator, Request}
+  alias ErlangPython.{Error, Iterator, Request, Settings}
   alias ErlangPython.Pool.Pending
   alias ErlangPython.State.Table
 
@@ -81,9 +81,7 @@ defmodule ErlangPython.Callbacks.Services do
 
   # Compared as text: nothing from the wire makes an atom.
   defp allowed_process(name) do
-    names = Application.get_env(:erlang_python, :send_to, [])
-
-    case Enum.find(names, &(Atom.to_string(&1) in [name, "Elixir." <> name])) do
+    case Enum.find(Settings.send_to!(), &(Atom.to_string(&1) in [name, "Elixir." <> name])) do
       nil ->
         unknown(
           "no process #{inspect(name)} is allowed: add its name to " <>

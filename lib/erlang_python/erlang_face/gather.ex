@@ -2,7 +2,7 @@ defmodule ErlangPython.ErlangFace.Gather do
   @moduledoc false
   # `py:async_gather`: many calls at once, one process each.
 
-  alias ErlangPython.ErlangFace.CallList
+  alias ErlangPython.ErlangFace.{CallList, Streams}
 
   @spec run(term()) :: {:ok, [term()]} | {:error, ErlangPython.ErlangFace.Reason.t()}
   def run(calls) do
@@ -21,11 +21,15 @@ defmodule ErlangPython.ErlangFace.Gather do
         owner = Process.monitor(caller)
         gatherer = self()
 
+        # A stream is not to end with the process that made the call, but with all others if one fails.
         pids =
-          for {function, index} <- Enum.with_index(functions),
-              do: spawn_link(fn -> send(gatherer, {tag, index, function.()}) end)
+          for {function, index} <- Enum.with_index(functions) do
+            spawn_link(fn ->
+              send(gatherer, {tag, index, Streams.give(function.(), gatherer)})
+            end)
+          end
 
-        result = collect(tag, owner, length(functions), %{})
+        result = tag |> collect(owner, length(functions), %{}) |> give(caller)
         Enum.each(pids, &Process.exit(&1, :kill))
         send(caller, {tag, result})
       end)
@@ -39,6 +43,18 @@ defmodule ErlangPython.ErlangFace.Gather do
         exit(reason)
     end
   end
+
+  defp give({:ok, values}, owner) do
+    given =
+      for value <- values do
+        {:ok, given} = Streams.give({:ok, value}, owner)
+        given
+      end
+
+    {:ok, given}
+  end
+
+  defp give(failed, _owner), do: failed
 
   defp collect(_tag, _owner, count, results) when map_size(results) == count,
     do: {:ok, for({_index, value} <- Enum.sort_by(results, &elem(&1, 0)), do: value)}

@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.Configured do
   # The pools of `config :erlang_python, pools: [...]` and the default pool: started by their first
   # use, so that a dependency on the library alone starts no Python.
 
-  alias ErlangPython.Error
+  alias ErlangPython.{Error, Settings}
   alias ErlangPython.Pool.{Handle, NoPool, Options, Supervisor}
 
   @default :default
@@ -121,8 +121,7 @@ defmodule ErlangPython.Pool.Configured do
     ]
 
     [workers: Enum.max(workers)] ++
-      for {:ok, max} <- [Application.fetch_env(:erlang_python, :max_concurrent)],
-          do: {:max_concurrent, max}
+      for({:ok, max} <- [Settings.max_concurrent!()], do: {:max_concurrent, max})
   end
 
   defp workers(key, default, least) do
@@ -131,9 +130,7 @@ defmodule ErlangPython.Pool.Configured do
         n
 
       value ->
-        raise ArgumentError,
-              "expected config :erlang_python, #{key}: ... to be an integer of at least #{least}, " <>
-                "got: #{inspect(value)}"
+        Settings.expected!(key, "an integer of at least #{least}", value)
     end
   end
 end

@@ -7,7 +7,7 @@ defmodule ErlangPython.State.Table do
 
   use GenServer
 
-  alias ErlangPython.Error
+  alias ErlangPython.{Error, Settings}
   alias ErlangPython.Pool.Configured
 
   @table __MODULE__
@@ -104,11 +104,8 @@ defmodule ErlangPython.State.Table do
   defp limit!(:infinity), do: :infinity
   defp limit!(bytes) when is_integer(bytes) and bytes > 0, do: bytes
 
-  defp limit!(other) do
-    raise ArgumentError,
-          "expected config :erlang_python, state_limit: a positive integer (bytes) or :infinity, " <>
-            "got: #{inspect(other)}"
-  end
+  defp limit!(other),
+    do: Settings.expected!(:state_limit, "a positive integer (bytes) or :infinity", other)
 
   @impl true
   def handle_call(:clear, _from, state),

@@ -71,6 +71,9 @@ for _name in __all__:
 
 def __getattr__(name: str) -> _calls.Function:
     if name == "log":  # logging takes long to import
+        # By itself, before the module below does: workers attach the handler when it is there, and need it whole then.
+        import logging  # noqa: F401
+
         from erlang._log import log
 
         return log  # type: ignore[return-value]  # type checkers have it from above

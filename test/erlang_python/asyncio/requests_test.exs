@@ -332,6 +332,11 @@ defmodule ErlangPython.Asyncio.RequestsTest do
       assert {:error, {:ValueError, _message}} =
                :py.async_gather([{:asyncio, :sleep, [60]}, {:math, :sqrt, [-1]}])
 
+      assert {:ok, [stream, 1]} =
+               :py.async_gather([{:builtins, :iter, [[5, 6]]}, {:builtins, :abs, [-1]}])
+
+      assert for(_ <- 1..3, do: :py.stream_next(stream)) == [{:ok, 5}, {:ok, 6}, :done]
+
       assert :py.async_gather([:bad]) == {:error, :invalid_args}
       assert :py.async_gather(:bad) == {:error, :invalid_args}
       assert {:messages, []} = Process.info(self(), :messages)

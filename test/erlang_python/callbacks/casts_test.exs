@@ -71,6 +71,9 @@ defmodule ErlangPython.Callbacks.CastsTest do
       assert {"UnknownFunction", text} = caught(pool, "erlang.send('#{inspect(__MODULE__)}', 1)")
       assert text =~ "no process is registered"
       assert {"TypeError", _} = caught(pool, "erlang.send(1, 1)")
+      Application.put_env(:erlang_python, :send_to, ["callbacks_test_inbox"])
+      assert {"ElixirError", text} = caught(pool, "erlang.send('callbacks_test_inbox', 1)")
+      assert text =~ "send_to: ... to be a list of names of processes"
     end
 
     test "of one thread arrive in order", %{pool: pool} do
