@@ -271,6 +271,7 @@ defmodule ErlangPython.Worker do
     if reason == :shutdown,
       do: Events.worker_exited(state.handle, state, {:stopped, state.status})
 
+    Printing.finish(state.printing)
     Launch.forget(state)
   rescue
     # The tables have gone, and the pool with them.

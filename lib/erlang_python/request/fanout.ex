@@ -56,9 +56,12 @@ defmodule ErlangPython.Request.Fanout do
   def cast(message, options) do
     Configured.check_application!()
     options = OpenTelemetry.carry(options)
+    # Its caller may have another by then.
+    metadata = Logger.metadata()
 
     {:ok, _pid} =
       Task.Supervisor.start_child(ErlangPython.Casts, fn ->
+        Logger.metadata(metadata)
         with {:error, error} <- Request.run(message, options), do: log(message, error)
       end)
 

@@ -11,7 +11,7 @@ defmodule ErlangPython.Worker.Channel do
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Refs, Slots, Streams, Window}
   alias ErlangPython.{MessagePack, Protocol, Worker}
   alias ErlangPython.Telemetry.Traces
-  alias ErlangPython.Worker.CallerOutput
+  alias ErlangPython.Worker.{CallerOutput, LogRecord}
 
   require Protocol
 
@@ -36,7 +36,9 @@ defmodule ErlangPython.Worker.Channel do
          occupied: if(channel == :main, do: slot, else: :none),
          generation: generation,
          window: Window.new(handle.options.window),
-         output: CallerOutput.new()
+         output: CallerOutput.new(),
+         # The request that has logged last, and the metadata of its caller.
+         logged: {0, %{}}
        }}
     else
       nil -> {:reject, "no worker was started with this token"}
@@ -157,8 +159,8 @@ defmodule ErlangPython.Worker.Channel do
          count,
          sent_at
        ) do
-    # Asked here: the request's end may be the next message.
-    send(state.worker, {:log, Pending.caller(state.handle, id), body})
+    {metadata, state} = logger_metadata(state, id)
+    send(state.worker, {:log, metadata, body})
     answer(rest, state, count, sent_at)
   end
 
@@ -236,6 +238,14 @@ defmodule ErlangPython.Worker.Channel do
   defp left_main_thread(%{handle: handle} = state, id, released?) do
     opened? = Slots.let_go(handle, state.slot, id)
     if (opened? or released?) and Slots.queued(handle) > 0, do: Queue.dispatch(handle)
+  end
+
+  # Asked here and now: the request's end may be the next message, and its caller about something else then.
+  defp logger_metadata(%{logged: {id, metadata}} = state, id), do: {metadata, state}
+
+  defp logger_metadata(state, id) do
+    metadata = state.handle |> Pending.caller(id) |> LogRecord.caller_metadata()
+    {metadata, %{state | logged: {id, metadata}}}
   end
 
   defp write(state, id, text) do

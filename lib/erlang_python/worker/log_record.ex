@@ -4,6 +4,9 @@ defmodule ErlangPython.Worker.LogRecord do
 
   alias ErlangPython.MessagePack
 
+  # Where OTP keeps what `Logger.metadata/1` sets.
+  @metadata :"$logger_metadata$"
+
   @enforce_keys [:level, :logger, :message, :file, :line, :function]
   defstruct @enforce_keys
 
@@ -51,8 +54,8 @@ defmodule ErlangPython.Worker.LogRecord do
   def unlogged(0), do: []
   def unlogged(count), do: ["[#{count} log records left out: more than could be logged]"]
 
-  @doc "Logs it, with the metadata of the caller's Logger beneath `metadata` and its own."
-  @spec log(t(), caller :: pid() | nil, keyword()) :: :ok
+  @doc "Logs it, with `caller`, the metadata of the caller's Logger, beneath `metadata` and its own."
+  @spec log(t(), caller :: map(), keyword()) :: :ok
   def log(record, caller, metadata) do
     own = [
       python_logger: record.logger,
@@ -62,19 +65,38 @@ defmodule ErlangPython.Worker.LogRecord do
       line: record.line
     ]
 
-    metadata = caller |> metadata() |> Map.merge(Map.new(metadata ++ own))
+    metadata = Map.merge(caller, Map.new(metadata ++ own))
     Logger.bare_log(record.level, record.message, Map.to_list(metadata))
   end
 
-  # Where OTP keeps what `Logger.metadata/1` sets.
-  defp metadata(nil), do: %{}
+  @doc """
+  The metadata of a caller's Logger; where it has none, as the task of an `async` or the process of a callback,
+  that of the nearest process for which it works.
+  """
+  @spec caller_metadata(pid() | nil) :: map()
+  def caller_metadata(nil), do: %{}
 
-  defp metadata(caller) do
-    with {:dictionary, dictionary} <- Process.info(caller, :dictionary),
-         {_key, %{} = metadata} <- List.keyfind(dictionary, :"$logger_metadata$", 0) do
-      metadata
-    else
-      _ended_or_none -> %{}
+  def caller_metadata(caller) do
+    case dictionary(caller) do
+      %{@metadata => %{} = metadata} when metadata != %{} -> metadata
+      %{:"$callers" => [_ | _] = callers} -> Enum.find_value(callers, %{}, &metadata/1)
+      _none -> %{}
     end
   end
+
+  defp metadata(pid) do
+    case dictionary(pid) do
+      %{@metadata => %{} = metadata} when metadata != %{} -> metadata
+      _none -> nil
+    end
+  end
+
+  defp dictionary(pid) when is_pid(pid) and node(pid) == node() do
+    case Process.info(pid, :dictionary) do
+      {:dictionary, dictionary} -> Map.new(dictionary)
+      nil -> %{}
+    end
+  end
+
+  defp dictionary(_elsewhere), do: %{}
 end

@@ -50,6 +50,11 @@ defmodule ErlangPython.Worker.Output do
     %{output | partial: :binary.copy(tail), skipped: skipped}
   end
 
+  @doc "Gives what has not been given yet, an unfinished line included."
+  @spec finish(t()) :: {[String.t()], t()}
+  def finish(%{partial: "", skipped: 0} = output), do: {[], output}
+  def finish(output), do: add(output, "\n")
+
   @doc "The last lines, an unfinished one included."
   @spec last(t()) :: [String.t()]
   def last(output) do

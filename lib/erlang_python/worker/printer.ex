@@ -19,8 +19,8 @@ defmodule ErlangPython.Worker.Printer do
   @spec print(pid(), [String.t()], size :: non_neg_integer()) :: term()
   def print(printer, lines, size), do: send(printer, {:print, lines, size})
 
-  @doc "Logs a record of Python's logging, for the caller whose request logged it. `size` comes back."
-  @spec log(pid(), LogRecord.t(), caller :: pid() | nil, size :: non_neg_integer()) :: term()
+  @doc "Logs a record of Python's logging, with the metadata of the caller whose request logged it. `size` comes back."
+  @spec log(pid(), LogRecord.t(), caller :: map(), size :: non_neg_integer()) :: term()
   def log(printer, record, caller, size), do: send(printer, {:log, record, caller, size})
 
   @doc false

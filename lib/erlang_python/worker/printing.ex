@@ -7,8 +7,10 @@ defmodule ErlangPython.Worker.Printing do
 
   # Bytes that may wait to be logged.
   @printing_limit 1_000_000
-  # And packets of output, of up to 64 KiB, that may wait to be looked at.
-  @packets_limit 32
+  # And to be looked at, where each message that waits is taken to be as long as the one at hand: a packet of output
+  # may have 64 KiB or a few bytes. So many messages in any case, which take memory by themselves.
+  @unread_limit 2_000_000
+  @most_unread 10_000
 
   # `waiting`: bytes that the printer has; `unlogged`: records of Python's logging that were left out.
   defstruct output: Output.new(), printer: nil, waiting: 0, unlogged: 0
@@ -33,39 +35,59 @@ defmodule ErlangPython.Worker.Printing do
   @doc "Bytes that were written to a descriptor, or printed by a request that nobody waits for."
   @spec write(t(), binary()) :: t()
   def write(printing, bytes) do
-    {lines, output} = Output.add(printing.output, bytes, behind?(printing))
+    {lines, output} = Output.add(printing.output, bytes, behind?(printing, byte_size(bytes)))
     print(%{printing | output: output}, lines)
   end
 
-  @doc "A record of Python's logging, of `size` bytes."
-  @spec log(t(), LogRecord.t(), caller :: pid() | nil, size :: non_neg_integer()) :: t()
+  @doc "A record of Python's logging, of `size` bytes, with the metadata of its request's caller."
+  @spec log(t(), LogRecord.t(), caller :: map(), size :: non_neg_integer()) :: t()
   def log(%{printer: nil} = printing, _record, _caller, _size), do: printing
 
   def log(printing, record, caller, size) do
-    if behind?(printing) do
+    if behind?(printing, size) do
       %{printing | unlogged: printing.unlogged + 1}
     else
-      printing = print(printing, LogRecord.unlogged(printing.unlogged))
+      printing = tell_unlogged(printing)
       Printer.log(printing.printer, record, caller, size)
-      %{printing | waiting: printing.waiting + size, unlogged: 0}
+      %{printing | waiting: printing.waiting + size}
     end
   end
 
   @doc "The printer has logged so many bytes."
   @spec printed(t(), non_neg_integer()) :: t()
-  def printed(printing, size), do: %{printing | waiting: printing.waiting - size}
+  def printed(printing, size) do
+    case %{printing | waiting: printing.waiting - size} do
+      # What was left out is told when all else is logged, if nothing comes by then.
+      %{waiting: 0} = printing -> printing |> write("") |> tell_unlogged()
+      printing -> printing
+    end
+  end
+
+  @doc "Nothing will come any more: logs what was written without the end of a line, and what is to be told."
+  @spec finish(t()) :: t()
+  def finish(%{printer: nil} = printing), do: printing
+
+  def finish(printing) do
+    {lines, output} = Output.finish(printing.output)
+    print(tell_unlogged(%{printing | output: output}), lines)
+  end
+
+  defp tell_unlogged(printing),
+    do: print(%{printing | unlogged: 0}, LogRecord.unlogged(printing.unlogged))
 
   @doc "The last lines, for the error that tells of its end."
   @spec last(t()) :: [String.t()]
   def last(printing), do: Output.last(printing.output)
 
   # Lines that nobody reads are not worth taking apart.
-  defp behind?(%{printer: nil}), do: true
+  defp behind?(%{printer: nil}, _size), do: true
 
-  # The printer with the Logger, or this process with taking lines apart.
-  defp behind?(%{waiting: waiting}) do
+  # The printer with the Logger, or this process with taking apart what comes.
+  defp behind?(%{waiting: waiting}, size) do
     {:message_queue_len, messages} = Process.info(self(), :message_queue_len)
-    waiting > @printing_limit or messages > @packets_limit
+
+    waiting > @printing_limit or messages > @most_unread or
+      messages * size > @unread_limit
   end
 
   defp print(printing, []), do: printing

@@ -14,6 +14,16 @@ defmodule ErlangPython.Worker.OutputTest do
     assert Output.last(output) == ["Fatal Python error"]
   end
 
+  test "gives an unfinished line at the end" do
+    assert {[], %{partial: ""}} = Output.finish(Output.new())
+    {[], output} = Output.add(Output.new(), "half")
+    assert {["half"], %{partial: ""}} = Output.finish(output)
+    {[], output} = Output.add(output, "\n", true)
+    assert {[], output} = Output.add(output, String.duplicate("x", 9_000), true)
+    assert {["[813 bytes left out" <> _rest, x], _output} = Output.finish(output)
+    assert byte_size(x) == 8_192
+  end
+
   test "keeps the last 25 lines" do
     {_lines, output} = Output.add(Output.new(), Enum.map_join(1..100, "\n", &"#{&1}") <> "\n")
     assert Output.last(output) == Enum.map(76..100, &"#{&1}")
