@@ -97,6 +97,34 @@ defmodule PyTest do
     assert {:messages, []} = Process.info(self(), :messages)
   end
 
+  @tag :tmp_dir
+  test "a result whose fetcher is killed is there for the next", %{tmp_dir: dir} do
+    go = Path.join(dir, "go")
+
+    code =
+      "[__import__('time').sleep(0.005) for _ in iter(lambda: __import__('os').path.exists(go), True)]"
+
+    ref = :py.call_async(:builtins, :eval, [code <> " and 7 or 7", %{"go" => go}])
+    [{holder, nil}] = Registry.lookup(ErlangPython.Answers, ref)
+    {killed, monitor} = spawn_monitor(fn -> :py.await(ref) end)
+    # It has asked for the result.
+    eventually(fn -> assert {:monitors, [process: ^holder]} = Process.info(killed, :monitors) end)
+
+    eventually(fn -> assert {:message_queue_len, 1} = Process.info(holder, :message_queue_len) end)
+
+    Process.exit(killed, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^killed, :killed}
+    File.touch!(go)
+    assert :py.await(ref) == {:ok, 7}
+  end
+
+  @tag :capture_log
+  test "a gather of which one raises is no riddle" do
+    calls = [{:math, :sqrt, [4]}, {:math, :sqrt, [%ErlangPython.TestStructs.Broken{}]}]
+    assert {%RuntimeError{message: "no such thing"}, _} = catch_exit(:py.async_gather(calls))
+    assert {:messages, []} = Process.info(self(), :messages)
+  end
+
   test "a result that nobody fetches goes with its owner" do
     test = self()
 

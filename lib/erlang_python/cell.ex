@@ -148,6 +148,17 @@ defmodule ErlangPython.Cell do
     after
       # The monitor of the task is still there; the task itself only if showing has failed.
       Task.shutdown(task, :brutal_kill)
+      flush_exit(task.pid)
+    end
+  end
+
+  defp flush_exit(pid) do
+    Process.unlink(pid)
+
+    receive do
+      {:EXIT, ^pid, _reason} -> :ok
+    after
+      0 -> :ok
     end
   end
 

@@ -71,10 +71,10 @@ defmodule ErlangPython.Iterator do
       end)
     end
 
-    loop(%{continue: continue, worker: nil, owner: Process.monitor(owner)})
+    loop(%{continue: continue, worker: nil, watch: nil, owner: Process.monitor(owner)})
   end
 
-  defp loop(state) do
+  defp loop(%{owner: owner, watch: watch} = state) do
     receive do
       {:next, from, most, worker, callers} ->
         # What the elements call is called for whoever waits for them.
@@ -88,7 +88,7 @@ defmodule ErlangPython.Iterator do
       :halt ->
         halt(state)
 
-      {:DOWN, _ref, :process, _owner_or_worker, _reason} ->
+      {:DOWN, ref, :process, _pid, _reason} when ref == owner or ref == watch ->
         halt(state)
     end
   end
@@ -96,8 +96,8 @@ defmodule ErlangPython.Iterator do
   defp watch(%{worker: worker} = state, worker), do: state
 
   defp watch(state, worker) do
-    Process.monitor(worker)
-    %{state | worker: worker}
+    if state.watch, do: Process.demonitor(state.watch, [:flush])
+    %{state | worker: worker, watch: Process.monitor(worker)}
   end
 
   defp pull(%{continue: {:failed, failure}}, from, _most), do: send(from, {from, failure})

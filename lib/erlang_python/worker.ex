@@ -244,7 +244,8 @@ defmodule ErlangPython.Worker do
     {:noreply, State.kill(state, did)}
   end
 
-  def handle_info(:heartbeat, %{phase: :ready} = state), do: {:noreply, Health.heartbeat(state)}
+  def handle_info(:heartbeat, %{phase: phase} = state) when phase in [:ready, :draining],
+    do: {:noreply, Health.heartbeat(state)}
 
   def handle_info(:poll_memory, %{phase: :ready} = state),
     do: {:noreply, Health.ping(state, :memory)}

@@ -160,6 +160,12 @@ defmodule ErlangPython.DisplayTest do
     end
   end
 
+  test "a caller that traps exits has none in its mailbox", %{pool: pool} do
+    Process.flag(:trap_exit, true)
+    assert {:ok, %Display{}} = ErlangPython.run("1", %{}, display: true, pool: pool)
+    assert {:messages, []} = Process.info(self(), :messages)
+  end
+
   test "without Kino, outputs are printed as text", %{run: run} do
     assert capture_io(fn ->
              assert %Display{} = run.("erlang.display([1]); object")

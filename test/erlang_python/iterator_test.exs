@@ -72,6 +72,36 @@ defmodule ErlangPython.IteratorTest do
     assert {:ok, ^items} = run(code, it: ErlangPython.iterator(items))
   end
 
+  test "an enumerable may watch something itself" do
+    source =
+      Stream.resource(
+        fn -> spawn_monitor(fn -> receive do: (:stop -> :ok) end) end,
+        fn
+          :over ->
+            {:halt, :over}
+
+          {pid, ref} ->
+            receive do
+              {:DOWN, ^ref, :process, ^pid, _reason} -> {[:last], :over}
+            after
+              0 -> {[pid], {pid, ref}}
+            end
+        end,
+        fn _state -> :ok end
+      )
+
+    # While its process waits for Python's next request.
+    stop = fn pid ->
+      ref = Process.monitor(pid)
+      send(pid, :stop)
+      receive do: ({:DOWN, ^ref, :process, ^pid, _reason} -> nil)
+    end
+
+    code = "for n, x in enumerate(it):\n    if n == 0: stop(x)\nx"
+    it = ErlangPython.iterator(source)
+    assert run(code, it: it, stop: stop) == {:ok, :last}
+  end
+
   test "an element that raises does so in Python, after those before it" do
     stream = Stream.map(1..5, fn n -> if n == 4, do: raise("four"), else: n end)
 

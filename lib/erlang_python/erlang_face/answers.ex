@@ -46,9 +46,10 @@ defmodule ErlangPython.ErlangFace.Answers do
 
   defp keep(owner_ref, result) do
     receive do
-      {:fetch, from, tag} ->
-        send(from, {tag, result})
-        await_taken(owner_ref, tag, result)
+      {:fetch, fetcher, tag} ->
+        fetcher_ref = Process.monitor(fetcher)
+        send(tag, {tag, result})
+        await_taken(owner_ref, fetcher_ref, tag, result)
 
       {:DOWN, ^owner_ref, :process, _pid, _reason} ->
         :ok
@@ -56,11 +57,20 @@ defmodule ErlangPython.ErlangFace.Answers do
   end
 
   # The answer may have come after the fetcher's timeout; then somebody may fetch it again.
-  defp await_taken(owner_ref, tag, result) do
+  defp await_taken(owner_ref, fetcher_ref, tag, result) do
     receive do
-      {:taken, ^tag} -> :ok
-      {:missed, ^tag} -> keep(owner_ref, result)
-      {:DOWN, ^owner_ref, :process, _pid, _reason} -> :ok
+      {:taken, ^tag} ->
+        :ok
+
+      {:missed, ^tag} ->
+        Process.demonitor(fetcher_ref, [:flush])
+        keep(owner_ref, result)
+
+      {:DOWN, ^fetcher_ref, :process, _pid, _reason} ->
+        keep(owner_ref, result)
+
+      {:DOWN, ^owner_ref, :process, _pid, _reason} ->
+        :ok
     end
   end
 
@@ -78,7 +88,7 @@ defmodule ErlangPython.ErlangFace.Answers do
 
   defp fetch(holder, timeout) do
     tag = :erlang.monitor(:process, holder, alias: :reply_demonitor)
-    send(holder, {:fetch, tag, tag})
+    send(holder, {:fetch, self(), tag})
 
     receive do
       {^tag, result} ->

@@ -64,6 +64,7 @@ defmodule ErlangPython.ErlangFace.Gather do
       {^tag, index, {:ok, value}} -> collect(tag, owner, count, Map.put(results, index, value))
       {^tag, _index, {:error, reason}} -> {:error, reason}
       {:DOWN, ^owner, :process, _caller, _reason} -> {:error, :cancelled}
+      {:EXIT, _pid, reason} when reason != :normal -> exit(reason)
     end
   end
 end

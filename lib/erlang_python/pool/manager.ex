@@ -136,8 +136,11 @@ defmodule ErlangPython.Pool.Manager do
 
   # Workers of an earlier manager.
   defp end_orphans(%{supervisor: supervisor}) do
-    for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(supervisor),
-        do: DynamicSupervisor.terminate_child(supervisor, pid)
+    workers =
+      for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(supervisor), do: pid
+
+    Enum.each(workers, &Process.exit(&1, :shutdown))
+    Enum.each(workers, &DynamicSupervisor.terminate_child(supervisor, &1))
   end
 
   defp audit_later, do: Process.send_after(self(), :audit, @audit_ms)

@@ -17,6 +17,8 @@ defmodule ErlangPython.Pool.Supervisor do
 
   # A head and its buffers, which have 64 KiB each at least: more can't fit in a message of 4 GiB.
   @max_frames 65_536
+  # Each worker has two, and one more for each of its threads that calls Elixir.
+  @max_connections 65_536
 
   @spec start_link(Options.t()) :: Supervisor.on_start()
   def start_link(options) do
@@ -65,7 +67,10 @@ defmodule ErlangPython.Pool.Supervisor do
         handler: Channel,
         handler_arg: handle,
         max_message_size: options.max_message_size,
-        max_frames: @max_frames
+        max_frames: @max_frames,
+        max_connections: @max_connections,
+        # Python reads between two requests only, and one may take as long as it likes.
+        send_timeout: :infinity
       )
 
     with {:ok, pid} <- router do

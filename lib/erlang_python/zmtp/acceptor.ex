@@ -7,8 +7,8 @@ defmodule ErlangPython.ZMTP.Acceptor do
 
   alias ErlangPython.ZMTP.Router
 
-  # How long to wait for descriptors to be freed before accepting again.
-  @no_descriptors_pause 200
+  # How long to wait for descriptors, or connections, to be freed before accepting again.
+  @full_pause 200
 
   @spec start_link(:gen_tcp.socket(), router :: pid()) :: pid()
   def start_link(listen_socket, router),
@@ -17,11 +17,18 @@ defmodule ErlangPython.ZMTP.Acceptor do
   @doc false
   def loop(listen_socket, router) do
     case :gen_tcp.accept(listen_socket) do
-      {:ok, socket} -> hand_over(socket, Router.start_connection(router))
-      {:error, reason} when reason in [:emfile, :enfile, :enobufs, :enomem] -> pause(reason)
+      {:ok, socket} ->
+        hand_over(socket, Router.start_connection(router))
+
+      {:error, reason} when reason in [:emfile, :enfile, :enobufs, :enomem] ->
+        pause(:inet.format_error(reason))
+
       # The peer was gone before it was accepted.
-      {:error, :econnaborted} -> :ok
-      {:error, reason} -> exit({:shutdown, {:accept, reason}})
+      {:error, :econnaborted} ->
+        :ok
+
+      {:error, reason} ->
+        exit({:shutdown, {:accept, reason}})
     end
 
     __MODULE__.loop(listen_socket, router)
@@ -33,10 +40,13 @@ defmodule ErlangPython.ZMTP.Acceptor do
     send(connection, {:socket, socket})
   end
 
-  defp hand_over(socket, {:error, :max_connections}), do: :gen_tcp.close(socket)
+  defp hand_over(socket, {:error, :max_connections}) do
+    :gen_tcp.close(socket)
+    pause("it has as many connections as it may")
+  end
 
   defp pause(reason) do
-    Logger.error("ZMTP router cannot accept: #{:inet.format_error(reason)}")
-    Process.sleep(@no_descriptors_pause)
+    Logger.error("ZMTP router cannot accept: #{reason}")
+    Process.sleep(@full_pause)
   end
 end

@@ -92,6 +92,28 @@ defmodule ErlangPython.Pool.ControlTest do
       assert {:error, %Error{kind: :no_pool}} = ErlangPython.eval("1", %{}, pool: pool)
     end
 
+    @tag :tmp_dir
+    test "lets an open request call back and forth to its end", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1)
+      double = &ErlangPython.eval!("2 * x", %{x: &1}, pool: pool)
+      # In a process that the callback starts.
+      beside = fn x -> Task.await(Task.async(fn -> double.(x) end)) end
+      bindings = Map.merge(gate(dir), %{double: double, beside: beside})
+      code = @gated <> "double(1), beside(2)"
+      running = Task.async(fn -> ErlangPython.run(code, bindings, pool: pool) end)
+      await_file(bindings.started)
+      stopping = Task.async(fn -> Pool.stop(pool) end)
+
+      eventually(fn ->
+        assert {:error, %Error{kind: :no_pool}} =
+                 ErlangPython.eval("1", %{}, pool: pool, timeout: 20)
+      end)
+
+      File.touch!(bindings.go)
+      assert Task.await(running) == {:ok, {2, 4}}
+      assert Task.await(stopping) == :ok
+    end
+
     test "may be asked by several at once: it has ended when each goes on" do
       for _round <- 1..5 do
         pool = unique_name()

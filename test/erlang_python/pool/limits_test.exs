@@ -95,5 +95,23 @@ defmodule ErlangPython.Pool.LimitsTest do
       assert error.message =~ "did not answer a heartbeat within 200 ms"
       await_whole(pool, 1)
     end
+
+    test ":heartbeat ends one that is about to be replaced, too" do
+      pool = start_pool(workers: 1, heartbeat: 200)
+      test = self()
+
+      code = """
+      import re
+      erlang.send(test, "started")
+      re.match(r'(a+)+$', 'a' * 64 + 'b')
+      """
+
+      call =
+        Task.async(fn -> ErlangPython.run(code, %{test: test}, pool: pool, timeout: :infinity) end)
+
+      assert_receive "started"
+      assert Pool.restart(pool) == :ok
+      assert {:error, %Error{kind: :worker_exit}} = Task.await(call)
+    end
   end
 end

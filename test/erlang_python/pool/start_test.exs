@@ -22,6 +22,22 @@ defmodule ErlangPython.Pool.StartTest do
       assert %{workers: 3, idle: 3, starting: 0} = Pool.stats(pool)
     end
 
+    test "waits for Python to read for as long as a call takes" do
+      pool = start_pool(workers: 1)
+      {_generation, worker, _writer} = pool |> handle() |> ErlangPython.Pool.Directory.worker(1)
+
+      sockets =
+        for {_ref, {_channel, reader}} <- :sys.get_state(worker).readers,
+            {:links, links} = Process.info(reader, :links),
+            socket when is_port(socket) <- links,
+            do: socket
+
+      assert [_main, _control] = sockets
+
+      for socket <- sockets,
+          do: assert(:inet.getopts(socket, [:send_timeout]) == {:ok, send_timeout: :infinity})
+    end
+
     test "fails with what Python printed if a preload raises" do
       assert {:error, {%Error{kind: :no_workers, executed: :no} = error, _child}} =
                start_supervised(

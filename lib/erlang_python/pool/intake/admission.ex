@@ -9,7 +9,9 @@ defmodule ErlangPython.Pool.Intake.Admission do
 
   @spec enter(Handle.t(), Origin.t() | nil) :: :ok | {:error, Error.t()}
   def enter(handle, origin) do
-    if Slots.closed?(handle), do: {:error, NoPool.stopping(handle)}, else: admit(handle, origin)
+    if Slots.closed?(handle) and origin == nil and Origin.ancestor(handle) == nil,
+      do: {:error, NoPool.stopping(handle)},
+      else: admit(handle, origin)
   end
 
   defp admit(%{options: %{max_concurrent: :infinity}}, _origin), do: :ok
