@@ -123,9 +123,29 @@ class BrokenDict(dict):  # type: ignore[type-arg]
     keys = items = __iter__
 
 
+def _as_in_main(name: str) -> Any:
+    return type(name, (), {"__module__": "__main__"})()
+
+
+class Nested:
+    """Goes out as a dict with another one, made for that."""
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+
+erlang.register_encoder(
+    Nested, lambda it: {"in": Nested(it.levels - 1) if it.levels else Unknown()}
+)
+
+
 @pytest.mark.parametrize(
     ("value", "path", "said"),
     [
+        # Classes of a program's own may be called as Python's are.
+        (_as_in_main("range"), "result", "'range'"),
+        (_as_in_main("BaseException"), "result", "'BaseException'"),
+        (Nested(5), 'result["in"]["in"]["in"]["in"]["in"]["in"]', "'test_codec.Unknown'"),
         (Unknown(), "result", "'test_codec.Unknown'"),
         ({"a": [0, 1, 2, Unknown()]}, 'result["a"][3]', "'test_codec.Unknown'"),
         ([(1, {2: {Unknown()}})], "result[0][1][2]{", "'test_codec.Unknown'"),
@@ -176,6 +196,25 @@ class NAType:
 
 class NaTType(datetime.datetime):
     __module__ = "pandas.api.typing"
+
+
+def test_a_zone_of_pytz_keeps_its_name() -> None:
+    class Zone(datetime.tzinfo):
+        zone = "Europe/Berlin"
+
+        def utcoffset(self, _time: Any) -> datetime.timedelta:
+            return datetime.timedelta(hours=1)
+
+        def dst(self, _time: Any) -> datetime.timedelta:
+            return datetime.timedelta()
+
+        def tzname(self, _time: Any) -> str:
+            return "CET"
+
+    moment = datetime.datetime(2026, 1, 1, tzinfo=Zone())
+    back = decode(*encode(moment))
+    assert back == moment
+    assert back.tzinfo.key == "Europe/Berlin"
 
 
 def test_what_pandas_has_for_no_value_is_nil() -> None:

@@ -82,6 +82,20 @@ return [before, os.read(read, 1000), erlang.call('after')]""",
     assert b"no worker of erlang_python" in bytes(said)
 
 
+def test_a_forked_child_is_no_worker(own: Peer) -> None:
+    code = """
+import erlang, os, pickle
+pid = os.fork()
+if pid == 0:
+    erlang.progress(1, 2)
+    with erlang.Span("s"): pass
+    same = pickle.loads(pickle.dumps(len)) is len
+    os._exit(42 if same and erlang.current_request() is None and not hasattr(erlang, "f") else 1)
+os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"""
+    assert own.value(code) == 42
+    assert own.nothing_waits()
+
+
 def test_a_fork_while_threads_wait_in_callbacks(own: Peer) -> None:
     code = """
 import erlang, os, threading

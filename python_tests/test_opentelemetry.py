@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
 from peer import RESULT, RUN, Peer
@@ -140,6 +142,17 @@ with erlang.Span("s") as s:
     [span], message = run(worker, code)
     ours, theirs = Timed(message).body
     assert ours == theirs == f"00-{TRACE.hex()}-{span.id.hex()}-01"
+
+
+def test_a_broken_opentelemetry_is_told_once(start: "type[Peer]", tmp_path: pathlib.Path) -> None:
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").write_text("raise RuntimeError('broken')")
+    peer = start()
+    peer.set_up(paths=[str(tmp_path)])
+    for _ in range(2):
+        spans, message = run(peer, "import erlang\nwith erlang.Span('s'): pass")
+        assert (len(spans), Timed(message).type) == (1, RESULT)
+    peer.wait_line(b"opentelemetry can't be imported, so it is not used: RuntimeError('broken')")
 
 
 def test_a_worker_without_opentelemetry(start: "type[Peer]") -> None:

@@ -51,6 +51,22 @@ def test_lines_come_as_they_end_and_the_rest_before_the_end(caller: Peer) -> Non
     assert (end.type, end.body) == (RESULT, 7)
 
 
+PIECES = {
+    "one long line": "shutil.copyfileobj(io.BytesIO(('a' + text).encode()), out)",
+    "single bytes": "[out.write(bytes([byte])) for byte in text.encode()]",
+    "a flush within": "[(out.write(bytes([byte])), out.flush()) for byte in text[:9].encode()]",
+}
+
+
+@pytest.mark.parametrize("how", PIECES)
+def test_characters_that_are_written_in_pieces_stay_whole(caller: Peer, how: str) -> None:
+    code = f"import io, shutil, sys\nout, text = sys.stdout.buffer, 'é€𐍈' * 30_000\n{PIECES[how]}"
+    printed = "".join(str(text) for text in texts(caller, code))
+    assert set(printed) - {"a"} == set("é€𐍈")
+    # What has no end is shown as the mark of Unicode.
+    assert texts(caller, "out.write('é'.encode()[:1])") == ["\ufffd"]
+
+
 def test_it_comes_while_the_request_runs(caller: Peer) -> None:
     number = caller.begin_code(EXEC, "import time\nprint('in')\ntime.sleep(60)")
     message = caller.receive()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+
+import numpy
 import pytest
 
 import erlang
@@ -29,6 +32,17 @@ def test_a_message_has_the_names_as_atoms() -> None:
     assert isinstance(tag, erlang.Atom)
     assert report == {"done": 1, "total": None, "text": "x"}
     assert all(isinstance(key, erlang.Atom) for key in report)
+
+
+@pytest.mark.parametrize("number", [numpy.int64(3), numpy.float32(3), decimal.Decimal(3)])
+def test_numbers_of_others_are_numbers(number: object) -> None:
+    erlang.progress(number, number)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", ["3", None, 3j])
+def test_what_is_no_number_is_refused(number: object) -> None:
+    with pytest.raises(TypeError, match=f"done must be a number, not {type(number).__name__}"):
+        erlang.progress(number)  # type: ignore[arg-type]
 
 
 def test_in_a_process_that_is_no_worker_it_does_nothing(capfd: pytest.CaptureFixture[str]) -> None:

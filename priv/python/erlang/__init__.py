@@ -71,15 +71,18 @@ for _name in __all__:
 
 def __getattr__(name: str) -> _calls.Function:
     if name == "log":  # logging takes long to import
-        # By itself, before the module below does: workers attach the handler when it is there, and need it whole then.
+        # By itself, before the module below does: when logging is there, workers attach the
+        # handler, and need that module whole.
         import logging  # noqa: F401
 
         from erlang._log import log
 
         return log  # type: ignore[return-value]  # type checkers have it from above
-    # Python itself looks for many names of the first form, in modules of any kind.
-    if name.startswith("__") or not _calls.connected():
+    # Python itself looks for many such names, in modules of any kind; `call` knows them all.
+    if name.startswith("_"):
         raise AttributeError(f"module 'erlang' has no attribute {name!r}")
+    if not _calls.connected():
+        raise AttributeError(f"module 'erlang' has no attribute {name!r}: {_calls.no_worker()}")
     if name not in _calls.known:
         if not _calls.bridge().service("registered", name):
             raise UnknownFunction(

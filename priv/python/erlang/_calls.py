@@ -121,7 +121,7 @@ class Function:
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             return bridge().call(self.__name__, args, kwargs)
         except UnknownFunction:

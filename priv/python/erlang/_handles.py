@@ -64,7 +64,7 @@ class Callable(Opaque):
 
     __slots__ = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         from erlang import _calls
 
         return _calls.bridge().call(self, args, kwargs)

@@ -1,5 +1,6 @@
 """How far long work has come."""
 
+import operator
 import sys
 from time import monotonic
 from typing import Any, Optional
@@ -31,7 +32,11 @@ def progress(done: "int | float", total: "int | float | None" = None, text: str 
     Raises:
         TypeError: one of them is of another type.
     """
-    _check(done, total, text)
+    done = _number("done", done)
+    if total is not None:
+        total = _number("total", total)
+    if not isinstance(text, str):
+        raise TypeError(f"text must be str, not {type(text).__name__}")
     run = _request._current()
     if run is None or run.ended:
         return
@@ -48,13 +53,15 @@ def progress(done: "int | float", total: "int | float | None" = None, text: str 
         sys.stderr.flush()
 
 
-def _check(done: Any, total: Any, text: Any) -> None:
-    if not isinstance(done, (int, float)):
-        raise TypeError(f"done must be a number, not {type(done).__name__}")
-    if not (total is None or isinstance(total, (int, float))):
-        raise TypeError(f"total must be a number or None, not {type(total).__name__}")
-    if not isinstance(text, str):
-        raise TypeError(f"text must be str, not {type(text).__name__}")
+def _number(what: str, value: Any) -> "int | float":
+    if isinstance(value, (int, float)):
+        return value
+    # Counts are often scalars of NumPy's.
+    if hasattr(value, "__index__"):
+        return operator.index(value)
+    if hasattr(value, "__float__"):
+        return float(value)
+    raise TypeError(f"{what} must be a number, not {type(value).__name__}")
 
 
 def message(done: Any, total: Any, text: str) -> "tuple[Any, ...]":

@@ -9,6 +9,7 @@ costs the way of a value that was not needed.
 
 import ast
 import builtins
+import threading
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache
@@ -23,6 +24,10 @@ Comprehension = Union[ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp]
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef)
+
+
+# Two threads that change the filters of warnings at once would leave them changed.
+_filters = threading.Lock()
 
 
 @lru_cache(maxsize=256)
@@ -40,7 +45,7 @@ def analyse(code: str, file: str, line: int) -> "list[Any]":
         whichever way it runs. Or, for code that can't be compiled, ``["error", type, message,
         line, text, column]``; the last three are ``None`` where Python does not say.
     """
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are shown when the cell runs
         try:
             program("run", code, file, line)

@@ -11,11 +11,11 @@ _MAX_PATH = 1_000  # characters
 
 def locate(encoder: Encoder, value: Any, error: Exception, path: str = "result") -> EncodeError:
     """Turn what stopped the encoder into an error with the path of the culprit."""
-    seen: "list[int]" = []
+    seen: "list[Any]" = []
     while len(seen) < _MAX_DEPTH:
-        if id(value) in seen:
+        if any(value is one for one in seen):
             return EncodeError(f"'{name(type(value))}' contains itself", _shorten(path))
-        seen.append(id(value))
+        seen.append(value)
         for label, child in _children(encoder, value):
             failure = _failure(encoder, child)
             if failure is not None:

@@ -46,6 +46,9 @@ def _find() -> Any:
             import_module("opentelemetry.trace")
         except ImportError:
             _missing = True
+        except Exception as error:  # a broken one must not break each request that has a trace
+            _missing = True
+            sys.stderr.write(f"opentelemetry can't be imported, so it is not used: {error!r}\n")
     # One that came later, with an environment that was activated, counts.
     return sys.modules.get("opentelemetry.trace")
 

@@ -139,6 +139,10 @@ class Output:
 
     def _send(self, run: Any, number: int, pieces: "deque[bytes]") -> None:
         data = _take(pieces)
+        cut = 0 if run.ended else _unfinished(data)
+        if cut:
+            pieces.appendleft(data[-cut:])
+            data = data[:-cut]
         with run.output.sending:
             sent = not run.ended and _post(run.output.channel, run, number, data)
         if not sent:
@@ -161,6 +165,16 @@ def _take(pieces: "deque[bytes]") -> bytes:
             taken.append(pieces.popleft())
     except IndexError:
         return b"".join(taken)
+
+
+def _unfinished(data: bytes) -> int:
+    """How many bytes at the end begin a character of UTF-8 whose rest is to come."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 != 0x80:  # none of those that continue one
+            length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return back if length > back else 0
+    return 0
 
 
 def _post(channel: Channel, run: Running, number: int, data: bytes) -> bool:

@@ -110,6 +110,14 @@ class Forks:
         if self.is_child:
             return
         self.is_child = True
+        import erlang._calls
+        import erlang._request
+        import erlang._span
+
+        # As in any process that is no worker.
+        erlang._calls._bridge = None
+        erlang._request._current = erlang._request._none
+        erlang._span._tracer = None
         os.close(self._watched)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

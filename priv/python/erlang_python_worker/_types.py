@@ -60,7 +60,7 @@ def _search(kind: type) -> Converter:
         registered = _encoders.registered.get(base)
         if registered is not None:
             return _by_user(registered)
-    names = [name(base) for base in kind.__mro__]
+    names = [_key(base) for base in kind.__mro__]
     if "enum.Enum" in names:
         return _value
     if hasattr(kind, "__dataclass_fields__"):
@@ -78,6 +78,12 @@ def _search(kind: type) -> Converter:
         f"cannot send a value of type '{name(kind)}' to Elixir: return plain data, "
         "or register an encoder for the type (erlang.register_encoder)"
     )
+
+
+def _key(kind: type) -> str:
+    """The class as the table below names it, in which no class of a program's own stands."""
+    module, qualified = getattr(kind, "__module__", None), kind.__qualname__
+    return qualified if module == "builtins" else f"{module}.{qualified}"
 
 
 def name(kind: type) -> str:
@@ -154,7 +160,9 @@ def _datetime(_encoder: Encoder, value: datetime.datetime) -> Any:
         since = value.replace(tzinfo=None) - _EPOCH
         return ExtType(wire.NAIVE_DATETIME, _i64(since // _MICROSECOND))
     since = value - _UTC_EPOCH
-    zone = getattr(value.tzinfo, "key", None) or value.tzname() or ""
+    # zoneinfo's, pytz's.
+    key = getattr(value.tzinfo, "key", None) or getattr(value.tzinfo, "zone", None)
+    zone = key or value.tzname() or ""
     if not offset and (value.tzinfo is datetime.timezone.utc or zone in ("UTC", "Etc/UTC")):
         return Timestamp(since.days * 86_400 + since.seconds, since.microseconds * 1_000)
     saving = value.dst() or datetime.timedelta()
@@ -200,7 +208,7 @@ REGEX_FLAGS = (("i", 2), ("m", 8), ("s", 16), ("u", 32), ("x", 64))
 def _array(encoder: Encoder, value: Any) -> Any:
     numpy = sys.modules["numpy"]
     # A masked array's mask, objects and text have no form in a tensor.
-    if encoder.plain or value.dtype.kind in "OSU" or hasattr(value, "mask"):
+    if encoder.plain or value.dtype.kind in "OSUT" or hasattr(value, "mask"):
         return _in_microseconds(value).tolist()
     if value.dtype.kind not in TENSOR_KINDS:
         raise EncodeError(f"cannot encode an array of dtype '{value.dtype}'")
@@ -308,4 +316,4 @@ _BY_NAME: "dict[str, Converter]" = {
 
 
 def is_dataframe(kind: type) -> bool:
-    return any(_BY_NAME.get(name(base)) is _dataframe for base in kind.__mro__)
+    return any(_BY_NAME.get(_key(base)) is _dataframe for base in kind.__mro__)
