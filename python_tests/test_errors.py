@@ -220,7 +220,8 @@ def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
     assert ":venv" in advice
     assert "in vain" not in advice
     (advice,) = notes("import sys\nsys.path.append('/no/such/folder')\nimport no_such_module")
-    assert advice.endswith("It looked in vain for /no/such/folder.")
+    here = shared.value("__import__('os').getcwd()")
+    assert advice.endswith(f"It looked in vain for /no/such/folder; its current folder is {here}.")
     (advice,) = notes("import pathlib\nsys.path[-1] = pathlib.Path('/no')\nimport no_such_module")
     assert "in vain" not in advice
     shared.code(RUN, "sys.path.pop()")

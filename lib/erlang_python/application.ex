@@ -19,8 +19,9 @@ defmodule ErlangPython.Application do
   @impl true
   def start(_type, _args) do
     ErlangPython.Settings.warn(Application.get_all_env(:erlang_python))
-    # Now, and not when Python first sends something.
+    # Now, and not when Python first sends something, or when a pool is first called.
     ErlangPython.Settings.send_to!()
+    ErlangPython.Pool.Configured.check_all!()
 
     children = [
       ErlangPython.Callbacks,

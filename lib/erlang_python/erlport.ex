@@ -19,7 +19,7 @@ defmodule ErlangPython.ErlPort do
     * `{python, Python}` - the interpreter: a path, a name on `PATH`, a version such as `"3.12"`, or an
       `ErlangPython.Env`. The default is the variable `ERLPORT_PYTHON`, else that of all pools.
     * `{python_path, Path | [Path]}` - where Python looks for modules, after the current folder and before its own; a path
-      may be several with colons between them.
+      may be several with colons between them, and a relative one belongs to `cd`.
     * `{cd, Folder}` - the working folder.
     * `{env, [{Name, Value | false}]}` - environment variables; `false` removes one.
     * `{call_timeout, Timeout}` - for calls that give none themselves; `infinity` by default.

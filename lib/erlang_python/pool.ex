@@ -22,6 +22,9 @@ defmodule ErlangPython.Pool do
       import Config
       config :erlang_python, pools: [[name: :default, workers: 4], [name: :ml, venv: ".venv"]]
 
+  A pool in a supervision tree has what the configuration says for its name, unless its own options say otherwise.
+  Wrong options in the configuration are an `ArgumentError` when the application starts.
+
   [Pools](pools.md) goes through the options by what they are for.
 
   ## Options
@@ -41,12 +44,12 @@ defmodule ErlangPython.Pool do
       version such as `"3.12"`. The default is `python3`, else `python`, on `PATH`. An environment is
       built before the first worker starts; in a configuration it is written as data, such as
       `{:requirements, ["numpy"]}` (`ErlangPython.Env`).
-    * `:venv` (`t:Path.t/0`) - a virtual environment, whose interpreter is used; wins over
-      `:python`.
+    * `:venv` (`t:Path.t/0`) - a virtual environment, whose interpreter is used, in the place of
+      `:python`. A pool names one of the two.
     * `:env` (map or list of pairs) - environment variables beside those of the BEAM; `nil`
       removes one.
     * `:cd` (`t:Path.t/0`) - the working folder. The default is the BEAM's.
-    * `:paths` (list of `t:Path.t/0`) - put at the front of `sys.path`.
+    * `:paths` (list of `t:Path.t/0`) - put at the front of `sys.path`. One that does not exist is a warning in the log.
     * `:preload` (list) - modules, by name, and `{:code, text}`, imported and executed in each
       worker before it is ready.
 
@@ -85,6 +88,7 @@ defmodule ErlangPython.Pool do
     * `:reload` (`:manual` or `:auto`) - whether workers look for changed source files before each request, and load their
       modules, and those that import them, anew: for development. Where one can't be loaded, the old code stays and the
       error is logged. Modules of installed packages are left alone. The default is `:manual` (`ErlangPython.reload/2`).
+      It can be set for all pools too, as in `config/dev.exs`.
     * `:endpoint` (`:ipc` or `:tcp`) - a unix socket in a folder of the pool's own, or a port on
       127.0.0.1. The default is `:ipc`.
     * `:channel` (`:direct` or `:pyzmq`) - how Python speaks ZeroMQ: the worker's own ZMTP on its socket, or
@@ -139,7 +143,7 @@ defmodule ErlangPython.Pool do
   @spec child_spec([option()]) :: Supervisor.child_spec()
   def child_spec(options) do
     # Here, because a supervisor shows a mistake in the start function less plainly.
-    Options.new!(options)
+    Options.new!(Configured.complete(options))
 
     %{
       id: {__MODULE__, Keyword.get(options, :name)},
@@ -153,7 +157,7 @@ defmodule ErlangPython.Pool do
   """
   @spec start_link([option()]) :: Supervisor.on_start() | {:error, Error.t()}
   def start_link(options) do
-    options = Options.new!(options)
+    options = Options.new!(Configured.complete(options))
 
     with :ok <- Configured.check_application(options.name),
          {:ok, pid} <- ErlangPython.Pool.Supervisor.start_link(options) do

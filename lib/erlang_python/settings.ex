@@ -16,6 +16,7 @@ defmodule ErlangPython.Settings do
     :cd,
     :paths,
     :preload,
+    :reload,
     # Of the machine.
     :runtime_dir,
     :wheels,

@@ -135,15 +135,16 @@ no_python() ->
     ok = application:set_env(erlang_python, python, Python).
 
 bad_number() ->
+    application:load(erlang_python),
     [
-        py_test:with_settings([{Key, Value}], fun() ->
-            try py:eval("1") of
-                Result -> ?assertEqual(raised, Result)
-            catch
-                error:#{'__struct__' := 'Elixir.ArgumentError', message := Message} ->
-                    ?assertMatch({match, _}, re:run(Message, atom_to_list(Key)))
-            end
-        end)
+        begin
+            application:set_env(erlang_python, Key, Value),
+            {error, {erlang_python, {bad_return, {_Start, {'EXIT', {Error, _Stack}}}}}} =
+                application:ensure_all_started(erlang_python),
+            application:unset_env(erlang_python, Key),
+            #{'__struct__' := 'Elixir.ArgumentError', message := Message} = Error,
+            ?assertMatch({match, _}, re:run(Message, atom_to_list(Key)))
+        end
      || {Key, Value} <- [{num_workers, many}, {num_workers, 0}, {num_async_workers, -1}, {num_subinterp_workers, 1.5}]
     ].
 

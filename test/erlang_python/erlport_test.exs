@@ -264,7 +264,8 @@ defmodule ErlangPython.ErlPortTest do
 
       [one, two, here] = for name <- ~w(one two here), do: Path.join(dir, name)
       env = [{~c"A", ~c"b"}, {"HOME", false}]
-      paths = ~c"#{one}:#{two}:#{@fixtures}"
+      # A relative one belongs to :cd.
+      paths = ~c"../one:#{two}:#{@fixtures}"
       instance = start(python_path: paths, cd: to_charlist(here), env: env)
 
       for name <- ~w(one two here), do: assert(call(instance, :found, [name]))

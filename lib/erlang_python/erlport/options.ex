@@ -134,7 +134,8 @@ defmodule ErlangPython.ErlPort.Options do
   defp finish(%{pool: pool} = parsed) do
     folder = pool |> Keyword.get(:cd, ".") |> Path.expand()
     of_all_pools = Application.get_env(:erlang_python, :paths, [])
-    paths = [Paths.erlport(), folder] ++ parsed.paths ++ of_all_pools
+    own = Enum.map(parsed.paths, &Path.expand(&1, folder))
+    paths = [Paths.erlport(), folder] ++ own ++ of_all_pools
     %{pool: @fixed ++ [paths: paths] ++ pool, call_timeout: parsed.call_timeout}
   end
 

@@ -44,6 +44,17 @@ defmodule ErlangPython.Pool.Configured do
     |> Enum.map(&options/1)
   end
 
+  @doc "The options of a pool of a supervision tree, over those that the configuration has for its name."
+  @spec complete(keyword()) :: keyword()
+  def complete(own) do
+    configured = if Keyword.keyword?(own), do: options(own[:name])
+    if configured, do: Options.merge(configured, own), else: own
+  end
+
+  @doc "Raises `ArgumentError` for a wrong option of any of them."
+  @spec check_all!() :: :ok
+  def check_all!, do: Enum.each(list(:all), &checked!/1)
+
   @doc "As `Options.new!/1`, with an error that names the pool: who meets it need not be who configured it."
   @spec checked!(keyword()) :: Options.t()
   def checked!(options) do

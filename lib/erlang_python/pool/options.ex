@@ -71,8 +71,8 @@ defmodule ErlangPython.Pool.Options do
   # A frame has a 9-byte head, and error texts must always fit.
   @min_message_size 65_536
 
-  # Which Python, where the application says so for all of its pools.
-  @of_application [:python, :venv, :env, :cd, :paths, :preload]
+  # What the application may say for all of its pools: which Python, and whether it follows its files.
+  @of_application [:python, :venv, :env, :cd, :paths, :preload, :reload]
 
   # What other libraries call it, and where the names are too far apart to be taken for slips.
   @elsewhere %{
@@ -114,10 +114,9 @@ defmodule ErlangPython.Pool.Options do
     end
 
     options =
-      options
-      |> of_application()
+      @of_application
       |> Enum.flat_map(&application_default/1)
-      |> Keyword.merge(options)
+      |> merge(options)
       |> Keyword.put_new_lazy(:workers, &System.schedulers_online/0)
 
     known = %__MODULE__{} |> Map.from_struct() |> Map.keys() |> Enum.sort()
@@ -144,12 +143,17 @@ defmodule ErlangPython.Pool.Options do
     end)
     |> require_name()
     |> check_total()
+    |> check_python()
   end
 
-  # A virtual environment wins over an interpreter, so the application's must not come into a
-  # pool that names an interpreter of its own.
-  defp of_application(options) do
-    if Keyword.has_key?(options, :python), do: @of_application -- [:venv], else: @of_application
+  @doc """
+  Options over those that hold where they say nothing. `:python` and `:venv` both say which Python, so one of them takes
+  the place of the other.
+  """
+  @spec merge(defaults :: keyword(), keyword()) :: keyword()
+  def merge(defaults, options) do
+    others = for {one, other} <- [python: :venv, venv: :python], options[one], do: other
+    defaults |> Keyword.drop(others) |> Keyword.merge(options)
   end
 
   defp application_default(key) do
@@ -170,6 +174,13 @@ defmodule ErlangPython.Pool.Options do
     do: bad(:max_overflow, "at most #{@max_workers - workers} beside #{workers} workers", max)
 
   defp check_total(options), do: options
+
+  defp check_python(%{python: python, venv: venv}) when python != nil and venv != nil do
+    raise ArgumentError,
+          "expected a pool to have :python or :venv, got both: #{inspect(venv)} has an interpreter of its own"
+  end
+
+  defp check_python(options), do: options
 
   defp check(:name, name) when is_atom(name) and not is_nil(name), do: name
   defp check(:name, value), do: bad(:name, "an atom", value)
@@ -239,10 +250,11 @@ defmodule ErlangPython.Pool.Options do
       bad(:python, "a path, a version, or an environment (ErlangPython.Env)", value)
   end
 
-  defp check(key, value) when key in [:python, :venv, :cd], do: text(key, value)
+  defp check(key, value) when key in [:python, :venv], do: text(key, value)
+  defp check(:cd, value), do: folder(:cd, value)
 
   # Improper lists have no length.
-  defp check(:paths, paths) when length(paths) >= 0, do: Enum.map(paths, &text(:paths, &1))
+  defp check(:paths, paths) when length(paths) >= 0, do: Enum.map(paths, &folder(:paths, &1))
   defp check(:paths, value), do: bad(:paths, "a list of folders", value)
 
   defp check(:env, env) when is_map(env) or length(env) >= 0, do: Enum.map(env, &variable/1)
@@ -256,6 +268,9 @@ defmodule ErlangPython.Pool.Options do
       do: value,
       else: bad(key, "a non-empty string, of UTF-8 without null bytes", value)
   end
+
+  # Here, because the worker's current folder is another where there is a `:cd`.
+  defp folder(key, value), do: key |> text(value) |> Path.expand()
 
   # What comes to the operating system ends at a null byte.
   defp text?(value),

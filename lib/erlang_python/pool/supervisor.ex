@@ -11,6 +11,8 @@ defmodule ErlangPython.Pool.Supervisor do
 
   use Supervisor
 
+  require Logger
+
   alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, Options}
   alias ErlangPython.Worker.Channel
   alias ErlangPython.ZMTP
@@ -39,6 +41,7 @@ defmodule ErlangPython.Pool.Supervisor do
   @impl true
   def init(options) do
     name = options.name
+    Enum.each(options.paths, &warn_if_absent(&1, name))
 
     children = [
       {Callers, options},
@@ -48,6 +51,16 @@ defmodule ErlangPython.Pool.Supervisor do
     ]
 
     Supervisor.init(children, strategy: :rest_for_one)
+  end
+
+  # Python passes over it without a word.
+  defp warn_if_absent(path, name) do
+    unless File.exists?(path) do
+      Logger.warning(
+        "the pool #{inspect(name)} has #{path} in :paths, which does not exist. The current folder is #{File.cwd!()}; " <>
+          "what belongs to an application is named by Application.app_dir(:my_app, \"priv/python\")"
+      )
+    end
   end
 
   @doc "The supervisor of the pool's workers."

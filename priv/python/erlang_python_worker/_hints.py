@@ -30,8 +30,15 @@ def _not_found(name: str) -> "Optional[str]":
     return (
         f"Not found by {sys.executable} (Python {version}). The pool's options :venv and :python "
         "say which packages it has, :paths where modules of your own are."
-        + (f" It looked in vain for {', '.join(absent)}." if absent else "")
+        + (f" It looked in vain for {', '.join(absent)}; {_here()}." if absent else "")
     )
+
+
+def _here() -> str:
+    try:
+        return f"its current folder is {os.getcwd()}"
+    except OSError:
+        return "its current folder is gone"
 
 
 def _is_there(at: object) -> bool:

@@ -3,13 +3,13 @@ defmodule ErlangPython.Pool.ConfiguredTest do
   # Not async: the configuration is everybody's.
   use ErlangPython.PoolCase, async: false
 
-  alias ErlangPython.Pool.{Handle, Heir}
-  alias ErlangPython.TestPython
+  alias ErlangPython.{LogEvents, TestPython}
+  alias ErlangPython.Pool.{Configured, Handle, Heir}
 
-  defp configure do
+  defp configure(own \\ []) do
     pool = unique_name()
     before = Application.get_env(:erlang_python, :pools, [])
-    options = [name: pool, workers: 1, python: TestPython.executable()]
+    options = Keyword.merge([name: pool, workers: 1, python: TestPython.executable()], own)
     Application.put_env(:erlang_python, :pools, [options | before])
 
     on_exit(fn ->
@@ -84,5 +84,71 @@ defmodule ErlangPython.Pool.ConfiguredTest do
 
     Registry.unregister(ErlangPython.Pool.Names, name)
     assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+  end
+
+  test "one that stands in a supervision tree has what the configuration says, unless it says otherwise" do
+    pool = configure(max_queue: 7, grace: 300, env: %{"A" => "configured"})
+    start_supervised!({Pool, name: pool, grace: 400})
+
+    assert %{workers: 1, max_queue: 7, grace: 400} = handle(pool).options
+    assert ErlangPython.info(pool: pool).executable == TestPython.executable()
+    assert ErlangPython.call(:os, :getenv, ["A"], pool: pool) == {:ok, "configured"}
+  end
+
+  test "a virtual environment in the tree takes the place of a configured Python" do
+    pool = configure()
+    venv = TestPython.executable() |> Path.dirname() |> Path.dirname()
+    start_supervised!({Pool, name: pool, venv: venv})
+    assert %{python: nil, venv: ^venv} = handle(pool).options
+  end
+
+  test "the default pool in a supervision tree has the numbers of the Erlang face" do
+    put_env(:pools, [])
+    put_env(:num_workers, 3)
+    put_env(:max_concurrent, 9)
+
+    assert [workers: 3, max_concurrent: 9] =
+             Keyword.delete(Configured.complete(name: :default), :name)
+
+    assert Configured.complete(name: :default, workers: 1)[:workers] == 1
+    assert Configured.complete(name: :no_such_pool) == [name: :no_such_pool]
+  end
+
+  test "wrong options are an error when the application starts" do
+    put_env(:pools, [[name: :fine, workers: 1], [name: :wrong, worker: 2]])
+
+    assert_raise ArgumentError,
+                 ~r/^config :erlang_python, pool :wrong: unknown pool option :worker \(did you mean :workers\?\)/,
+                 fn -> ErlangPython.Application.start(:normal, []) end
+
+    put_env(:pools, [])
+    put_env(:num_workers, 0)
+
+    assert_raise ArgumentError, ~r/num_workers: \.\.\. to be an integer of at least 1/, fn ->
+      ErlangPython.Application.start(:normal, [])
+    end
+  end
+
+  test "a folder of :paths that is not there is a warning, once" do
+    LogEvents.forward()
+    pool = configure(paths: ["no/such/folder", "lib"], workers: 2)
+    assert ErlangPython.call(:math, :sqrt, [16], pool: pool) == {:ok, 4.0}
+    missing = Path.expand("no/such/folder")
+    assert_received {:logged, :warning, "the pool " <> said}
+    assert said =~ "#{inspect(pool)} has #{missing} in :paths, which does not exist"
+    assert said =~ "The current folder is #{File.cwd!()}"
+    refute_received {:logged, :warning, "the pool " <> _another}
+  end
+
+  defp put_env(key, value) do
+    before = Application.fetch_env(:erlang_python, key)
+    Application.put_env(:erlang_python, key, value)
+
+    on_exit(fn ->
+      case before do
+        {:ok, value} -> Application.put_env(:erlang_python, key, value)
+        :error -> Application.delete_env(:erlang_python, key)
+      end
+    end)
   end
 end

@@ -112,12 +112,39 @@ defmodule ErlangPython.Pool.OptionsTest do
       for key <- [:python, :paths, :venv], do: Application.delete_env(:erlang_python, key)
     end)
 
-    assert %{python: "3.12", paths: ["lib/python"]} = Options.new!(name: :a)
+    paths = [Path.expand("lib/python")]
+    assert %{python: "3.12", paths: ^paths} = Options.new!(name: :a)
     assert %{python: "3.9", paths: []} = Options.new!(name: :a, python: "3.9", paths: [])
+    assert %{python: nil, venv: "/srv/venv"} = Options.new!(name: :a, venv: "/srv/venv")
+    assert %{python: "3.12", venv: nil} = Options.new!(name: :a, venv: nil)
 
+    Application.delete_env(:erlang_python, :python)
     Application.put_env(:erlang_python, :venv, "/srv/venv")
     assert %{venv: "/srv/venv"} = Options.new!(name: :a)
-    assert %{venv: nil} = Options.new!(name: :a, python: "3.9")
+    assert %{python: "3.9", venv: nil} = Options.new!(name: :a, python: "3.9")
+  end
+
+  test "refuses two Pythons for one pool" do
+    for both <- [[venv: "v", python: "3.9"], [python: {:requirements, ["six"]}, venv: "v"]],
+        do:
+          assert_raise(ArgumentError, ~r/:python or :venv, got both: "v" has an interp/, fn ->
+            Options.new!([name: :a] ++ both)
+          end)
+
+    assert %{python: "3.9", venv: nil} = Options.new!(name: :a, python: "3.9", venv: nil)
+  end
+
+  test "takes reload from the application" do
+    Application.put_env(:erlang_python, :reload, :auto)
+    on_exit(fn -> Application.delete_env(:erlang_python, :reload) end)
+    assert %{reload: :auto} = Options.new!(name: :a)
+    assert %{reload: :manual} = Options.new!(name: :a, reload: :manual)
+  end
+
+  test "takes folders by the current one, and by the home folder" do
+    options = Options.new!(name: :a, cd: "lib", paths: ["python", "~/python", "/srv//python/"])
+    assert options.cd == Path.expand("lib")
+    assert options.paths == [Path.expand("python"), Path.expand("~/python"), "/srv/python"]
   end
 
   test "takes variables, paths and modules in the ways people write them" do
