@@ -1,6 +1,8 @@
-"""Where a worker starts: run by path in the user's interpreter.
+"""Where a worker starts, and each program of this folder: run by path in the user's interpreter.
 
-This file alone must parse on every Python 3, so that one too old gets a sentence
+    python bootstrap.py [PROGRAM ARGUMENT ...]
+
+This file alone must parse on every Python, 2 included, so that one too old gets a sentence
 instead of a SyntaxError.
 """
 
@@ -18,8 +20,16 @@ if sys.version_info < (3, 9):
     sys.exit(TOO_OLD)
 
 
-def main() -> None:
+def main():
+    # type: () -> None
     import os
+
+    if len(sys.argv) > 1:
+        import runpy
+
+        sys.argv.pop(0)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return
 
     here = os.path.dirname(os.path.abspath(__file__))
     # Python has put this folder at the front, unless told not to (-I, -P). It stays there

@@ -3,6 +3,7 @@ defmodule ErlangPython.InterpretersTest do
   # cache, which the first run fills.
   use ErlangPython.PoolCase, async: true
 
+  alias ErlangPython.Env.{Interpreter, Runtime}
   alias ErlangPython.{ErlPort, TestPython}
 
   @moduletag :tmp_dir
@@ -12,7 +13,7 @@ defmodule ErlangPython.InterpretersTest do
   # Found as a user would name them.
   defp versions do
     for minor <- 9..@newest,
-        {:ok, path} <- [ErlangPython.Env.Interpreter.find(python: "3.#{minor}")],
+        {:ok, path} <- [Interpreter.find(python: "3.#{minor}")],
         do: {"3.#{minor}", path}
   end
 
@@ -59,6 +60,24 @@ defmodule ErlangPython.InterpretersTest do
 
       assert {:ok, %{1 => {:ok, nil}}} = Pool.broadcast(pool, environment.("deactivate", []))
       assert Pool.broadcast(pool, environment.("info", [])) == {:ok, before}
+    end
+  end
+
+  test "each that is too old says so, whatever it is asked to run" do
+    Process.flag(:trap_exit, true)
+
+    for version <- ~w(2.7 3.6 3.7 3.8), {:ok, path} <- [Interpreter.find(python: version)] do
+      said = "erlang_python needs Python 3.9 or newer, but #{path} is Python #{version}."
+      assert {:error, error} = Pool.start_link(name: unique_name(), workers: 1, python: path)
+      assert Exception.message(error) =~ said
+
+      env = ErlangPython.Env.requirements(["six"], python: path, wheels: "wheels")
+
+      for built <- [ErlangPython.Env.build(env), Runtime.provision(path)] do
+        assert {:error, %Error{kind: :environment, message: message}} = built
+        assert String.starts_with?(message, said)
+        refute message =~ "\n"
+      end
     end
   end
 

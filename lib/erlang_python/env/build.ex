@@ -148,7 +148,8 @@ defmodule ErlangPython.Env.Build do
 
   defp job(env, id, arguments) do
     with {:ok, command, hint} <- launcher(env) do
-      script = ["-I", Paths.environment_script(), "--base", Cache.base(), "--id", id]
+      script = Paths.program(Paths.environment_script()) ++ ["--base", Cache.base(), "--id", id]
+
       hint = if wheels(env), do: hint, else: hint <> without_network(env)
       {:ok, %{command: command ++ script ++ arguments, hint: hint}}
     end

@@ -11,6 +11,13 @@ defmodule ErlangPython.Env.Paths do
   @spec bootstrap() :: Path.t()
   def bootstrap, do: Path.join(python_code(), "bootstrap.py")
 
+  @doc """
+  The arguments with which a Python runs one of our programs. A module in the current folder or in PYTHONPATH must not
+  get in the way; `-I`, which says so too, is unknown to a Python 2, which has to say that it is too old.
+  """
+  @spec program(script :: Path.t()) :: [String.t()]
+  def program(script), do: ["-E", "-s", bootstrap(), script]
+
   @doc "The folder in which workers of `ErlangPython.ErlPort` find the package `erlport`."
   @spec erlport() :: Path.t()
   def erlport, do: Path.join(python_code(), "erlport_path")

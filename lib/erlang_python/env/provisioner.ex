@@ -7,8 +7,8 @@ defmodule ErlangPython.Env.Provisioner do
 
   require Logger
 
-  # environment.py: for want of a Python, where the hint's wheels would not help.
-  @no_python 3
+  # The hint's wheels would not help for want of a Python (environment.py), or where it is too old (bootstrap.py).
+  @no_python [3, 77]
 
   alias ErlangPython.Env
   alias ErlangPython.Env.Problem
@@ -131,6 +131,6 @@ defmodule ErlangPython.Env.Provisioner do
   defp result(status, %{job: %{command: [python | _arguments], hint: hint}} = run) do
     output = Enum.join(run.output, "\n")
     said = if output == "", do: "#{python} ended with status #{status}", else: output
-    Problem.error(if(status == @no_python, do: said, else: said <> hint), python, output)
+    Problem.error(if(status in @no_python, do: said, else: said <> hint), python, output)
   end
 end

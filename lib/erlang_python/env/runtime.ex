@@ -44,16 +44,8 @@ defmodule ErlangPython.Env.Runtime do
 
   @spec job(Path.t(), root :: Path.t(), wheels :: Path.t() | nil) :: Provisioner.job()
   def job(executable, root, wheels) do
-    # Isolated: a module in the current folder or in PYTHONPATH must not get in the way.
-    command = [
-      executable,
-      "-I",
-      Paths.provision_script(),
-      "--runtime",
-      root,
-      "--lock",
-      Paths.lock()
-    ]
+    program = Paths.program(Paths.provision_script())
+    command = [executable | program] ++ ["--runtime", root, "--lock", Paths.lock()]
 
     if wheels,
       do: %{command: command ++ ["--wheels", wheels], hint: ""},
