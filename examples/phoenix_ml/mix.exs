@@ -11,7 +11,16 @@ defmodule PhoenixMl.MixProject do
       deps: [
         {:erlang_python, path: System.get_env("ERLANG_PYTHON", "../..")}
         | if(phoenix?(), do: phoenix(), else: [])
-      ]
+      ],
+      releases: [phoenix_ml: release()]
+    ]
+  end
+
+  # The pool stands in the supervision tree, where the step does not look; described as there.
+  defp release do
+    [
+      steps: [:assemble, &ErlangPython.Release.add/1],
+      erlang_python: [environments: [{:uv, File.read!("priv/python/pyproject.toml")}]]
     ]
   end
 

@@ -24,8 +24,11 @@ defmodule ErlangPython.Release do
         erlang_python: [environments: [{:requirements, ["numpy"]}, "3.12"]]
       ]
 
-  Each is what a pool takes as `:python`, written in the same way: an environment is found again by
-  how it is described. With `:environments` given, the pool `:default` counts only if it is configured.
+  Each is what a pool takes as `:python`. An environment is found again if it is described in the same way, or has the
+  same content: packages, options and interpreter. So a file that the pool names by `Application.app_dir/2` is named here by
+  its path in the project. One that is not found is a warning in the log, and is built on the target.
+
+  With `:environments` given, the pool `:default` counts only if it is configured.
 
   ## What must be on the target
 
@@ -45,6 +48,9 @@ defmodule ErlangPython.Release do
   @spec add(Mix.Release.t()) :: Mix.Release.t()
   def add(release) do
     Mix.Task.run("app.config")
+    named = get_in(release.options, [:erlang_python, :environments]) || []
+    # Before the application starts, which takes no wrong options.
+    places = Ahead.places(named)
     {:ok, _started} = Application.ensure_all_started(:erlang_python)
 
     priv = priv(release)
@@ -52,7 +58,6 @@ defmodule ErlangPython.Release do
     File.rm_rf!(shipped)
     File.mkdir_p!(Path.join(shipped, "envs"))
 
-    places = places(release.options[:erlang_python] || [])
     for place <- places, do: add_place(place, shipped, Path.join(priv, "python"))
 
     Shipped.write_index!(
@@ -60,6 +65,7 @@ defmodule ErlangPython.Release do
       for(%{python: env} = place <- places, built?(place), do: {env, name!(env)})
     )
 
+    if named == [], do: step(Ahead.unseen())
     release
   end
 
@@ -69,34 +75,21 @@ defmodule ErlangPython.Release do
   defp priv(_release),
     do: raise(ArgumentError, "the release has no application :erlang_python: is it a dependency?")
 
-  defp places(opts) do
-    named = for given <- Keyword.get(opts, :environments, []), do: Ahead.place(environment(given))
-    configured = if named == [], do: Ahead.places(), else: Ahead.places(:configured)
-    Enum.uniq_by(configured ++ named, &{&1.python, &1.venv})
-  end
-
-  defp environment(python) when is_binary(python), do: Env.system(python: python)
-
-  defp environment(given) do
-    Env.cast!(given) ||
-      raise ArgumentError,
-            "expected each of :environments to be what a pool takes as :python, got: #{inspect(given)}"
-  end
-
   defp add_place(place, shipped, python_code) do
-    step = fn text -> Mix.shell().info("* python: " <> text) end
     root = Path.join([shipped, "runtime", Runtime.lock_id()])
 
-    case Ahead.prepare(place, root: root, progress: step) do
+    case Ahead.prepare(place, root: root, progress: &step/1) do
       {:ok, python} ->
         if built?(place), do: copy(python, place.python, shipped)
         compile(python, python_code)
-        step.("#{Ahead.name(place)} is in the release (#{python})")
+        step("#{Ahead.name(place)} is in the release (#{python})")
 
       {:error, error} ->
         raise error
     end
   end
+
+  defp step(text), do: Mix.shell().info("* python: " <> text)
 
   defp built?(%{python: %Env{kind: kind}, venv: nil}), do: kind in [:uv, :requirements]
   defp built?(_place), do: false

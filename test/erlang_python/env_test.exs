@@ -288,6 +288,16 @@ defmodule ErlangPython.EnvTest do
       assert {:error, error} = Env.build(Env.uv("#{base}/none.toml"))
       assert error.message == "cannot read #{base}/none.toml: no such file or directory"
 
+      for env <- [Env.uv("no/none.toml"), Env.requirements("no/none.toml")] do
+        assert {:error, error} = Env.build(env)
+
+        assert error.message =~
+                 "cannot read #{Path.expand("no/none.toml")}: no such file or directory. " <>
+                   "Relative paths belong to the current folder, #{File.cwd!()}: "
+
+        assert error.message =~ ~s|Application.app_dir(:my_app, "no/none.toml")|
+      end
+
       text = project("==3.99.*")
       env = Env.uv(pyproject: text, wheels: wheels, downloads: false)
 
@@ -357,7 +367,30 @@ defmodule ErlangPython.EnvTest do
           assert error.message =~ "there is no Python on the PATH"
           assert error.message =~ "install Python 3.9 or newer"
         end
+
+        # For the one that is named, and no newer one.
+        assert {:error, error} =
+                 Env.build(Env.requirements(["six"], wheels: wheels, python: "3.98"))
+
+        assert "error: No interpreter found for Python 3.98 in " <> _where = error.message
+        assert error.message =~ "uv was asked for 3.98"
+        assert error.message =~ "install Python 3.98"
       end)
+
+      File.rm!(Path.join(alone, "uv"))
+      put_env(%{"PYENV_ROOT" => alone})
+
+      for {python, said} <- [
+            {"3.98", "no Python 3.98: "},
+            {nil, "no python3 or python on the PATH"}
+          ] do
+        env = Env.requirements(["six"], python: python)
+        assert {:error, error} = Env.build(env)
+        assert String.starts_with?(error.message, said)
+        assert String.ends_with?(error.message, ", or install uv, which brings a Python")
+        assert {:error, error} = Env.build(%{env | downloads: false})
+        refute error.message =~ "install uv,"
+      end
     end
 
     test "gives what is there as it is" do

@@ -30,6 +30,17 @@ defmodule ErlangPython.TasksTest do
     config :erlang_python, pools: pools
     """)
 
+    named =
+      "erlang_python: [environments: elem(Code.eval_string(System.get_env(\"NAMED\", \"[]\")), 0)]"
+
+    mix_exs = Path.join(project, "mix.exs")
+    File.write!(mix_exs, String.replace(File.read!(mix_exs), "[shop: [", "[shop: [#{named}, "))
+
+    # As `Application.app_dir/2` names it in a release.
+    File.mkdir_p!(Path.join(project, "priv/python"))
+    File.write!(Path.join(project, "priv/python/requirements.txt"), "six\n")
+    File.write!(Path.join(project, "priv/python/shop.py"), "def open(): return True\n")
+
     requirements = fn name, package ->
       [name: name, workers: 1, python: {:requirements, [package], python: python, wheels: wheels}]
     end
@@ -54,12 +65,15 @@ defmodule ErlangPython.TasksTest do
   end
 
   defp mix(context, base, task, variables \\ []) do
-    System.cmd("mix", [task],
+    System.cmd("mix", String.split(task),
       cd: context.project,
       stderr_to_stdout: true,
       env: environment(context, base) ++ variables
     )
   end
+
+  # What the project's release has under `environments:`.
+  defp named(environments), do: {"NAMED", inspect(environments, limit: :infinity)}
 
   # As the project's configuration.
   defp pools(pools), do: {"POOLS", inspect(pools, limit: :infinity)}
@@ -98,6 +112,88 @@ defmodule ErlangPython.TasksTest do
     assert said =~ ~r/ok .*Python of :default: six: #{base}\/envs\//
     assert said =~ ~r/a worker of :default: starts in \d+ ms, answers in \d+ µs/
     assert said =~ "All is well."
+    assert said =~ "Pools of supervision trees are not seen."
+  end
+
+  test "both look at what a release names", context do
+    base = cache(context)
+    [_name, _workers, {:python, env}] = context.default
+    variables = [pools([]), named([env, {:requirements, ["six"], Keyword.new(elem(env, 2))}])]
+
+    {said, 1} = mix(context, base, "erlang_python.doctor", variables)
+    assert said =~ ~r/failed .*Python of the releases: not built yet: #{base}\/envs/
+    # The default pool is not configured.
+    assert said =~ "1 of 5 checks failed."
+
+    assert said =~
+             "what mix.exs names in releases: [my_app: [erlang_python: [environments: [...]]]]"
+
+    {said, 0} = mix(context, base, "erlang_python.setup", variables)
+    assert said =~ "0/1 six (the releases): #{base}/envs/"
+    assert said =~ ~r/1\/1 ready\nOnly configured pools were looked at/
+
+    {said, 0} = mix(context, base, "erlang_python.doctor", variables)
+    assert said =~ ~r/ok .*Python of the releases: six: #{base}\/envs\//
+  end
+
+  test "a release has the environments that pools of supervision trees name by other paths",
+       context do
+    [_name, _workers, {:python, {:requirements, ["six"], options}}] = context.default
+    runtime = Path.join(context.project, "config/runtime.exs")
+    # Read here while the release is put together, and in the release when it starts.
+    File.write!(runtime, """
+    import Config
+    python = Application.app_dir(:shop, "priv/python")
+    config :erlang_python, paths: [python], preload: ["shop"]
+    """)
+
+    on_exit(fn -> File.rm!(runtime) end)
+    release = Path.join(context.folder, "release")
+    command = "release --quiet --overwrite --path #{release}"
+    # The workers' packages are fetched.
+    network = for {name, _closed} <- NoNetwork.variables(), do: {name, System.get_env(name)}
+    variables = [pools([]) | network]
+
+    {said, 0} = mix(context, cache(context), command, [named([]) | variables])
+    assert said =~ "* python: Only configured pools were looked at"
+
+    named = named([{:requirements, "priv/python/requirements.txt", options}])
+    {said, 0} = mix(context, cache(context), command, [named | variables])
+    assert said =~ "requirements.txt is in the release"
+    refute said =~ "Only configured pools"
+
+    code = """
+    {:ok, _} = Application.ensure_all_started(:erlang_python)
+    options = #{inspect(options)}
+    start = fn env -> ErlangPython.Pool.start_link(name: :tree, workers: 1, python: env) end
+    path = Application.app_dir(:shop, "priv/python/requirements.txt")
+    {:ok, pid} = start.({:requirements, path, options})
+    IO.puts("six in \#{ErlangPython.eval!("__import__('six').__file__", %{}, pool: :tree)}")
+    true = ErlangPython.call!(:shop, :open, [], pool: :tree)
+    Supervisor.stop(pid)
+    Process.flag(:trap_exit, true)
+    for env <- [{:requirements, ["no-such"], options}, {:requirements, "priv/none.txt"}] do
+      {:error, error} = start.(env)
+      IO.puts(Exception.message(error))
+    end
+    """
+
+    {said, 0} =
+      System.cmd(Path.join(release, "bin/shop"), ["eval", code],
+        cd: "/",
+        stderr_to_stdout: true,
+        env: environment(context, cache(context))
+      )
+
+    assert said =~ "six in #{release}/lib/erlang_python-"
+    not_there = "the environment of no-such is not in this release. Name it in mix.exs"
+    assert [_before, warned, failed] = String.split(said, not_there)
+    assert warned =~ "cannot build the environment "
+
+    assert failed =~
+             "cannot read /priv/none.txt: no such file or directory. Relative paths belong"
+
+    assert failed =~ "the environment of priv/none.txt is not in this release"
   end
 
   test "the doctor says what to do about the machine", context do

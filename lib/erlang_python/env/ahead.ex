@@ -10,11 +10,16 @@ defmodule ErlangPython.Env.Ahead do
   @type place :: %{pools: [atom()], python: Env.t() | String.t() | nil, venv: Path.t() | nil}
 
   @doc """
-  The interpreters and environments of the configured pools, each once. The default pool is among
-  them; with `:configured` only if the configuration names it.
+  What the configured pools need and what is named beside them, written as for a pool's `:python`; each once. The default
+  pool is among them; where something is named, only if the configuration names it.
   """
-  @spec places(:all | :configured) :: [place()]
-  def places(which \\ :all) do
+  @spec places(environments :: [term()]) :: [place()]
+  def places(environments) do
+    configured = configured(if environments == [], do: :all, else: :configured)
+    Enum.uniq_by(configured ++ Enum.map(environments, &place/1), &{&1.python, &1.venv})
+  end
+
+  defp configured(which) do
     which
     |> Configured.list()
     |> Enum.map(&Configured.checked!/1)
@@ -23,9 +28,35 @@ defmodule ErlangPython.Env.Ahead do
     |> Enum.sort_by(& &1.pools)
   end
 
-  @doc "An environment that no configured pool has."
-  @spec place(Env.t()) :: place()
-  def place(env), do: %{pools: [], python: env, venv: nil}
+  @doc "An environment that no configured pool has. Raises `ArgumentError` for what is none."
+  @spec place(term()) :: place()
+  def place(python) when is_binary(python), do: place(Env.system(python: python))
+
+  def place(given) do
+    env =
+      Env.cast!(given) ||
+        raise ArgumentError,
+              "expected each of :environments to be what a pool takes as :python, got: #{inspect(given)}"
+
+    %{pools: [], python: env, venv: nil}
+  end
+
+  @doc "What a project's releases name, as `releases: [my_app: [erlang_python: [environments: [...]]]]` in mix.exs."
+  @spec of_releases(keyword() | nil) :: [term()]
+  def of_releases(releases) do
+    for {_name, options} <- releases || [],
+        options = if(is_function(options, 0), do: options.(), else: options),
+        environment <- get_in(options, [:erlang_python, :environments]) || [],
+        uniq: true,
+        do: environment
+  end
+
+  @doc "What `places/1` can't know of."
+  @spec unseen() :: String.t()
+  def unseen do
+    "Only configured pools were looked at, and what mix.exs names in releases: " <>
+      "[my_app: [erlang_python: [environments: [...]]]]. Pools of supervision trees are not seen."
+  end
 
   @doc """
   Builds the environment if there is one to build, and fills the folder of runtime packages for its
@@ -46,6 +77,11 @@ defmodule ErlangPython.Env.Ahead do
     do: Build.look(env)
 
   def look(%{python: python, venv: venv}), do: Env.interpreter(python, venv)
+
+  @doc "Who needs it."
+  @spec users(place()) :: String.t()
+  def users(%{pools: []}), do: "the releases"
+  def users(%{pools: pools}), do: Enum.map_join(pools, ", ", &inspect/1)
 
   @doc "In words."
   @spec name(place()) :: String.t()

@@ -6,6 +6,7 @@ defmodule ErlangPython.Env.Build do
   alias ErlangPython.{Env, Error}
 
   alias ErlangPython.Env.{
+    Ahead,
     Cache,
     Interpreter,
     Paths,
@@ -20,10 +21,7 @@ defmodule ErlangPython.Env.Build do
 
   @spec run(Env.t(), Env.progress() | nil) :: {:ok, Path.t()} | {:error, Error.t()}
   def run(env, progress) do
-    case Shipped.environment(env) do
-      nil -> cached(env, progress)
-      found -> found
-    end
+    with {:absent, id, arguments} <- shipped(env), do: cached(env, id, arguments, progress)
   rescue
     # No folder for the cache.
     error in Error -> {:error, error}
@@ -35,17 +33,35 @@ defmodule ErlangPython.Env.Build do
     wheels && Path.expand(wheels)
   end
 
-  # A worker starts often, so an environment is asked for once.
-  defp cached(env, progress) do
-    with {:ok, id, arguments} <- describe(env) do
-      key = {__MODULE__, Cache.base(), id}
-
-      with nil <- built(:persistent_term.get(key, nil)),
-           {:ok, job} <- job(env, id, arguments),
-           {:ok, python} <- provision(job, progress) do
-        :persistent_term.put(key, python)
-        {:ok, python}
+  # The release's own, or what is to be built.
+  defp shipped(env) do
+    with nil <- Shipped.environment(env) do
+      case describe(env) do
+        {:ok, id, arguments} -> Shipped.content(id) || {:absent, id, arguments}
+        {:error, error} -> {:error, told(error, unknown(env))}
       end
+    end
+  end
+
+  defp told(error, nil), do: error
+  defp told(error, warning), do: %{error | message: error.message <> "\n" <> warning}
+
+  defp unknown(env) do
+    if Shipped.release?() do
+      "the environment of #{env |> Ahead.place() |> Ahead.name()} is not in this release. Name it in mix.exs, with " <>
+        "the same packages, options and Python: releases: [my_app: [erlang_python: [environments: [...]]]]"
+    end
+  end
+
+  # A worker starts often, so an environment is asked for once.
+  defp cached(env, id, arguments, progress) do
+    key = {__MODULE__, Cache.base(), id}
+
+    with nil <- built(:persistent_term.get(key, nil)),
+         {:ok, job} <- job(env, id, arguments),
+         {:ok, python} <- provision(job, progress) do
+      :persistent_term.put(key, python)
+      {:ok, python}
     end
   end
 
@@ -64,7 +80,8 @@ defmodule ErlangPython.Env.Build do
   @doc "The interpreter of an environment that has been built; an error if it has not."
   @spec look(Env.t()) :: {:ok, Path.t()} | {:error, Error.t()}
   def look(env) do
-    with nil <- Shipped.environment(env), {:ok, folder} <- folder(env) do
+    with {:absent, id, _arguments} <- shipped(env) do
+      folder = place(id)
       python = Path.join(folder, "bin/python")
 
       if File.exists?(python),
@@ -78,8 +95,10 @@ defmodule ErlangPython.Env.Build do
   @doc "The folder of an environment in the cache, whether it is there or not."
   @spec folder(Env.t()) :: {:ok, Path.t()} | {:error, Error.t()}
   def folder(env) do
-    with {:ok, id, _arguments} <- describe(env), do: {:ok, Path.join([Cache.base(), "envs", id])}
+    with {:ok, id, _arguments} <- describe(env), do: {:ok, place(id)}
   end
+
+  defp place(id), do: Path.join([Cache.base(), "envs", id])
 
   # The content, by which it is found, and the script's arguments that say the same.
   defp describe(env) do
@@ -151,7 +170,7 @@ defmodule ErlangPython.Env.Build do
       script = Paths.program(Paths.environment_script()) ++ ["--base", Cache.base(), "--id", id]
 
       hint = if wheels(env), do: hint, else: hint <> without_network(env)
-      {:ok, %{command: command ++ script ++ arguments, hint: hint}}
+      {:ok, %{command: command ++ script ++ arguments, hint: hint, warning: unknown(env)}}
     end
   end
 
@@ -175,18 +194,27 @@ defmodule ErlangPython.Env.Build do
   defp by_uv(env) do
     case System.find_executable("uv") do
       nil ->
-        Interpreter.find([])
+        without_uv(env)
 
       uv ->
         downloads = if env.downloads, do: [], else: ["--no-python-downloads"]
 
         command = [uv, "run", "--no-project", "--no-config"] ++ downloads
 
-        {:ok, command ++ ["--python", ">=3.9", "python"],
-         "\nthere is no Python on the PATH, and uv was asked for one: if it has none and can't download it, " <>
-           "install Python 3.9 or newer, or give `:python` a path"}
+        {:ok, command ++ ["--python", version(env) || ">=3.9", "python"],
+         "\nthere is no Python on the PATH, and uv was asked for #{version(env) || "one"}: if it has none and can't " <>
+           "download it, install Python #{version(env) || "3.9 or newer"}, or give `:python` a path"}
     end
   end
+
+  defp without_uv(env) do
+    {:error, error} = Interpreter.find(python: version(env))
+    uv = if env.downloads, do: ", or install uv, which brings a Python", else: ""
+    {:error, %{error | message: error.message <> uv}}
+  end
+
+  # What uv looks for and downloads; a path or a name it can't.
+  defp version(%{python: python}), do: if(python && python =~ ~r/^\d/, do: python)
 
   defp without_network(%{kind: :requirements, requirements: requirements}) do
     wanted =

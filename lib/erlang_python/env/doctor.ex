@@ -23,15 +23,16 @@ defmodule ErlangPython.Env.Doctor do
   @packages "packages of the worker"
   @setup "run `mix erlang_python.setup`"
 
-  @doc "All findings, in the order in which one rests on another."
-  @spec findings() :: [finding()]
-  def findings do
-    [versions(), cache(), socket_folder(), open_files()] ++ configured()
+  @doc "All findings, in the order in which one rests on another; `environments` as for `Ahead.places/1`."
+  @spec findings(environments :: [term()]) :: [finding()]
+  def findings(environments) do
+    [versions(), cache(), socket_folder(), open_files()] ++ configured(environments)
   end
 
-  defp configured do
-    case places() do
+  defp configured(environments) do
+    case places(environments) do
       {:ok, places} ->
+        {:ok, _started} = Application.ensure_all_started(:erlang_python)
         Enum.flat_map(places, &place/1)
 
       {:error, said} ->
@@ -39,8 +40,8 @@ defmodule ErlangPython.Env.Doctor do
     end
   end
 
-  defp places do
-    {:ok, Ahead.places()}
+  defp places(environments) do
+    {:ok, Ahead.places(environments)}
   rescue
     error in ArgumentError -> {:error, error.message}
   end
@@ -130,7 +131,7 @@ defmodule ErlangPython.Env.Doctor do
 
   # The later checks need what the earlier ones found.
   defp place(place) do
-    what = "Python of #{Enum.map_join(place.pools, ", ", &inspect/1)}"
+    what = "Python of #{Ahead.users(place)}"
 
     case Ahead.look(place) do
       {:ok, python} -> interpreter(what, python, place)

@@ -12,5 +12,13 @@ defmodule ErlangPython.Env.Problem do
 
   @spec unreadable(Path.t(), File.posix()) :: {:error, Error.t()}
   def unreadable(path, posix),
-    do: error("cannot read #{Path.expand(path)}: #{:file.format_error(posix)}", nil)
+    do: error("cannot read #{Path.expand(path)}: #{:file.format_error(posix)}#{home(path)}", nil)
+
+  defp home(path) do
+    if Path.type(path) == :relative,
+      do:
+        ". Relative paths belong to the current folder, #{File.cwd!()}: what an application has in its priv is " <>
+          "named by Application.app_dir(:my_app, #{inspect(path)})",
+      else: ""
+  end
 end

@@ -15,8 +15,12 @@ defmodule ErlangPython.Env.Provisioner do
   alias ErlangPython.Error
   alias ErlangPython.Pool.Configured
 
-  @typedoc "A command, and what its failure adds to the error."
-  @type job :: %{command: [String.t(), ...], hint: String.t()}
+  @typedoc "A command, what its failure adds to the error, and a warning that is logged before and told with any failure."
+  @type job :: %{
+          required(:command) => [String.t(), ...],
+          required(:hint) => String.t(),
+          optional(:warning) => String.t() | nil
+        }
 
   @spec start_link(name: GenServer.name()) :: GenServer.on_start()
   def start_link(opts \\ []) do
@@ -108,6 +112,7 @@ defmodule ErlangPython.Env.Provisioner do
     do: %{run | waiting: [from | run.waiting], listeners: List.wrap(listener) ++ run.listeners}
 
   defp start(job, from, listener, runs) do
+    if job[:warning], do: Logger.warning(job.warning)
     run = %{job: job, waiting: [], listeners: [], output: []}
     {:noreply, Map.put(runs, open(job), join(run, from, listener))}
   rescue
@@ -128,9 +133,11 @@ defmodule ErlangPython.Env.Provisioner do
 
   defp result(0, run), do: {:ok, run.output}
 
-  defp result(status, %{job: %{command: [python | _arguments], hint: hint}} = run) do
+  defp result(status, %{job: %{command: [python | _arguments]} = job} = run) do
     output = Enum.join(run.output, "\n")
     said = if output == "", do: "#{python} ended with status #{status}", else: output
-    Problem.error(if(status in @no_python, do: said, else: said <> hint), python, output)
+    hint = if status in @no_python, do: "", else: job.hint
+    warning = if job[:warning], do: "\n" <> job.warning, else: ""
+    Problem.error(said <> hint <> warning, python, output)
   end
 end

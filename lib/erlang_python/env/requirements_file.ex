@@ -7,17 +7,19 @@ defmodule ErlangPython.Env.RequirementsFile do
 
   @doc "The texts of the file and of those that it names, each once."
   @spec read(Path.t()) :: {:ok, [String.t()]} | {:error, Error.t()}
-  def read(path), do: read([Path.expand(path)], MapSet.new(), [])
+  def read(path), do: read([path], MapSet.new(), [])
 
   defp read([], _seen, texts), do: {:ok, Enum.reverse(texts)}
 
   defp read([path | paths], seen, texts) do
-    if path in seen do
+    file = Path.expand(path)
+
+    if file in seen do
       read(paths, seen, texts)
     else
-      case File.read(path) do
+      case File.read(file) do
         {:ok, text} ->
-          read(named(text, Path.dirname(path)) ++ paths, MapSet.put(seen, path), [text | texts])
+          read(named(text, Path.dirname(file)) ++ paths, MapSet.put(seen, file), [text | texts])
 
         {:error, posix} ->
           Problem.unreadable(path, posix)

@@ -1,7 +1,8 @@
 defmodule ErlangPython.Env.Shipped do
   @moduledoc false
   # What `ErlangPython.Release` put into a release: runtime packages, and environments, which are found by
-  # how they were described, since the files that describe them may have stayed behind.
+  # how they were described, since the files that describe them may have stayed behind, and by their content, since
+  # a path may be another in the release.
 
   alias ErlangPython.{Env, Error}
   alias ErlangPython.Env.{Cache, Interpreter, Paths, Problem}
@@ -21,12 +22,23 @@ defmodule ErlangPython.Env.Shipped do
     if File.dir?(path), do: path
   end
 
-  @doc "The interpreter of an environment, nil if the release has none for it."
+  @doc "The interpreter of an environment that was described so, nil if the release has none."
   @spec environment(Env.t()) :: {:ok, Path.t()} | {:error, Error.t()} | nil
   def environment(env) do
-    with name when is_binary(name) <- index()[key(env)],
-         do: check(Path.join([folder(), "envs", name]))
+    with name when is_binary(name) <- index()[key(env)], do: check(place(name))
   end
+
+  @doc "The interpreter of the environment that has this content (`ErlangPython.Env.Build`), nil if the release has none."
+  @spec content(id :: String.t()) :: {:ok, Path.t()} | {:error, Error.t()} | nil
+  def content(id) do
+    if File.dir?(place(id)), do: check(place(id))
+  end
+
+  @doc "Is this a release to which the step has added what it knew of?"
+  @spec release?() :: boolean()
+  def release?, do: File.exists?(Path.join(folder(), @index))
+
+  defp place(name), do: Path.join([folder(), "envs", name])
 
   @doc "Writes the index: which environment lies in which folder."
   @spec write_index!(shipped :: Path.t(), [{Env.t(), name :: String.t()}]) :: :ok

@@ -1,11 +1,14 @@
 defmodule Mix.Tasks.ErlangPython.Setup do
-  @shortdoc "Builds the Python environments of the configured pools"
+  @shortdoc "Builds the Python environments of the configured pools and of the releases"
 
   @moduledoc """
   Builds ahead what the first use of each configured pool would build: its environment, if it has one
   to build (`ErlangPython.Env`), and the worker's packages for its interpreter.
 
       $ mix erlang_python.setup
+
+  So it does for the environments that a release of the project names (`ErlangPython.Release`). Other pools in supervision
+  trees are not seen.
 
   It prints a bar over the pools and the step that is being taken. What is there already is left as it
   is. Where one can't be built, the others are; the exit status is then 1.
@@ -21,26 +24,26 @@ defmodule Mix.Tasks.ErlangPython.Setup do
   @impl true
   def run(arguments) do
     if arguments != [], do: Mix.raise("mix erlang_python.setup takes no arguments")
-    {:ok, _started} = Application.ensure_all_started(:erlang_python)
     places = places()
+    {:ok, _started} = Application.ensure_all_started(:erlang_python)
     total = length(places)
 
     results = for {place, done} <- Enum.with_index(places), do: prepare(place, done, total)
 
     case for {:error, text} <- results, do: text do
-      [] -> Mix.shell().info("#{bar(total, total)} ready")
+      [] -> Mix.shell().info("#{bar(total, total)} ready\n#{Ahead.unseen()}")
       texts -> Mix.raise(Enum.join(texts, "\n\n"))
     end
   end
 
   defp places do
-    Ahead.places()
+    Ahead.places(Ahead.of_releases(Mix.Project.config()[:releases]))
   rescue
     error in ArgumentError -> Mix.raise(error.message)
   end
 
   defp prepare(place, done, total) do
-    name = "#{Ahead.name(place)} (#{Enum.map_join(place.pools, ", ", &inspect/1)})"
+    name = "#{Ahead.name(place)} (#{Ahead.users(place)})"
     step = fn text -> Mix.shell().info("#{bar(done, total)} #{text}") end
     step.(name)
 
