@@ -103,6 +103,7 @@ defmodule ErlangPython.BadInputTest do
       {ErlangPython.Env, :uv, ["pyproject.toml"]},
       {ErlangPython.Env, :venv, [".venv"]},
       {ErlangPython.Tensor, :to_nx, [%ErlangPython.Tensor{dtype: "<i1", shape: {0}, data: ""}]},
+      {ErlangPython.Tensor, :to_list, [%ErlangPython.Tensor{dtype: "<i1", shape: {0}, data: ""}]},
       {ErlangPython.Arrow, :to_explorer, [""]},
       {Pool, :child_spec, [[name: :bad_input_other]]},
       {Pool, :start_link, [[name: :bad_input]]},

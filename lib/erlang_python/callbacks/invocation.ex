@@ -124,8 +124,13 @@ defmodule ErlangPython.Callbacks.Invocation do
   defp arguments(:elixir, args, kwargs, _raw), do: {:ok, args, kwargs}
 
   defp arguments(:erlang, _args, _kwargs, {body, buffers}) do
-    {:ok, [_parent, _target, args, kwargs | _more]} = MessagePack.decode(body, buffers, :erlang)
-    {:ok, args, if(kwargs == :none, do: nil, else: kwargs)}
+    case MessagePack.decode(body, buffers, :erlang) do
+      {:ok, [_parent, _target, args, kwargs | _more]} ->
+        {:ok, args, if(kwargs == :none, do: nil, else: kwargs)}
+
+      {:error, error} ->
+        {:error, {"type", ["the arguments: " <> Exception.message(error)]}}
+    end
   end
 
   defp fit(entry, args, nil, target) do

@@ -14,6 +14,7 @@ defmodule ErlangPython.MessagePack.DecodeError do
           | {:invalid_extension, integer()}
           | {:misplaced_marker, integer()}
           | {:no_buffer, non_neg_integer()}
+          | {:no_list, dtype :: String.t()}
 
   @type t :: %__MODULE__{reason: reason()}
 
@@ -46,4 +47,8 @@ defmodule ErlangPython.MessagePack.DecodeError do
     do: "a marker of type #{Extension.name(type)} stands where only a value can"
 
   defp sentence({:no_buffer, index}), do: "out-of-band frame #{index} is missing"
+
+  defp sentence({:no_list, dtype}),
+    do:
+      "an array of #{inspect(dtype, printable_limit: 20)} can't be a list: Erlang has no such numbers"
 end

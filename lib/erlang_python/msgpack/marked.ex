@@ -21,6 +21,9 @@ defmodule ErlangPython.MessagePack.Marked do
           {:ok, term()} | {:error, DecodeError.reason()}
   def build(type(:tuple), items, _null), do: {:ok, List.to_tuple(items)}
 
+  # Erlang has no sets, and arrays are lists there.
+  def build(type(:set), items, :none), do: {:ok, items}
+
   def build(type(:set), items, _null) do
     set = MapSet.new(items)
     if MapSet.size(set) == length(items), do: {:ok, set}, else: {:error, :duplicate_key}
@@ -37,6 +40,7 @@ defmodule ErlangPython.MessagePack.Marked do
   defp make(type(:datetime), items, _null), do: Times.datetime(items)
   defp make(type(:regex), [pattern, flags], _null), do: Regexes.compile(pattern, flags)
   defp make(type(:rows), [keys | rows], _null), do: Rows.maps(keys, rows)
+  defp make(type(:tensor), [dtype, shape, data], :none), do: Tensors.list(dtype, shape, data)
   defp make(type(:tensor), [dtype, shape, data], _null), do: Tensors.make(dtype, shape, data)
   defp make(type(:exception), items, null), do: exception(items, null)
   defp make(type(:improper_list), items, :undefined), do: improper(items)

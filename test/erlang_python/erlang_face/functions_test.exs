@@ -40,6 +40,34 @@ defmodule ErlangPython.ErlangFace.FunctionsTest do
              {:ok, "[None, None, 'some', b'\\x01']"}
   end
 
+  test "sets and arrays are lists, at any depth" do
+    erlang("py:register_function(echo, fun([Value]) -> Value end).")
+    erlang("py:register_function(same, fun([Value]) -> Value =:= [[1, 2], [3, 4]] end).")
+    assert erlang(~s|py:eval(<<"erlang.echo({1})">>).|) == {:ok, [1]}
+
+    assert erlang(~s|py:eval(<<"erlang.echo([{frozenset([1])}, {'a': set()}])">>).|) ==
+             {:ok, [[[1]], %{"a" => []}]}
+
+    square = "__import__('numpy').arange(1, 5).reshape(2, 2)"
+    assert :py.eval("erlang.same(#{square})") == {:ok, true}
+    assert :py.eval("erlang.same(#{square}.astype('>f4'))") == {:ok, false}
+    assert :py.eval("erlang.echo([#{square} > 1])") == {:ok, [[[false, true], [true, true]]]}
+    assert :py.eval("erlang.echo(__import__('numpy').array(7))") == {:ok, 7}
+
+    for dtype <- ["c16", "M8[s]"] do
+      assert {:error, {:TypeError, text}} =
+               :py.eval("erlang.echo(__import__('numpy').zeros(2, '#{dtype}'))")
+
+      assert to_string(text) =~ ~s(an array of "<#{dtype}" can't be a list)
+    end
+  end
+
+  test "a function that is passed as a value is as in Elixir" do
+    code = "repr(same(None, {1}, __import__('numpy').arange(2)))"
+    same = fn nil, set, %ErlangPython.Tensor{} -> {MapSet.to_list(set), :undefined} end
+    assert :py.eval(code, %{same: same}) == {:ok, "([1], erlang.Atom('undefined'))"}
+  end
+
   test "registering again replaces, unregistering takes away" do
     erlang("py:register_function(f, fun(_) -> 1 end).")
     assert erlang("py:register_function(f, fun(_) -> 2 end).") == :ok

@@ -143,6 +143,32 @@ defmodule ErlangPython.MessagePack.DecoderTest do
     assert MessagePack.decode(exception, [], :erlang) == {:ok, decoded}
   end
 
+  describe "in the Erlang face" do
+    test "sets and tensors are lists" do
+      set = <<0x93, 0xC7, 0, 33, 1, 0xD0, 1>>
+      assert MessagePack.decode(set, [], :erlang) == {:ok, [1, 1]}
+
+      tensor = fn dtype, shape, data ->
+        {:ok, shape, []} = MessagePack.encode(shape)
+        shape = IO.iodata_to_binary(shape)
+
+        <<0x94, 0xC7, 0, 36, 0xA3, dtype::binary, shape::binary, 0xC4, byte_size(data),
+          data::binary>>
+      end
+
+      assert MessagePack.decode(tensor.("|u1", [2, 1], <<1, 2>>), [], :erlang) ==
+               {:ok, [[1], [2]]}
+
+      assert MessagePack.decode(tensor.("<c8", [1], <<0::64>>), [], :erlang) ==
+               {:error, %DecodeError{reason: {:no_list, "<c8"}}}
+
+      # Few bytes, many lists.
+      for {shape, result} <- [{[1_024, 0], :ok}, {[1_025, 0], :error}, {[0, 1_000_000], :ok}] do
+        assert {^result, _} = MessagePack.decode(tensor.("|u1", shape, ""), [], :erlang)
+      end
+    end
+  end
+
   test "a decimal of more digits than Erlang reads quickly is refused" do
     for {digits, result} <- [{10_000, :ok}, {10_001, :error}] do
       text = String.duplicate("7", digits)
@@ -160,7 +186,8 @@ defmodule ErlangPython.MessagePack.DecoderTest do
           {:unknown_extension, 99},
           {:invalid_extension, 35},
           {:misplaced_marker, 32},
-          {:no_buffer, 0}
+          {:no_buffer, 0},
+          {:no_list, "<c16"}
         ] do
       assert %DecodeError{reason: reason} |> Exception.message() |> String.split() |> length() > 4
     end
