@@ -25,8 +25,8 @@ defmodule ErlangPython.Env do
   | `requirements("python/requirements.txt")` | `{:requirements, "python/requirements.txt"}` |
   """
 
+  alias ErlangPython.{Charlist, Error, UnknownOption}
   alias ErlangPython.Env.{Build, Interpreter}
-  alias ErlangPython.{Error, UnknownOption}
 
   @enforce_keys [:kind]
   defstruct kind: nil,
@@ -203,10 +203,18 @@ defmodule ErlangPython.Env do
   def cast!(%__MODULE__{} = env), do: env
   def cast!({:system, opts}), do: system(opts)
   def cast!({:venv, path}), do: venv(path)
-  def cast!({:uv, project}), do: uv(project)
-  def cast!({:requirements, list}), do: requirements(list)
-  def cast!({:requirements, list, opts}), do: requirements(list, opts)
+  def cast!({:uv, project}), do: uv(Charlist.to_text(project))
+  def cast!({:requirements, list}), do: requirements(texts(list))
+  def cast!({:requirements, list, opts}), do: requirements(texts(list), opts)
   def cast!(_other), do: nil
+
+  defp texts(path_or_list) do
+    case Charlist.to_text(path_or_list) do
+      # Not an improper list, which has no length.
+      list when length(list) >= 0 -> Enum.map(list, &Charlist.to_text/1)
+      other -> other
+    end
+  end
 
   # The interpreter of a pool by its options; a virtual environment wins.
   @doc false
@@ -239,7 +247,11 @@ defmodule ErlangPython.Env do
   defp check(:downloads, value),
     do: raise(ArgumentError, "expected :downloads to be a boolean, got: #{inspect(value)}")
 
-  defp check(key, names) when is_list(names), do: Enum.map(names, &text!(key, to_string(&1)))
+  defp check(_key, []), do: []
+
+  # Not a string of Erlang's, which is a list of numbers.
+  defp check(key, [first | _] = names) when not is_integer(first),
+    do: Enum.map(names, &text!(key, to_string(&1)))
 
   defp check(key, value),
     do:
@@ -248,10 +260,14 @@ defmodule ErlangPython.Env do
         "expected #{inspect(key)} to be a list of names, got: #{inspect(value)}"
       )
 
-  defp text!(_key, value) when is_binary(value) and value != "", do: value
-
   defp text!(key, value) do
-    raise ArgumentError,
-          "expected #{inspect(key)} to be a non-empty string, got: #{inspect(value)}"
+    case Charlist.to_text(value) do
+      text when is_binary(text) and text != "" ->
+        text
+
+      _no_text ->
+        raise ArgumentError,
+              "expected #{inspect(key)} to be a non-empty string, got: #{inspect(value)}"
+    end
   end
 end

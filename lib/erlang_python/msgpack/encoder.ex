@@ -148,7 +148,7 @@ defmodule ErlangPython.MessagePack.Encoder do
   defp pairs([], acc, stack, depth, out), do: next(acc, stack, depth - 1, out)
 
   defp key(key, _acc, [_open | stack], _depth, _out) when is_unhashable(key),
-    do: fail(:unhashable, key, stack, Structs.unhashable_hint())
+    do: fail(:unhashable, key, stack, Structs.unhashable_hint(key))
 
   defp key(key, acc, stack, depth, out), do: other(key, acc, stack, depth, out)
 
@@ -306,7 +306,7 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp lowered({:term, term}, struct, _acc, [{:key, _, _, _} | stack], _depth, _out)
        when is_unhashable(term),
-       do: fail(:unhashable, struct, stack, Structs.unhashable_hint())
+       do: fail(:unhashable, struct, stack, Structs.unhashable_hint(struct))
 
   defp lowered({:term, term}, _struct, acc, stack, depth, out),
     do: value(term, acc, stack, depth, out)

@@ -5,6 +5,7 @@ defmodule ErlangPython.MessagePack.Structs do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1, pack: 2]
 
+  alias ErlangPython.Charlist
   alias ErlangPython.MessagePack.{Decimals, EncodeError, Regexes, Tensors, Times}
 
   @typedoc """
@@ -80,9 +81,14 @@ defmodule ErlangPython.MessagePack.Structs do
   defguard is_unhashable(term)
            when is_list(term) or (is_map(term) and not is_map_key(term, :__struct__))
 
-  @spec unhashable_hint() :: String.t()
-  def unhashable_hint,
-    do: "in Python, lists and dicts cannot be keys of a dict or members of a set; use a tuple"
+  @spec unhashable_hint(term()) :: String.t()
+  def unhashable_hint(term) do
+    string =
+      if Charlist.text?(term), do: ~s| (an Erlang string is a list: write <<"k">>)|, else: ""
+
+    "in Python, lists and dicts cannot be keys of a dict or members of a set; use a tuple" <>
+      string
+  end
 
   # Its fields may be anything.
   defp uri(uri) do
@@ -93,9 +99,10 @@ defmodule ErlangPython.MessagePack.Structs do
   end
 
   defp set(items) do
-    if Enum.any?(items, &is_unhashable/1),
-      do: {:error, :unhashable, unhashable_hint()},
-      else: {:marked, type(:set), items}
+    case Enum.find(items, &is_unhashable/1) do
+      nil -> {:marked, type(:set), items}
+      item -> {:error, :unhashable, unhashable_hint(item)}
+    end
   end
 
   defp float(:nan), do: {:packed, <<0xCB, 0x7FF8_0000_0000_0000::64>>}

@@ -2,7 +2,7 @@ defmodule ErlangPython.Pool.Options do
   @moduledoc false
   # The options of a pool, checked once at start. `ErlangPython.Pool` documents them.
 
-  alias ErlangPython.{Env, UnknownOption}
+  alias ErlangPython.{Charlist, Env, UnknownOption}
 
   @mebibyte 1024 * 1024
 
@@ -73,6 +73,13 @@ defmodule ErlangPython.Pool.Options do
 
   # What the application may say for all of its pools: which Python, and whether it follows its files.
   @of_application [:python, :venv, :env, :cd, :paths, :preload, :reload]
+
+  # What must be a list, and of what.
+  @lists %{
+    paths: "a list of folders",
+    env: "a map or list of variables",
+    preload: "a list of modules and {:code, text}"
+  }
 
   # What other libraries call it, and where the names are too far apart to be taken for slips.
   @elsewhere %{
@@ -246,26 +253,35 @@ defmodule ErlangPython.Pool.Options do
   defp check(key, nil) when key in [:python, :venv, :cd], do: nil
 
   defp check(:python, value) when not is_binary(value) do
-    Env.cast!(value) ||
-      bad(:python, "a path, a version, or an environment (ErlangPython.Env)", value)
+    if Charlist.text?(value) do
+      text(:python, value)
+    else
+      Env.cast!(value) ||
+        bad(:python, "a path, a version, or an environment (ErlangPython.Env)", value)
+    end
   end
 
   defp check(key, value) when key in [:python, :venv], do: text(key, value)
   defp check(:cd, value), do: folder(:cd, value)
 
+  # One string of Erlang's, in the place of a list of them.
+  defp check(key, [char | _rest] = value) when is_map_key(@lists, key) and is_integer(char),
+    do: bad(key, @lists[key], value)
+
   # Improper lists have no length.
   defp check(:paths, paths) when length(paths) >= 0, do: Enum.map(paths, &folder(:paths, &1))
-  defp check(:paths, value), do: bad(:paths, "a list of folders", value)
 
   defp check(:env, env) when is_map(env) or length(env) >= 0, do: Enum.map(env, &variable/1)
-  defp check(:env, value), do: bad(:env, "a map or list of variables", value)
 
   defp check(:preload, preload) when length(preload) >= 0, do: Enum.map(preload, &preload/1)
-  defp check(:preload, value), do: bad(:preload, "a list of modules and {:code, text}", value)
+
+  defp check(key, value) when is_map_key(@lists, key), do: bad(key, @lists[key], value)
 
   defp text(key, value) do
-    if text?(value) and value != "",
-      do: value,
+    text = Charlist.to_text(value)
+
+    if text?(text) and text != "",
+      do: text,
       else: bad(key, "a non-empty string, of UTF-8 without null bytes", value)
   end
 
@@ -285,6 +301,12 @@ defmodule ErlangPython.Pool.Options do
        else: bad(:env, "names without \"=\" and values, of UTF-8 without null bytes", pair)
   end
 
+  defp variable({[_ | _] = name, value} = pair) do
+    if Charlist.text?(name),
+      do: variable({List.to_string(name), value}),
+      else: bad(:env, "pairs of a name and a value or nil", pair)
+  end
+
   defp variable(value), do: bad(:env, "pairs of a name and a value or nil", value)
 
   defp written(value) do
@@ -295,13 +317,20 @@ defmodule ErlangPython.Pool.Options do
       bad(:env, "pairs of a name and a value that is text or a number, or nil", value)
   end
 
-  defp preload({:code, code} = value) when is_binary(code),
-    do: if(String.valid?(code), do: value, else: bad(:preload, "code in UTF-8", value))
+  defp preload({:code, code}) do
+    text = Charlist.to_text(code)
+
+    if is_binary(text) and String.valid?(text),
+      do: {:code, text},
+      else: bad(:preload, "code in UTF-8", {:code, code})
+  end
 
   defp preload(module) when is_atom(module) and not is_nil(module),
     do: {:module, Atom.to_string(module)}
 
   defp preload(module) do
+    module = Charlist.to_text(module)
+
     # Statements, which want `{:code, text}`.
     if text?(module) and module != "" and not String.match?(module, ~r/[\s(=]/),
       do: {:module, module},

@@ -158,6 +158,8 @@ defmodule ErlangPython.MessagePack.EncoderTest do
         {%{[1] => 2}, :unhashable,
          "cannot send a list to Python: in Python, lists and dicts cannot"},
         {%{"k" => %{%{} => 2}}, :unhashable, ~s(a map at ["k"])},
+        {[%{~c"größe" => 1}], :unhashable, ~s|(an Erlang string is a list: write <<"k">>)|},
+        {[MapSet.new([~c"a"])], :unhashable, ~s|use a tuple (an Erlang string is a list|},
         {%{%Plain{} => 1}, :unhashable, "a struct ErlangPython.TestStructs.Plain"},
         {[MapSet.new([[1]])], :unhashable, "a struct MapSet at [0]"},
         {[0, [1 | 2]], :improper_list, "a list at [1]"},

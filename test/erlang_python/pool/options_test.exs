@@ -2,6 +2,7 @@ defmodule ErlangPython.Pool.OptionsTest do
   # Not async: sets the application's environment.
   use ExUnit.Case, async: false
 
+  alias ErlangPython.Env
   alias ErlangPython.Pool.Options
 
   test "fills in defaults" do
@@ -93,6 +94,56 @@ defmodule ErlangPython.Pool.OptionsTest do
       error = assert_raise ArgumentError, fn -> Options.new!([{key, value}, name: :a]) end
       assert error.message =~ "expected #{inspect(key)} to be"
     end
+  end
+
+  test "takes strings as Erlang writes them" do
+    options =
+      Options.new!(
+        name: :a,
+        python: ~c"3.12",
+        venv: ~c"/srv/größer",
+        cd: ~c"/srv",
+        paths: [~c"lib", "python"],
+        env: [{~c"A", ~c"1"}, {"B", ~c""}, {:C, nil}],
+        preload: [~c"os.path", :json, {:code, ~c"x = 1\ny = 2"}]
+      )
+
+    assert %{python: "3.12", venv: "/srv/größer", cd: "/srv"} = options
+    assert options.paths == ["lib", "python"]
+    assert options.env == [{"A", "1"}, {"B", ""}, {"C", nil}]
+    assert options.preload == [module: "os.path", module: "json", code: "x = 1\ny = 2"]
+
+    for {erlang, elixir} <- [
+          {{:system, python: ~c"3.12"}, Env.system(python: "3.12")},
+          {{:venv, ~c"/srv"}, Env.venv("/srv")},
+          {{:uv, ~c"py/pyproject.toml"}, Env.uv("py/pyproject.toml")},
+          {{:uv, pyproject: ~c"py", extras: [~c"gpu"]}, Env.uv(pyproject: "py", extras: ["gpu"])},
+          {{:requirements, [~c"six", "numpy"]}, Env.requirements(["six", "numpy"])},
+          {{:requirements, ~c"py/r.txt"}, Env.requirements("py/r.txt")},
+          {{:requirements, [~c"six"], wheels: ~c"w"}, Env.requirements(["six"], wheels: "w")}
+        ],
+        do: assert(Options.new!(name: :a, python: erlang).python == elixir)
+  end
+
+  test "takes no string of Erlang's for a list" do
+    for {key, value, expected} <- [
+          {:paths, ~c"lib", "a list of folders"},
+          {:preload, ~c"json", "a list of modules"},
+          {:env, ~c"A=1", "a map or list of variables"},
+          {:cd, ~c"", "a non-empty string"},
+          {:cd, [?a, 0], "a non-empty string"},
+          {:paths, [~c"lib", []], "a non-empty string"},
+          {:preload, [~c"import json"], "modules and"},
+          {:preload, [{:code, [0]}], "code in UTF-8"},
+          {:env, [{[0], "a"}], "pairs of a name"},
+          {:python, [0], "a path, a version"}
+        ] do
+      error = assert_raise ArgumentError, fn -> Options.new!([{key, value}, name: :a]) end
+      assert error.message =~ "expected #{inspect(key)} to be #{expected}"
+    end
+
+    for python <- [{:uv, pyproject: "py", extras: ~c"gpu"}, {:requirements, [[0]]}, {:venv, [0]}],
+        do: assert_raise(ArgumentError, fn -> Options.new!(name: :a, python: python) end)
   end
 
   test "waits for no longer than the BEAM can" do
