@@ -14,11 +14,14 @@ defmodule :py_semaphore do
   if the function it waits for had to wait for that.
 
   The limit is the application environment's `max_concurrent`, by default twice the number of schedulers plus one.
+
+  All functions raise `ErlangPython.Error` while the application is not running.
   """
 
   use GenServer
 
   alias ErlangPython.Callbacks.Origin
+  alias ErlangPython.Pool.Configured
   alias ErlangPython.{Settings, Timeout}
 
   @doc false
@@ -28,30 +31,34 @@ defmodule :py_semaphore do
   @doc "Takes one, waiting for it for at most so many milliseconds (0: not at all), or `infinity`."
   @spec acquire(timeout()) :: :ok | {:error, :max_concurrent | :invalid_args}
   def acquire(timeout) when timeout == :infinity or (is_integer(timeout) and timeout >= 0) do
-    request = {:acquire, Timeout.receivable(timeout), Origin.any?()}
-    GenServer.call(__MODULE__, request, :infinity)
+    ask({:acquire, Timeout.receivable(timeout), Origin.any?()})
   end
 
   def acquire(_timeout), do: {:error, :invalid_args}
 
   @doc "Gives back what the calling process acquired; nothing if it has none."
   @spec release() :: :ok
-  def release, do: GenServer.call(__MODULE__, :release)
+  def release, do: ask(:release)
 
   @doc "How many are taken."
   @spec current() :: non_neg_integer()
-  def current, do: GenServer.call(__MODULE__, :current)
+  def current, do: ask(:current)
 
   @doc "How many there are."
   @spec max_concurrent() :: pos_integer()
-  def max_concurrent, do: GenServer.call(__MODULE__, :max_concurrent)
+  def max_concurrent, do: ask(:max_concurrent)
 
   @doc "Changes how many there are; those taken beyond a smaller limit stay taken."
   @spec set_max_concurrent(pos_integer()) :: :ok | {:error, :invalid_args}
   def set_max_concurrent(max) when is_integer(max) and max > 0,
-    do: GenServer.call(__MODULE__, {:set_max_concurrent, max})
+    do: ask({:set_max_concurrent, max})
 
   def set_max_concurrent(_max), do: {:error, :invalid_args}
+
+  defp ask(request) do
+    Configured.check_application!()
+    GenServer.call(__MODULE__, request, :infinity)
+  end
 
   # `held`: {owner, its monitor}, one for each that is taken; `waiting`: oldest first.
   @impl true

@@ -229,7 +229,7 @@ def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
     assert notes("raise ModuleNotFoundError('of my own')") == []
     # As `from erlang import name` raises it.
     (advice,) = notes("raise ImportError('cannot import name', name='erlang')")
-    assert "ErlangPython.register" in advice
+    assert "ErlangPython.register, py:register_function" in advice
 
 
 def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:
@@ -237,5 +237,5 @@ def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:
         failure = Failure(shared.request(EVAL, [code, None, None, 1, 0]).error[1])
         return str(failure.message)
 
-    assert "this is no expression, run or exec takes statements" in message("x = 1")
+    assert "this is no expression, exec takes statements (ErlangPython.run too)" in message("x = 1")
     assert "no expression" not in message("def (")

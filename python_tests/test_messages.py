@@ -223,7 +223,9 @@ def test_rubbish_does_not_stop_the_worker(shared: Peer, frames: "list[bytes]") -
 def test_an_iterator_as_a_result_is_told_to_be_a_stream(shared: Peer) -> None:
     kind, (message, path) = shared.request(EVAL, ["[iter('a')]", None, None, 1, 0]).error
     assert (kind, path) == ("encode", "result[0]")
-    assert message.endswith("read it as a stream (ErlangPython.stream), or return a list")
+    assert message.endswith(
+        "read it as a stream (ErlangPython.stream, py:stream), or return a list"
+    )
 
 
 def test_shutdown_while_idle_runs_atexit(worker: Peer) -> None:

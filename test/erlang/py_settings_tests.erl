@@ -3,11 +3,15 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([log/2]).
+
 settings_test_() ->
     [
         {Title, {timeout, 120, Test}}
      || {Title, Test} <- [
+            {"an application that is not running", fun not_running/0},
             {"many first calls at once", fun first_calls/0},
+            {"strings as Erlang writes them", fun strings/0},
             {"num_workers", fun num_workers/0},
             {"num_async_workers and num_subinterp_workers", fun other_workers/0},
             {"max_concurrent", fun max_concurrent/0},
@@ -26,6 +30,53 @@ workers(Settings) ->
         ?assertEqual(N, py:num_executors()),
         ?assertEqual(N, length(py_pool:broadcast({eval, "1"}))),
         N
+    end).
+
+%% With the filters of the only handler that there is until something starts Elixir's logger.
+not_running() ->
+    {ok, #{filters := Filters, filter_default := Default}} = logger:get_handler_config(default),
+    Config = #{config => self(), filters => Filters, filter_default => Default},
+    ok = logger:add_handler(?MODULE, ?MODULE, Config),
+    ?assertEqual({error, no_workers_available}, py:eval("1")),
+    ok = logger:remove_handler(?MODULE),
+    receive
+        {logged, Text} ->
+            Told = "no_workers_available: .*application:ensure_all_started\\(erlang_python\\)",
+            ?assertMatch({match, _}, re:run(Text, Told))
+    after 0 -> ?assert(false)
+    end,
+    Raised = [
+        try Call() of
+            Result -> Result
+        catch
+            error:#{'__struct__' := 'Elixir.ErlangPython.Error', kind := Kind} -> Kind
+        end
+     || Call <- [
+            fun() -> py:await(make_ref()) end,
+            fun() -> py:stream_cancel(make_ref()) end,
+            fun() -> py:get_traces() end,
+            fun() -> py_semaphore:acquire(0) end
+        ]
+    ],
+    ?assertEqual([no_pool, no_pool, no_pool, no_pool], Raised).
+
+log(#{msg := {string, Text}}, #{config := Test}) -> Test ! {logged, Text};
+log(_Other, _Config) -> ok.
+
+strings() ->
+    {ok, Python} = application:get_env(erlang_python, python),
+    Pool = [
+        {name, default},
+        {workers, 1},
+        {python, binary_to_list(Python)},
+        {cd, "/"},
+        {env, [{"GREETING", "grüß dich"}]},
+        {paths, ["/srv/shop"]},
+        {preload, ["json", {code, "shop = 'tea'"}]}
+    ],
+    py_test:with_settings([{pools, [Pool]}], fun() ->
+        Code = "__import__('os').environ['GREETING'], __import__('os').getcwd(), '/srv/shop' in __import__('sys').path, shop",
+        ?assertEqual({ok, {<<"grüß dich"/utf8>>, <<"/">>, true, <<"tea">>}}, py:eval(Code))
     end).
 
 %% Whoever comes while the pool starts waits for it, whatever he asks.

@@ -13,6 +13,18 @@ defmodule ErlangPython.ApplicationTest do
           fn -> ErlangPython.cast(:math, :sqrt, [1]) end,
           fn -> :py.call_async(:math, :sqrt, [4]) end,
           fn -> :py.stream_start(:builtins, :iter, [[1]]) end,
+          fn -> :py.await(make_ref()) end,
+          fn -> :py.async_await(make_ref()) end,
+          fn -> :py.stream_cancel(make_ref()) end,
+          fn -> :py.enable_tracing() end,
+          fn -> :py.disable_tracing() end,
+          fn -> :py.get_traces() end,
+          fn -> :py.clear_traces() end,
+          fn -> :py_semaphore.acquire(0) end,
+          fn -> :py_semaphore.release() end,
+          fn -> :py_semaphore.current() end,
+          fn -> :py_semaphore.max_concurrent() end,
+          fn -> :py_semaphore.set_max_concurrent(1) end,
           fn -> ErlangPython.register(:early, &(&1)) end,
           fn -> ErlangPython.unregister(:early) end,
           fn -> ErlangPython.registered() end,
@@ -43,5 +55,7 @@ defmodule ErlangPython.ApplicationTest do
 
     assert {status, output} == {0, output}
     assert output =~ "Application.ensure_all_started(:erlang_python)"
+    # `py` has a bare reason, and says more in the log.
+    assert output =~ ~r/no_workers_available: .*application:ensure_all_started\(erlang_python\)/
   end
 end

@@ -34,8 +34,11 @@ defmodule ErlangPython.ErlangFace.Held do
   @spec not_started!() :: no_return()
   defp not_started!, do: raise(NoPool.not_started(Configured.default()))
 
+  @doc "Raises `ErlangPython.Error` if the application is not running."
   @spec find(key :: term()) :: {:ok, pid()} | :error
   def find(key) do
+    Configured.check_application!()
+
     case Registry.lookup(@registry, key) do
       [{holder, _value}] -> {:ok, holder}
       [] -> :error

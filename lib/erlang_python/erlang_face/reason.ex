@@ -2,6 +2,7 @@ defmodule ErlangPython.ErlangFace.Reason do
   @moduledoc false
   # An `ErlangPython.Error` as the reason that Erlang code matches on.
 
+  alias ErlangPython.ErlangFace.Details
   alias ErlangPython.Error
 
   # Atoms are never collected. A class name that is no atom yet becomes one only while
@@ -13,6 +14,11 @@ defmodule ErlangPython.ErlangFace.Reason do
   @spec of(Error.t()) :: t()
   def of(%Error{kind: :python, type: "StopIteration"}), do: {:stop_iteration, :none}
 
+  # Which Python has looked, and where.
+  def of(%Error{kind: :python, type: type, notes: [_ | _]} = error)
+      when type in ["ModuleNotFoundError", "ImportError"],
+      do: {atom(type), [error.message | error.notes] |> Enum.join("\n") |> String.to_charlist()}
+
   def of(%Error{kind: kind} = error) when kind in [:python, :elixir],
     do: {error.type |> class_name() |> atom(), String.to_charlist(error.message)}
 
@@ -23,8 +29,10 @@ defmodule ErlangPython.ErlangFace.Reason do
   def of(%Error{kind: :overloaded, details: %{current: current, max: max}}),
     do: {:overloaded, current, max}
 
-  def of(%Error{kind: kind}) when kind in [:no_pool, :no_workers, :environment],
-    do: :no_workers_available
+  def of(%Error{kind: kind} = error) when kind in [:no_pool, :no_workers, :environment] do
+    Details.log(:no_workers_available, error)
+    :no_workers_available
+  end
 
   def of(%Error{kind: kind, message: message}) when kind in [:worker_exit, :protocol],
     do: {:worker_down, message}

@@ -23,6 +23,7 @@ defmodule ErlangPython.Pool.NoPool do
       name,
       "the application :erlang_python is not running: call " <>
         "Application.ensure_all_started(:erlang_python) first, " <>
+        "in Erlang application:ensure_all_started(erlang_python), " <>
         "or in a Mix task Mix.Task.run(\"app.start\")",
       :no
     )

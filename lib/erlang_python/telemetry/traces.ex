@@ -8,7 +8,7 @@ defmodule ErlangPython.Telemetry.Traces do
   use GenServer
 
   alias ErlangPython.MessagePack
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Configured, Handle, Slots}
   alias ErlangPython.Telemetry.{Events, TraceContext}
 
   @kept 10_000
@@ -59,14 +59,19 @@ defmodule ErlangPython.Telemetry.Traces do
 
   @doc "Switches tracing in all pools, also in those that start later."
   @spec switch(boolean()) :: :ok
-  def switch(on?), do: GenServer.call(__MODULE__, {:switch, on?}, :infinity)
+  def switch(on?), do: ask({:switch, on?})
 
   @doc "The spans that are kept, oldest first by their starts, and how many were dropped."
   @spec get() :: {[span()], dropped :: non_neg_integer()}
-  def get, do: GenServer.call(__MODULE__, :get, :infinity)
+  def get, do: ask(:get)
 
   @spec clear() :: :ok
-  def clear, do: GenServer.call(__MODULE__, :clear, :infinity)
+  def clear, do: ask(:clear)
+
+  defp ask(request) do
+    Configured.check_application!()
+    GenServer.call(__MODULE__, request, :infinity)
+  end
 
   @doc "Keeps a span of Elixir's side."
   @spec record(own_span()) :: :ok

@@ -87,7 +87,8 @@ def __getattr__(name: str) -> _calls.Function:
         if not _calls.bridge().service("registered", name):
             raise UnknownFunction(
                 f"module 'erlang' has no attribute {name!r}, "
-                "and no function of this name is registered (ErlangPython.register)"
+                "and no function of this name is registered "
+                "(ErlangPython.register, py:register_function)"
             )
         _calls.known.add(name)
     return _calls.Function(name)

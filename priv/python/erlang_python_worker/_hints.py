@@ -14,7 +14,9 @@ def hint(error: BaseException) -> "Optional[str]":
         return _not_found(error.name)
     # `from erlang import name` makes this of the module's own AttributeError.
     if error.name == "erlang":
-        return "Elixir has registered no function of this name (ErlangPython.register)."
+        return (
+            "No function of this name is registered (ErlangPython.register, py:register_function)."
+        )
     return None
 
 

@@ -88,7 +88,9 @@ def _expression(source: str, name: str) -> CodeType:
         return code
     except SyntaxError as error:
         if _is_statements(source):
-            error.msg = f"{error.msg}: this is no expression, run or exec takes statements"
+            error.msg = (
+                f"{error.msg}: this is no expression, exec takes statements (ErlangPython.run too)"
+            )
         raise
 
 

@@ -72,7 +72,7 @@ def _search(kind: type) -> Converter:
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         raise EncodeError(
             f"cannot send a value of type '{name(kind)}' to Elixir: read it as a stream "
-            "(ErlangPython.stream), or return a list"
+            "(ErlangPython.stream, py:stream), or return a list"
         )
     raise EncodeError(
         f"cannot send a value of type '{name(kind)}' to Elixir: return plain data, "
