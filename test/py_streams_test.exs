@@ -115,7 +115,9 @@ defmodule PyStreamsTest do
     {:ok, stream} = :py.eval("(1 // n for n in (0,))")
     assert {:error, {:ZeroDivisionError, _text}} = :py.stream_next(stream)
 
-    for handle <- [:nothing, {:py_stream, :default, nil, %{}}] do
+    assert :py.stream_next(stream) == :done
+
+    for handle <- [:nothing, {:py_stream, :default, nil, %{}, make_ref()}] do
       assert :py.stream_next(handle) == {:error, :invalid_args}
       assert :py.stream_close(handle) == {:error, :invalid_args}
     end
@@ -144,9 +146,49 @@ defmodule PyStreamsTest do
     await_file(closed)
   end
 
+  test "a stream that was closed before its end is no stream that has ended",
+       %{tmp_dir: dir} = context do
+    test = self()
+
+    {_pid, ref} =
+      spawn_monitor(fn ->
+        {:ok, stream} = open(context, Path.join(dir, "of_owner"))
+        {:ok, 0} = :py.stream_next(stream)
+        send(test, {:stream, stream})
+      end)
+
+    assert_receive {:stream, stream}
+    assert_receive {:DOWN, ^ref, :process, _pid, :normal}
+    await_file(Path.join(dir, "of_owner"))
+    assert :py.stream_next(stream) == {:error, :cancelled}
+    assert :py.stream_next(stream) == {:error, :cancelled}
+    assert :py.stream_close(stream) == :ok
+    assert :py.stream_next(stream) == :done
+
+    {:ok, stream} = :py.eval("(__import__('time').sleep(60) for _ in range(1))")
+    assert :py.stream_next(stream, 20) == {:error, :timeout}
+    assert :py.stream_next(stream) == {:error, :cancelled}
+  end
+
+  test "readers that share a stream all see its end" do
+    for _round <- 1..20 do
+      {:ok, stream} = :py.eval("(n for n in range(20))")
+
+      read = fn ->
+        fn -> :py.stream_next(stream) end
+        |> Stream.repeatedly()
+        |> Enum.take_while(&(&1 != :done))
+      end
+
+      readers = for _reader <- 1..4, do: Task.async(read)
+      items = readers |> Task.await_many(60_000) |> Enum.concat() |> Enum.sort()
+      assert items == for(n <- 0..19, do: {:ok, n})
+    end
+  end
+
   test "a generator of call_async belongs to the process that started it" do
     {:ok, stream} = :py.await(:py.call_async(:builtins, :iter, [[1]]))
-    assert {:py_stream, :default, _table, %{owner: owner}} = stream
+    assert {:py_stream, :default, _table, %{owner: owner}, _seen} = stream
     assert owner == self()
     assert :py.stream_next(stream) == {:ok, 1}
     assert :py.stream_next(stream) == :done

@@ -137,14 +137,18 @@ handles() ->
 
     {ok, Slow} = py:eval("(__import__('time').sleep(60) for _ in range(1))"),
     ?assertEqual({error, timeout}, py:stream_next(Slow, 20)),
+    ?assertEqual({error, cancelled}, py:stream_next(Slow)),
 
-    %% It closes with the process that made the call.
+    %% It closes with the process that made the call, which is not its end.
+    Test = self(),
     {_, Monitor} = spawn_monitor(fun() ->
         {ok, Stream} = py:call('__main__', numbers, []),
-        {ok, 0} = py:stream_next(Stream)
+        {ok, 0} = py:stream_next(Stream),
+        Test ! {stream, Stream}
     end),
     receive {'DOWN', Monitor, process, _, normal} -> ok end,
-    receive closed -> ok end.
+    receive closed -> ok end,
+    receive {stream, Left} -> ?assertEqual({error, cancelled}, py:stream_next(Left)) end.
 
 handle_of_async_call() ->
     {ok, Stream} = py:await(py:call_async(builtins, iter, [[1]])),
@@ -246,9 +250,9 @@ bad_input() ->
             fun() -> py:stream_start(math, sqrt, [16], 1) end,
             fun() -> py:stream_cancel(no_reference) end,
             fun() -> py:stream_next(no_stream) end,
-            fun() -> py:stream_next({py_stream, default, none, #{}}) end,
+            fun() -> py:stream_next({py_stream, default, none, #{}, none}) end,
             fun() -> py:stream_close(no_stream) end,
-            fun() -> py:stream_close({py_stream, default, none, #{}}) end,
+            fun() -> py:stream_close({py_stream, default, none, #{}, none}) end,
             fun() -> py:async_await(py:async_call(1, f, [])) end,
             fun() -> py:async_await(py:async_call(math, sqrt, 16)) end,
             fun() -> py:async_await(no_reference) end,

@@ -11,7 +11,8 @@ defmodule ErlangPython.ErlangFace.Streams do
   @default_timeout 30_000
 
   @typedoc "A stream that was left open by a call; the fields are not for others."
-  @opaque handle :: {:py_stream, pool :: atom(), :ets.table(), Streams.t()}
+  @opaque handle ::
+            {:py_stream, pool :: atom(), :ets.table(), Streams.t(), :atomics.atomics_ref()}
 
   @spec collect({:ok, Message.t(), Options.t()} | {:error, :invalid_args}) ::
           {:ok, [term()]} | {:error, Reason.t()}
@@ -106,14 +107,15 @@ defmodule ErlangPython.ErlangFace.Streams do
   # --- pulled
 
   @spec handle(Handle.t(), Streams.t()) :: handle()
-  def handle(handle, stream), do: {:py_stream, handle.name, handle.streams, stream}
+  def handle(handle, stream),
+    do: {:py_stream, handle.name, handle.streams, stream, :atomics.new(1, [])}
 
   @doc "Makes another process the owner of a stream that a result holds."
   @spec give(term(), pid()) :: term()
-  def give({:ok, {:py_stream, pool, table, stream}} = result, owner) do
+  def give({:ok, {:py_stream, pool, table, stream, seen}} = result, owner) do
     case Handle.fetch(pool) do
       {:ok, %{streams: ^table} = handle} ->
-        {:ok, handle(handle, Streams.give(handle, stream, owner))}
+        {:ok, {:py_stream, pool, table, Streams.give(handle, stream, owner), seen}}
 
       _another_or_none ->
         result
@@ -125,7 +127,7 @@ defmodule ErlangPython.ErlangFace.Streams do
   @spec next(term(), term()) :: {:ok, term()} | :done | {:error, Reason.t()}
   def next(stream, timeout \\ @default_timeout)
 
-  def next({:py_stream, _pool, _table, _stream} = stream, timeout) do
+  def next({:py_stream, _pool, _table, _stream, _seen} = stream, timeout) do
     with {:ok, options} <- Calls.options(timeout),
          {:ok, cursor} <- cursor(stream, options) do
       # One at a time, so that there is nothing to keep from one call to the next.
@@ -140,7 +142,7 @@ defmodule ErlangPython.ErlangFace.Streams do
   def next(_stream, _timeout), do: {:error, :invalid_args}
 
   @spec close(term()) :: :ok | {:error, Reason.t()}
-  def close({:py_stream, _pool, _table, _stream} = stream) do
+  def close({:py_stream, _pool, _table, _stream, _seen} = stream) do
     with {:ok, options} <- Calls.options(@default_timeout),
          {:ok, cursor} <- cursor(stream, options) do
       case Cursor.close(cursor) do
@@ -158,11 +160,11 @@ defmodule ErlangPython.ErlangFace.Streams do
 
   # A pool that was started again under the same name is another one.
   defp cursor(
-         {_py_stream, pool, table, %{id: _, owner: _, slot: _, generation: _} = stream},
+         {_py_stream, pool, table, %{id: _, owner: _, slot: _, generation: _} = stream, seen},
          options
        ) do
     case Handle.fetch(pool) do
-      {:ok, %{streams: ^table} = handle} -> {:ok, Cursor.new(handle, stream, options)}
+      {:ok, %{streams: ^table} = handle} -> {:ok, Cursor.new(handle, stream, options, seen)}
       _another_or_none -> {:error, Reason.of(Exit.lost_stream())}
     end
   end

@@ -10,7 +10,7 @@ defmodule ErlangPython.Stream.Cursor do
   alias ErlangPython.Telemetry.StreamSpan
 
   @enforce_keys [:handle, :stream, :options]
-  defstruct @enforce_keys ++ [pull: nil, most: 1, span: nil]
+  defstruct @enforce_keys ++ [pull: nil, most: 1, span: nil, seen: nil]
 
   @type t :: %__MODULE__{
           handle: Handle.t(),
@@ -18,7 +18,8 @@ defmodule ErlangPython.Stream.Cursor do
           options: Options.t(),
           pull: Pull.t() | nil,
           most: pos_integer(),
-          span: StreamSpan.t() | nil
+          span: StreamSpan.t() | nil,
+          seen: :atomics.atomics_ref() | nil
         }
 
   @typedoc "Items, and what comes after them."
@@ -43,9 +44,13 @@ defmodule ErlangPython.Stream.Cursor do
     end
   end
 
-  @spec new(Handle.t(), Streams.t(), Options.t()) :: t()
-  def new(handle, stream, options),
-    do: %__MODULE__{handle: handle, stream: stream, options: options}
+  @doc """
+  `seen` is shared by all readers of a stream that others may close: 1 once one of them has come to its end, or has closed
+  it himself.
+  """
+  @spec new(Handle.t(), Streams.t(), Options.t(), :atomics.atomics_ref() | nil) :: t()
+  def new(handle, stream, options, seen \\ nil),
+    do: %__MODULE__{handle: handle, stream: stream, options: options, seen: seen}
 
   @doc "Waits for further items, no longer than the request's timeout."
   @spec next(t()) :: step()
@@ -78,8 +83,9 @@ defmodule ErlangPython.Stream.Cursor do
   end
 
   defp ended(cursor, items, ending, _elapsed) do
+    closed? = closed_by_others?(cursor) and ending == true
     Streams.remove(cursor.handle, cursor.stream)
-    {items, over(ending)}
+    {items, if(closed?, do: {:failed, closed()}, else: over(ending))}
   rescue
     error in ArgumentError ->
       Handle.reraise_unless_gone(cursor.handle, error, __STACKTRACE__)
@@ -88,6 +94,29 @@ defmodule ErlangPython.Stream.Cursor do
 
   defp over(true), do: :done
   defp over(failure) when is_binary(failure), do: {:failed, Reply.failure(failure)}
+
+  # Python knows it no more. It has ended if this is the first reader to hear of that, or another was. Noted before the row
+  # goes, for whoever comes next and finds none.
+  defp closed_by_others?(%{seen: nil}), do: false
+
+  defp closed_by_others?(%{handle: handle, stream: stream, seen: seen}) do
+    case Streams.fetch(handle, stream.owner, stream.id) do
+      {:ok, _stream} ->
+        :atomics.put(seen, 1, 1)
+        false
+
+      :error ->
+        :atomics.get(seen, 1) == 0
+    end
+  end
+
+  defp closed do
+    %Error{
+      kind: :cancelled,
+      message: "the stream was closed before its end: with its owner, or after a timeout",
+      executed: :maybe
+    }
+  end
 
   # Not waited for: the reader has its error, at its deadline as a rule.
   defp failed(cursor, error) do
@@ -103,6 +132,7 @@ defmodule ErlangPython.Stream.Cursor do
   def close(cursor) do
     StreamSpan.closed(cursor.span)
     if cursor.pull, do: Pull.abandon(cursor.pull)
+    if cursor.seen, do: :atomics.put(cursor.seen, 1, 1)
     ref = :erlang.alias([:reply])
 
     case Streams.close(cursor.handle, cursor.stream, ref) do
