@@ -49,11 +49,13 @@ defmodule :py do
   Why a request failed.
 
     * `{Type, Message}`: Python raised. `Type` is the class name without its module, as an atom
-      (as a binary once very many different ones have been seen), `Message` a list of code points;
+      (as a binary once very many different ones have been seen), `Message` a list of code points. For a module that was
+      not found it also says which Python has looked;
     * `{stop_iteration, none}`: a `StopIteration` that escaped;
-    * `timeout`, `cancelled`;
+    * `timeout`;
+    * `cancelled`: `interrupt/1` has stopped it, or the stream was closed before its end;
     * `{overloaded, Current, Max}`: the pool's queue or its limit is full;
-    * `no_workers_available`: no Python could be started;
+    * `no_workers_available`: no Python could be started; the log says why;
     * `{worker_down, Why}`: the Python process ended under the request;
     * `context_lost`: the worker of a context, or of the bound process, has ended;
     * `context_not_bound`: the context of the bound process was released by `unbind/1`;
@@ -187,7 +189,8 @@ defmodule :py do
       2> py:stream_next(Lines).
       {ok, 0}
 
-  Any process may read. The stream closes when the process that made the call ends.
+  Any process may read. The stream closes when the process that made the call ends: after that, and after a timeout, `{error,
+  cancelled}`.
   """
   @spec stream_next(Streams.handle()) :: {:ok, term()} | :done | {:error, reason()}
   def stream_next(stream), do: Streams.next(stream)
@@ -345,7 +348,8 @@ defmodule :py do
 
   @doc """
   Lets Python call a function by a name: `erlang.call('name', 1, 2)`, `erlang.name(1, 2)`. The function gets one
-  argument, the list of what Python passes: `[1, 2]`. Keyword arguments are a `TypeError` in Python.
+  argument, the list of what Python passes: `[1, 2]`. Sets and arrays among them are lists. Keyword arguments are a
+  `TypeError` in Python.
 
   Registering a name again replaces its function.
   """
