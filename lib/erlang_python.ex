@@ -369,7 +369,8 @@ defmodule ErlangPython do
       #=> {:ok, %{1 => :ok, 2 => :ok}}
 
   A worker that has not imported the module has nothing to do: its first import takes the new code. One in which the
-  module can't be loaded, for a syntax error or because it raises, keeps the old one whole.
+  module can't be loaded, for a syntax error or because it raises, keeps the old one whole. Of one that is not imported
+  is only looked whether it is there, and of `"a.b"` only whether `a` is, since to look into a package would import it.
 
   As with Python's `importlib.reload`, what other modules took out of this one by `from module import name` stays theirs, and
   objects keep their old classes. `ErlangPython.Pool.restart/1` starts from nothing instead.

@@ -28,7 +28,7 @@ def failures(worker: Peer, text: str) -> "tuple[object, list[str]]":
     number = worker.begin(0x02, [text, None, None, 1, 0])
     logged = []
     while (message := worker.receive()).type == LOG:
-        logged.append(message.body[2] + message.body[6].splitlines()[-1])
+        logged.append(message.body[2] + "\n" + message.body[6])
     assert (message.type, message.id) == (RESULT, number), message
     return message.body, logged
 
@@ -91,7 +91,9 @@ def test_a_syntax_error_is_logged_once_and_the_old_code_stays(worker: Peer, fold
     value, logged = failures(worker, "(one.x, two.x)")
     assert value[1:] == [1, 1]  # type: ignore[index]
     assert len(logged) == 1
-    assert "one, two: the old code stays" in logged[0]
+    # Nothing of how it was loaded stands before it.
+    said = f'one, two: the old code stays\n  File "{folder / "one.py"}", line 1\n'
+    assert logged[0].startswith(said)
     assert "SyntaxError" in logged[0]
     assert failures(worker, "one.x") == (1, [])
     # What failed with it comes with its mending.
@@ -108,6 +110,10 @@ def test_one_that_raises_stays_as_it_was(worker: Peer, folder: Path) -> None:
         assert value == 1
         assert len(logged) == 1
         assert kind in logged[0]
+        said = (
+            f'Traceback (most recent call last):\n  File "{folder / "one.py"}", line 2, in <module>'
+        )
+        assert logged[0].startswith(f"one: the old code stays\n{said}")
 
 
 def test_a_file_that_has_gone_leaves_the_module(worker: Peer, folder: Path) -> None:

@@ -107,12 +107,21 @@ def test_deep_keeps_what_is_in_a_zip_file(worker: Peer, tmp_path: Path) -> None:
 
 
 def test_one_that_is_not_loaded(worker: Peer) -> None:
-    assert reload(worker, "wave") is None
+    for name in ("wave", "wave.no_such", "json.decoder"):
+        assert reload(worker, name) is None
     assert worker.value("'wave' in __import__('sys').modules") is False
-    assert reload(worker, "no_such.part") is None
-    failure = reload(worker, "no_such")
-    assert failure is not None
-    assert failure.type == "ModuleNotFoundError"
+    worker.code(0x03, "import json")
+    for name, lacks in [
+        ("no_such", "no_such"),
+        ("no_such.part.deep", "no_such"),
+        ("json.no_such.deep", "json.no_such"),
+    ]:
+        failure = reload(worker, name)
+        assert failure is not None
+        assert (failure.type, failure.message) == (
+            "ModuleNotFoundError",
+            f"No module named {lacks!r}",
+        )
 
 
 def test_modules_that_import_each_other(worker: Peer, tmp_path: Path) -> None:

@@ -54,8 +54,10 @@ defmodule ErlangPython.ReloadTest do
   test "names and options", %{name: name} do
     pool = start_pool(workers: 1)
 
-    assert {:ok, %{1 => {:error, %Error{type: "ModuleNotFoundError"}}}} =
-             ErlangPython.reload("no_such_" <> name, pool: pool)
+    for absent <- ["no_such_" <> name, "no_such_" <> name <> ".part.deep"] do
+      assert {:ok, %{1 => {:error, %Error{type: "ModuleNotFoundError"}}}} =
+               ErlangPython.reload(absent, pool: pool)
+    end
 
     assert ErlangPython.reload(:json, pool: pool, deep: true) == {:ok, %{1 => :ok}}
 

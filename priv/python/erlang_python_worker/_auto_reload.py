@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Tuple
 
 import msgpack
 
+from erlang_python_worker._errors import users_part
 from erlang_python_worker._execute import Executor
 from erlang_python_worker._protocol import CALL, EVAL, EXEC, RUN
 from erlang_python_worker._reload import importers, load, source_file
@@ -108,9 +109,10 @@ class AutoReload:
         names = importers(self._failed.union(changed) & watched.keys(), watched)
         try:
             load({name: watched[name] for name in watched if name in names})
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             self._failed = names
-            _log.error("%s: the old code stays", _listed(names), exc_info=True)
+            shown = type(error), error, users_part(error.__traceback__)
+            _log.error("%s: the old code stays", _listed(names), exc_info=shown)
         else:
             self._failed = set()
             _log.info("%s: loaded anew", _listed(names))

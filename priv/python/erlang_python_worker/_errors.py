@@ -143,6 +143,13 @@ def _hide_ours(stack: traceback.StackSummary) -> None:
     stack[:] = dropwhile(lambda frame: frame.filename.startswith(_MACHINERY), frames)
 
 
+def users_part(trace: "TracebackType | None") -> "TracebackType | None":
+    """A traceback from where it enters users' code."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS + _MACHINERY):
+        trace = trace.tb_next
+    return trace
+
+
 def _hide_our_frames(report: traceback.TracebackException) -> None:
     _hide_ours(report.stack)
     for part in getattr(report, "exceptions", None) or ():  # of an exception group

@@ -96,10 +96,14 @@ def importers(names: "set[str]", among: "Dict[str, ModuleType]") -> "set[str]":
 
 
 def _check_exists(name: str) -> None:
-    parent = name.rpartition(".")[0]
-    # A parent that is not loaded would be imported by the search.
-    if (not parent or parent in sys.modules) and find_spec(name) is None:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        found = ".".join(parts[:count])
+        if found not in sys.modules:
+            if find_spec(found) is None:
+                raise ModuleNotFoundError(f"No module named {found!r}", name=found)
+            # The search for what is in it would import it.
+            return
 
 
 def _load(module: ModuleType) -> None:
