@@ -131,6 +131,8 @@ class Peer:
             "preload": [],
             "max_message_size": 1 << 30,
             "worker": "test",
+            "pool": ":default",
+            "packages": "interpreter",
             "replay": [],
             "stdout": "logger",
             "stdin": "none",

@@ -221,6 +221,23 @@ def test_what_pandas_has_for_no_value_is_nil() -> None:
     assert decode(*encode([NAType(), {"at": NaTType(2024, 1, 1)}])) == [None, {"at": None}]
 
 
+@pytest.mark.parametrize(
+    ("module", "kind", "instead"),
+    [
+        ("pandas", "Series", "return its .tolist() or .to_dict(), keep"),
+        ("pandas.core.indexes.base", "Index", "return its .tolist(), keep"),
+        ("polars.series.series", "Series", "return its .to_list(), keep"),
+        ("scipy.sparse._base", "_spbase", "return its .toarray(), keep"),
+        ("matplotlib.figure", "Figure", "show it in a cell or by display: true, keep"),
+    ],
+)
+def test_a_type_without_a_form_says_what_to_return(module: str, kind: str, instead: str) -> None:
+    base = type(kind, (), {"__module__": module})
+    with pytest.raises(EncodeError) as caught:
+        encode(type("Special", (base,), {"__module__": module})())
+    assert instead in str(caught.value)
+
+
 def test_clocks_of_numpy_that_count_nanoseconds_are_cut_to_microseconds() -> None:
     at = np.datetime64("2024-02-29T12:00:00.123456789")
     moment = datetime.datetime(2024, 2, 29, 12, 0, 0, 123456)

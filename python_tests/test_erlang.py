@@ -36,6 +36,11 @@ def test_an_atom_has_1_to_255_characters(name: str) -> None:
         erlang.Atom(name)
 
 
+def test_an_atom_is_made_of_text() -> None:
+    with pytest.raises(TypeError, match="expected str, got int"):
+        erlang.Atom(5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "text"),
     [

@@ -1,10 +1,11 @@
 import re
 import subprocess
 import sys
+from typing import Callable
 
 import pytest
 
-from peer import EVAL, EXEC, RESULT, RUN, Failure, Peer
+from peer import EVAL, EXEC, FAILED, RESULT, RUN, Failure, Peer
 
 
 def test_type_is_qualified_as_python_prints_it(shared: Peer) -> None:
@@ -210,26 +211,94 @@ def test_machinery_of_ours_is_not_shown(shared: Peer) -> None:
     assert broken.formatted.startswith('  File "<run-')
 
 
-def test_a_missing_module_says_which_python_lacks_it(shared: Peer) -> None:
-    def notes(code: str) -> "list[str]":
-        return list(Failure(shared.request(RUN, [code, None, None, 1, 0]).error[1]).notes)
+def notes(peer: Peer, code: str) -> "list[str]":
+    return list(Failure(peer.request(RUN, [code, None, None, 1, 0]).error[1]).notes)
 
-    (advice,) = notes("import no_such_module.part")
+
+def test_a_missing_module_says_which_pool_lacks_it(shared: Peer) -> None:
+    (advice,) = notes(shared, "import no_such_module.part")
     version = ".".join(map(str, sys.version_info[:3]))
-    assert advice.startswith(f"Not found by {sys.executable} (Python {version}).")
-    assert ":venv" in advice
+    found = f"Not found by the pool :default ({sys.executable}, Python {version}). "
+    assert advice.startswith(found + "Its options :venv and :python say which packages it has")
+    assert "pool: of a call" in advice
     assert "in vain" not in advice
-    (advice,) = notes("import sys\nsys.path.append('/no/such/folder')\nimport no_such_module")
+    (advice,) = notes(
+        shared, "import sys\nsys.path.append('/no/such/folder')\nimport no_such_module"
+    )
     here = shared.value("__import__('os').getcwd()")
     assert advice.endswith(f"It looked in vain for /no/such/folder; its current folder is {here}.")
-    (advice,) = notes("import pathlib\nsys.path[-1] = pathlib.Path('/no')\nimport no_such_module")
+    (advice,) = notes(
+        shared, "import pathlib\nsys.path[-1] = pathlib.Path('/no')\nimport no_such_module"
+    )
     assert "in vain" not in advice
     shared.code(RUN, "sys.path.pop()")
-    assert notes("import json.no_such_part") == []
-    assert notes("raise ModuleNotFoundError('of my own')") == []
+    assert notes(shared, "import json.no_such_part") == []
+    assert notes(shared, "raise ModuleNotFoundError('of my own')") == []
     # As `from erlang import name` raises it.
-    (advice,) = notes("raise ImportError('cannot import name', name='erlang')")
+    (advice,) = notes(shared, "raise ImportError('cannot import name', name='erlang')")
     assert "ErlangPython.register, py:register_function" in advice
+
+
+@pytest.mark.parametrize(
+    ("packages", "where"), [("requirements", "its requirements"), ("project", "pyproject.toml")]
+)
+def test_a_missing_module_says_where_the_packages_of_a_pool_stand(
+    start: "Callable[..., Peer]", packages: str, where: str
+) -> None:
+    peer = start()
+    peer.set_up(pool=":ml", packages=packages)
+    (advice,) = notes(peer, "import no_such_module")
+    assert advice.startswith("Not found by the pool :ml (")
+    assert where in advice
+    assert "pool: of a call" not in advice
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("Elixir.Churn", 'Churn is the atom :"Elixir.Churn" in Elixir: write :churn or "churn".'),
+        ("Elixir.My.Churn", 'My.Churn is the atom :"Elixir.My.Churn" in Elixir: write "my.churn".'),
+        ("wave.py", 'A module is named without folder and .py: "wave", with its folder'),
+        ("no_such.py", 'A module is named without folder and .py: "no_such", with its folder'),
+        ("priv/churn", 'A module is named without folder and .py: "churn", with its folder'),
+        ("priv/v1.2/churn.py", 'A module is named without folder and .py: "churn", with its'),
+    ],
+)
+def test_what_is_no_name_of_a_module_says_what_is(
+    shared: Peer, start: "Callable[..., Peer]", module: str, advice: str
+) -> None:
+    failure = Failure(shared.call(module, "f").error[1])
+    assert failure.message == f"No module named {module!r}"
+    assert failure.notes[0].startswith(advice)
+    failed = start().set_up(preload=[["module", module]])
+    assert failed.type == FAILED
+    assert Failure(failed.body).notes == failure.notes
+
+
+def test_what_a_module_fails_to_import_is_named_itself(worker: Peer, tmp_path: object) -> None:
+    with open(f"{tmp_path}/no_such_module_user.py", "w") as file:
+        file.write("import no_such_module\n")
+    worker.code(EXEC, f"import sys; sys.path.append({str(tmp_path)!r})")
+    for module in ("no_such_module_user", "no_such_module_user.py"):
+        failure = Failure(worker.call(module, "f").error[1])
+        assert failure.message == "No module named 'no_such_module'"
+        assert failure.frames[-1][3] == "import no_such_module"
+
+
+def test_a_name_that_main_lacks_says_whose_names_are_there(shared: Peer) -> None:
+    (advice,) = Failure(shared.call("__main__", "no_such_name").error[1]).notes
+    assert "ErlangPython.bind" in advice
+    assert Failure(shared.call("json", "no_such_name").error[1]).notes == []
+
+
+def test_syntax_of_others_is_told(shared: Peer) -> None:
+    for code in ("return 5", "x = 1\nreturn x"):
+        (advice,) = Failure(shared.request(EXEC, [code, None, None, 1, 0]).error[1]).notes
+        assert "exec gives none" in advice
+    for code in ("!pip install numpy", "x = 1\n%matplotlib inline", "  %%time\nx"):
+        (advice,) = notes(shared, code)
+        assert "IPython" in advice
+    assert notes(shared, "x = (1\n% 2 3)") == []
 
 
 def test_statements_in_an_expression_say_what_to_use(shared: Peer) -> None:

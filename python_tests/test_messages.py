@@ -177,8 +177,8 @@ def test_a_result_without_an_encoding_is_named(shared: Peer) -> None:
     assert (kind, payload) == (
         "encode",
         [
-            "cannot send a value of type 'object' to Elixir: return plain data, "
-            "or register an encoder for the type (erlang.register_encoder)",
+            "cannot send a value of type 'object' to Elixir: return plain data, keep it in Python "
+            "(return: :ref), or register an encoder for the type (erlang.register_encoder)",
             'result["a"][1]',
         ],
     )

@@ -64,7 +64,7 @@ defmodule ErlangPythonTest do
       end
 
       assert {:error, %Error{notes: [note]}} = ErlangPython.call(Math, :sqrt, [16])
-      assert note =~ ~S(write :numpy or "numpy")
+      assert note =~ ~S(write :math or "math")
 
       assert_raise ArgumentError, ~r/:timeout to be a positive/, fn ->
         ErlangPython.call(:a, :b, [], timeout: 0)

@@ -16,7 +16,8 @@ defmodule ErlangPython.Error do
       `:function` and `:code` (the source line, or `nil`).
     * `:cause` - the error this one came from (Python's `__cause__` or
       `__context__`), or `nil`.
-    * `:notes` - what `add_note` added (Python 3.11 and newer); for a module that was not found, also which Python has looked.
+    * `:notes` - what `add_note` added (Python 3.11 and newer), and hints of ours: for a module that was not found, in which
+      pool and which Python.
     * `:executed` - may the request have had effects: `:no`, `:maybe` or `:yes`.
     * `:details` - a map whose keys depend on the kind, listed below.
 

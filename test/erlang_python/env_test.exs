@@ -105,6 +105,11 @@ defmodule ErlangPython.EnvTest do
       pool = start_pool(workers: 1, python: env)
       assert {:ok, _file} = ErlangPython.eval(@six_file, %{}, pool: pool)
       assert [_one] = Path.wildcard(Path.join(base, "envs/*"))
+
+      # What it lacks belongs there too.
+      assert {:error, %{notes: [note]}} = ErlangPython.call(:no_such, :f, [], pool: pool)
+      assert note =~ "Not found by the pool #{inspect(pool)} (#{base}"
+      assert note =~ "Add packages to its requirements"
     end
 
     test "runs on the interpreter that its project names", %{wheels: wheels, other: other} do

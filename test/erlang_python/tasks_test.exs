@@ -241,7 +241,7 @@ defmodule ErlangPython.TasksTest do
       )
 
     assert said =~ ~r/failed .*a worker of :broken: .*No module named 'no_such_module'/s
-    assert said =~ "Not found by #{context.python}"
+    assert said =~ "Not found by the pool :broken (#{context.python}, Python "
     assert said =~ ~r/failed .*Python of :old: .*is Python 3.8, erlang_python needs 3.9/
     assert said =~ "a worker of :whole: starts in"
   end

@@ -87,8 +87,9 @@ defmodule ErlangPython.Cell.Expansion do
       {:ok, ["ok", read, assigned, certain]} ->
         {read, assigned, certain}
 
-      {:ok, ["error", type, message, at, text, column]} ->
-        fail!(env, at || line, "#{type}: #{message}" <> pointed(text, column))
+      {:ok, ["error", type, message, at, text, column, hint]} ->
+        hint = if hint, do: "\n" <> hint, else: ""
+        fail!(env, at || line, "#{type}: #{message}" <> pointed(text, column) <> hint)
 
       {:error, %Error{} = error} ->
         fail!(env, line, """

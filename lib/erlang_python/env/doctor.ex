@@ -191,8 +191,15 @@ defmodule ErlangPython.Env.Doctor do
       Supervisor.stop(pid)
       ok(what, "starts in #{div(starting, 1000)} ms, answers in #{answering} µs")
     else
-      {_time, {:error, %Error{} = error}} -> unable(what, Exception.message(error))
-      {_time, {:error, reason}} -> unable(what, "the pool can't start: #{inspect(reason)}")
+      {_time, {:error, %Error{} = error}} ->
+        # What Python says names the pool that it has.
+        said =
+          error |> Exception.message() |> String.replace(inspect(name), inspect(options[:name]))
+
+        unable(what, said)
+
+      {_time, {:error, reason}} ->
+        unable(what, "the pool can't start: #{inspect(reason)}")
     end
   end
 

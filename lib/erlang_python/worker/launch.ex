@@ -110,6 +110,8 @@ defmodule ErlangPython.Worker.Launch do
       "preload" => Enum.map(options.preload, fn {kind, text} -> [Atom.to_string(kind), text] end),
       "max_message_size" => options.max_message_size,
       "worker" => state.name,
+      "pool" => inspect(state.handle.name),
+      "packages" => packages(options),
       "replay" => Replay.encode(replay),
       "stdout" => Atom.to_string(options.stdout),
       "stdin" => Atom.to_string(options.stdin),
@@ -117,4 +119,8 @@ defmodule ErlangPython.Worker.Launch do
       "reload" => Atom.to_string(options.reload)
     }
   end
+
+  defp packages(%{venv: nil, python: %Env{kind: :requirements}}), do: "requirements"
+  defp packages(%{venv: nil, python: %Env{kind: :uv}}), do: "project"
+  defp packages(_options), do: "interpreter"
 end

@@ -6,12 +6,15 @@ class Atom(str):
     becomes a binary.
 
     Raises:
-        ValueError: the name has not 1 to 255 characters.
+        TypeError: the name is no ``str``.
+        ValueError: it has not 1 to 255 characters.
     """
 
     __slots__ = ()
 
     def __new__(cls, name: str) -> "Atom":
+        if not isinstance(name, str):
+            raise TypeError(f"expected str, got {type(name).__name__}")
         if not 1 <= len(name) <= 255:
             raise ValueError(f"an atom has 1 to 255 characters, got {len(name)}")
         return str.__new__(cls, name)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Optional, Union
 
+from erlang_python_worker._hints import hint
 from erlang_python_worker._sources import program
 
 _BUILTINS = frozenset(dir(builtins))
@@ -43,7 +44,7 @@ def analyse(code: str, file: str, line: int) -> "list[Any]":
         ``["ok", read, assigned, certain]``: names that may be read before the cell has assigned
         them; variables that it assigns at its top level; those of them that it assigns
         whichever way it runs. Or, for code that can't be compiled, ``["error", type, message,
-        line, text, column]``; the last three are ``None`` where Python does not say.
+        line, text, column, hint]``; the last four are ``None`` where there is nothing to say.
     """
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are shown when the cell runs
@@ -51,9 +52,9 @@ def analyse(code: str, file: str, line: int) -> "list[Any]":
             program("run", code, file, line)
         except SyntaxError as error:
             place = error.lineno, error.text, error.offset
-            return ["error", type(error).__name__, error.msg, *place]
+            return ["error", type(error).__name__, error.msg, *place, hint(error)]
         except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-            return ["error", type(error).__name__, str(error), None, None, None]
+            return ["error", type(error).__name__, str(error), None, None, None, None]
         names = _Cell()
         names.run(ast.parse(code).body)
     return ["ok", *map(sorted, names.result())]

@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 
 from erlang._request import Running
 from erlang_python_worker._attributes import dotted
+from erlang_python_worker._hints import is_no_module
 from erlang_python_worker._kept import kept
 from erlang_python_worker._litter import Litter
 from erlang_python_worker._namespace import Namespace
@@ -184,13 +185,13 @@ class Executor:
             target = sys.modules.get(module)
             # What another thread is still importing has to be waited for.
             if target is None or getattr(getattr(target, "__spec__", None), "_initializing", False):
-                target = import_module(module)
+                target = _imported(module)
         function = dotted(target, name) if "." in name else getattr(target, name)
         return function(*args, **kwargs) if kwargs else function(*args)
 
     def preload(self, kind: str, text: str) -> None:
         if kind == "module":
-            import_module(text)
+            _imported(text)
         elif kind == "code":
             self.run("exec", [text, None, None, 1, 0])
         else:
@@ -231,6 +232,16 @@ def _awaits(code: CodeType) -> bool:
 
 def _is(namespace: Namespace, name: str, value: Any) -> bool:
     return name in namespace.globals and namespace.globals[name] is value
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if not is_no_module(name) or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        # Python would tell of its part before the first dot alone.
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name) from None
 
 
 def _object(module: Any) -> Any:

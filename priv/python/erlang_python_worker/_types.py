@@ -74,10 +74,27 @@ def _search(kind: type) -> Converter:
             f"cannot send a value of type '{name(kind)}' to Elixir: read it as a stream "
             "(ErlangPython.stream, py:stream), or return a list"
         )
+    instead = next((_INSTEAD[base] for base in names if base in _INSTEAD), "return plain data")
     raise EncodeError(
-        f"cannot send a value of type '{name(kind)}' to Elixir: return plain data, "
-        "or register an encoder for the type (erlang.register_encoder)"
+        f"cannot send a value of type '{name(kind)}' to Elixir: {instead}, keep it in Python "
+        "(return: :ref), or register an encoder for the type (erlang.register_encoder)"
     )
+
+
+_SERIES = "return its .tolist() or .to_dict()"
+_INDEX = "return its .tolist()"
+
+# What to do with well-known types that have no form of their own.
+_INSTEAD = {
+    "pandas.Series": _SERIES,
+    "pandas.Index": _INDEX,
+    "pandas.core.series.Series": _SERIES,  # before pandas 3
+    "pandas.core.indexes.base.Index": _INDEX,
+    "polars.series.series.Series": "return its .to_list()",
+    "polars.lazyframe.frame.LazyFrame": "return its .collect()",
+    "scipy.sparse._base._spbase": "return its .toarray()",
+    "matplotlib.figure.Figure": "show it in a cell or by display: true",
+}
 
 
 def _key(kind: type) -> str:

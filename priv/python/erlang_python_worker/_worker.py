@@ -7,7 +7,7 @@ from msgpack import packb
 
 import erlang._progress
 from erlang._calls import read_line
-from erlang_python_worker import _logging, _tqdm
+from erlang_python_worker import _hints, _logging, _tqdm
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._execute import Executor
@@ -48,6 +48,7 @@ class Worker:
                 raise ProtocolError("SETUP comes first")
             setup = self._runner.decode(head[HEAD_SIZE:], buffers)
             self._limits.max_message_size = setup["max_message_size"]
+            _hints.pool.name, _hints.pool.packages = setup["pool"], setup["packages"]
             self._set_up_streams(setup)
             auto_reload = self._auto_reload(setup)
             sys.path[:0] = setup["paths"]

@@ -34,8 +34,11 @@ defmodule ErlangPython.Cell.ErrorsTest do
       assert error.description == "SyntaxError: invalid syntax\n    y = = 2\n        ^"
       refute_received :ran
 
-      assert_raise CompileError, ~r/'return' outside function/, fn ->
-        Notebook.run(notebook, py("return 1"))
+      for {code, said} <- [
+            {"return 1", ~r/'return' outside function\n.*last expression, without return/s},
+            {"!pip install numpy", ~r/invalid syntax\n.*\nIPython's ! and % are not Python/s}
+          ] do
+        assert_raise CompileError, said, fn -> Notebook.run(notebook, py(code)) end
       end
     end
 
