@@ -147,8 +147,20 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp pairs([], acc, stack, depth, out), do: next(acc, stack, depth - 1, out)
 
-  defp key(key, _acc, [_open | stack], _depth, _out) when is_unhashable(key),
-    do: fail(:unhashable, key, stack, Structs.unhashable_hint(key))
+  defp key(key, acc, [_open | below] = stack, depth, out)
+       when is_list(key) or is_map(key) or is_tuple(key) do
+    case Structs.unhashable(key) do
+      nil ->
+        other(key, acc, stack, depth, out)
+
+      {_key, []} ->
+        fail(:unhashable, key, below, Structs.unhashable_hint(key))
+
+      {culprit, path} ->
+        {:error, error} = fail(:unhashable, culprit, stack, Structs.unhashable_hint(culprit))
+        {:error, %{error | path: error.path ++ path}}
+    end
+  end
 
   defp key(key, acc, stack, depth, out), do: other(key, acc, stack, depth, out)
 

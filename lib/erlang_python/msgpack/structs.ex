@@ -81,13 +81,29 @@ defmodule ErlangPython.MessagePack.Structs do
   defguard is_unhashable(term)
            when is_list(term) or (is_map(term) and not is_map_key(term, :__struct__))
 
+  @doc "What keeps a term from being a key in Python, and its path in it."
+  @spec unhashable(term()) :: {term(), path :: [non_neg_integer()]} | nil
+  def unhashable(term) when is_unhashable(term), do: {term, []}
+  def unhashable(%MapSet{} = set), do: {set, []}
+
+  def unhashable(tuple) when is_tuple(tuple) do
+    tuple
+    |> Tuple.to_list()
+    |> Enum.with_index()
+    |> Enum.find_value(fn {item, index} ->
+      with {culprit, path} <- unhashable(item), do: {culprit, [index | path]}
+    end)
+  end
+
+  def unhashable(_term), do: nil
+
   @spec unhashable_hint(term()) :: String.t()
   def unhashable_hint(term) do
     string =
       if Charlist.text?(term), do: ~s| (an Erlang string is a list: write <<"k">>)|, else: ""
 
-    "in Python, lists and dicts cannot be keys of a dict or members of a set; use a tuple" <>
-      string
+    "in Python, lists, dicts and sets cannot be keys of a dict, nor lists and dicts " <>
+      "members of a set; use a tuple" <> string
   end
 
   # Its fields may be anything.
@@ -99,11 +115,15 @@ defmodule ErlangPython.MessagePack.Structs do
   end
 
   defp set(items) do
-    case Enum.find(items, &is_unhashable/1) do
+    case Enum.find_value(items, &unhashable_member/1) do
       nil -> {:marked, type(:set), items}
-      item -> {:error, :unhashable, unhashable_hint(item)}
+      {culprit, _path} -> {:error, :unhashable, unhashable_hint(culprit)}
     end
   end
+
+  # It becomes a frozenset.
+  defp unhashable_member(%MapSet{}), do: nil
+  defp unhashable_member(item), do: unhashable(item)
 
   defp float(:nan), do: {:packed, <<0xCB, 0x7FF8_0000_0000_0000::64>>}
   defp float(:infinity), do: {:packed, <<0xCB, 0x7FF0_0000_0000_0000::64>>}

@@ -145,9 +145,14 @@ defmodule ErlangPython.MessagePack.EncoderTest do
       rows = &List.duplicate(%{a: &1}, 8)
       assert {:ok, _body, []} = deepest |> hd() |> hd() |> rows.() |> MessagePack.encode()
 
-      for wrap <- [&{&1}, &%{"a" => &1}, &MapSet.new([{&1}]), rows, &rows.(hd(&1))] do
+      for wrap <- [&{&1}, &%{"a" => &1}, rows, &rows.(hd(&1))] do
         assert {:error, %EncodeError{reason: :too_deep}} = MessagePack.encode(wrap.(deepest))
       end
+
+      tuples = Enum.reduce(1..255, {}, fn _, tuple -> {tuple} end)
+      assert {:ok, _body, []} = MessagePack.encode(tuples)
+
+      assert {:error, %EncodeError{reason: :too_deep}} = MessagePack.encode(MapSet.new([tuples]))
     end
 
     defp refused do
@@ -156,12 +161,17 @@ defmodule ErlangPython.MessagePack.EncoderTest do
         {[1, 2, %{"a" => <<1::3>>}], :bitstring, ~s(at [2]["a"] to Python)},
         {{:ok, %{a: {<<1::1>>}}}, :bitstring, "at [1][:a][0] to Python"},
         {%{[1] => 2}, :unhashable,
-         "cannot send a list to Python: in Python, lists and dicts cannot"},
+         "cannot send a list to Python: in Python, lists, dicts and sets cannot"},
         {%{"k" => %{%{} => 2}}, :unhashable, ~s(a map at ["k"])},
         {[%{~c"größe" => 1}], :unhashable, ~s|(an Erlang string is a list: write <<"k">>)|},
         {[MapSet.new([~c"a"])], :unhashable, ~s|use a tuple (an Erlang string is a list|},
         {%{%Plain{} => 1}, :unhashable, "a struct ErlangPython.TestStructs.Plain"},
         {[MapSet.new([[1]])], :unhashable, "a struct MapSet at [0]"},
+        {[MapSet.new([1, {2, {[3]}}])], :unhashable, "a struct MapSet at [0]"},
+        {%{x: %{{1, {[2]}} => 3}}, :unhashable, "a list at [:x][{1, {[2]}}][1][0] to Python"},
+        {%{{%{}} => 1}, :unhashable, "a map at [{%{}}][0] to Python"},
+        {%{MapSet.new([1]) => 2}, :unhashable, "cannot send a struct MapSet to Python"},
+        {%{{MapSet.new([1])} => 2}, :unhashable, "a struct MapSet at [{"},
         {[0, [1 | 2]], :improper_list, "a list at [1]"},
         {[1, 2, 3, 4 | 5], :improper_list, "a list"},
         {[:""], :empty_atom, "the atom :\"\" at [0]"},
