@@ -30,7 +30,8 @@ defmodule ErlangPython.MessagePack do
 
   @doc """
   Decodes a body. Any bytes at all give a term or an error, never more memory than a small
-  multiple of their size, and no new atoms.
+  multiple of their size, and no new atoms but the few that `ErlangPython.ErlangFace.Reason` allows itself
+  for exceptions.
   """
   @spec decode(binary(), [binary()], face()) :: {:ok, term()} | {:error, DecodeError.t()}
   def decode(body, buffers \\ [], face \\ :elixir)

@@ -4,15 +4,9 @@ defmodule ErlangPython.MessagePack.Marked do
 
   import ErlangPython.MessagePack.Extension, only: [type: 1]
 
-  alias ErlangPython.MessagePack.{
-    DecodeError,
-    Handle,
-    Regexes,
-    RemoteException,
-    Rows,
-    Tensors,
-    Times
-  }
+  alias ErlangPython.Error
+  alias ErlangPython.ErlangFace.Reason
+  alias ErlangPython.MessagePack.{DecodeError, Handle, Regexes, Rows, Tensors, Times}
 
   @doc """
   `null` is what nil was decoded to.
@@ -57,17 +51,20 @@ defmodule ErlangPython.MessagePack.Marked do
     with {:ok, frames} <- all(frames, &frame(&1, null)),
          {:ok, cause} <- cause(cause, null),
          {:ok, relation} <- relation(relation, null),
-         true <- Enum.all?(notes, &is_binary/1) do
-      {:ok,
-       %RemoteException{
-         type: type,
-         message: message,
-         frames: frames,
-         cause: cause,
-         relation: relation,
-         notes: notes,
-         formatted: formatted
-       }}
+         true <- Enum.all?(notes, &is_binary/1),
+         true <- Enum.all?([type, message], &String.valid?/1) do
+      error = %Error{
+        kind: :python,
+        type: type,
+        message: message,
+        traceback: frames,
+        cause: cause,
+        notes: notes,
+        executed: :yes,
+        details: %{formatted: formatted, relation: relation}
+      }
+
+      {:ok, if(null == :none, do: Reason.of(error), else: error)}
     else
       _invalid -> :error
     end
@@ -100,7 +97,9 @@ defmodule ErlangPython.MessagePack.Marked do
   defp frame(_file, _line, _function, _code), do: :error
 
   defp cause(null, null), do: {:ok, nil}
-  defp cause(%RemoteException{} = cause, _null), do: {:ok, cause}
+  defp cause(%Error{} = cause, nil), do: {:ok, cause}
+  # A reason says nothing of it.
+  defp cause(cause, :none) when is_tuple(cause), do: {:ok, nil}
   defp cause(_cause, _null), do: :error
 
   defp relation(null, null), do: {:ok, nil}

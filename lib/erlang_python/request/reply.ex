@@ -4,7 +4,6 @@ defmodule ErlangPython.Request.Reply do
   # `{:error, error}`.
 
   alias ErlangPython.{Error, MessagePack, Protocol}
-  alias ErlangPython.MessagePack.RemoteException
   alias ErlangPython.Pool.{Contexts, Refs}
 
   require Protocol
@@ -51,7 +50,7 @@ defmodule ErlangPython.Request.Reply do
   @spec exception(binary()) :: {:ok, Error.t()} | {:error, Exception.t()}
   def exception(body) do
     case MessagePack.decode(body) do
-      {:ok, %RemoteException{} = exception} -> {:ok, python(exception)}
+      {:ok, %Error{} = error} -> {:ok, error}
       {:ok, _other} -> {:error, protocol("FAILED without an exception")}
       {:error, error} -> {:error, error}
     end
@@ -64,12 +63,11 @@ defmodule ErlangPython.Request.Reply do
 
   defp result({:error, error}), do: {:error, undecodable(error)}
 
-  defp error({:ok, ["python", %RemoteException{} = exception]}), do: python(exception)
+  defp error({:ok, ["python", %Error{} = error]}), do: error
 
   # What a callback failed with has gone through Python's code, and comes back as it was.
-  defp error({:ok, ["elixir", [%RemoteException{} = exception, kind, term, stacktrace]]})
+  defp error({:ok, ["elixir", [%Error{} = error, kind, term, stacktrace]]})
        when kind in ["error", "throw", "exit"] do
-    error = python(exception)
     details = %{kind: String.to_existing_atom(kind), reason: term, stacktrace: stacktrace}
     %{error | kind: :elixir, details: Map.merge(error.details, details)}
   end
@@ -118,17 +116,4 @@ defmodule ErlangPython.Request.Reply do
 
   defp cancelled,
     do: %Error{kind: :cancelled, message: "the request was stopped", executed: :maybe}
-
-  defp python(%RemoteException{} = exception) do
-    %Error{
-      kind: :python,
-      type: exception.type,
-      message: exception.message,
-      traceback: exception.frames,
-      cause: exception.cause && python(exception.cause),
-      notes: exception.notes,
-      executed: :yes,
-      details: %{formatted: exception.formatted, relation: exception.relation}
-    }
-  end
 end

@@ -132,15 +132,29 @@ defmodule ErlangPython.MessagePack.DecoderTest do
     end
   end
 
-  test "nil inside an exception is nil in both faces" do
-    exception =
-      <<0x98, 0xC7, 0, 35, 0xA1, "T", 0xA1, "m", 0x91, 0x94, 0xA1, "f", 1, 0xA1, "g", 0xC0, 0xC0,
-        0xC0, 0x90, 0xA1, "x">>
+  describe "an exception" do
+    defp exception(message, cause) do
+      <<0x98, 0xC7, 0, 35, 0xA1, "T", 0xA1, message::binary, 0x91, 0x94, 0xA1, "f", 1, 0xA1, "g",
+        0xC0, cause::binary, 0xC0, 0x90, 0xA1, "x">>
+    end
 
-    assert {:ok, %{cause: nil, relation: nil, frames: [%{code: nil}]} = decoded} =
-             MessagePack.decode(exception)
+    test "is an error in Elixir, a reason in Erlang" do
+      first = exception("m", <<0xC0>>)
 
-    assert MessagePack.decode(exception, [], :erlang) == {:ok, decoded}
+      assert {:ok, %ErlangPython.Error{kind: :python, cause: nil} = error} =
+               MessagePack.decode(first)
+
+      assert %{message: "m", traceback: [%{code: nil}], details: %{relation: nil}} = error
+      second = exception("n", first)
+
+      assert {:ok, %ErlangPython.Error{message: "n", cause: ^error}} = MessagePack.decode(second)
+      assert MessagePack.decode(second, [], :erlang) == {:ok, {:T, ~c"n"}}
+    end
+
+    test "of no text is refused" do
+      for face <- [:elixir, :erlang],
+          do: assert({:error, _} = MessagePack.decode(exception(<<0xFF>>, <<0xC0>>), [], face))
+    end
   end
 
   describe "in the Erlang face" do

@@ -3,7 +3,7 @@ defmodule ErlangPython.MessagePack.VectorsTest do
   use ExUnit.Case, async: true
 
   alias ErlangPython.MessagePack
-  alias ErlangPython.MessagePack.{DecodeError, RemoteException}
+  alias ErlangPython.MessagePack.DecodeError
 
   @folder Path.expand("../../vectors", __DIR__)
 
@@ -57,19 +57,7 @@ defmodule ErlangPython.MessagePack.VectorsTest do
     value
   end
 
-  # The codec's part of an `ErlangPython.Error`; sets and compiled expressions by what they say.
-  defp comparable(%RemoteException{} = exception) do
-    %{
-      type: exception.type,
-      message: exception.message,
-      traceback: exception.frames,
-      cause: exception.cause && comparable(exception.cause),
-      notes: exception.notes,
-      formatted: exception.formatted,
-      relation: exception.relation
-    }
-  end
-
+  # Sets and compiled expressions by what they say.
   defp comparable(%ErlangPython.Error{} = error) do
     error
     |> Map.take([:type, :message, :traceback, :notes])
