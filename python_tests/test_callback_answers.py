@@ -26,9 +26,6 @@ ANSWERS = {
         ["unknown", ["no such function"]],
         ["UnknownFunction", "error", "no such function", "no such function", ""],
     ),
-    "encode": (["encode", ["what"]], ["ElixirError", "error", "what", "what", ""]),
-    "decode": (["decode", ["what"]], ["ElixirError", "error", "what", "what", ""]),
-    "too large": (["too_large", ["what"]], ["ElixirError", "error", "what", "what", ""]),
     "type": (["type", ["what"]], ["TypeError", None, None, "what", None]),
 }
 

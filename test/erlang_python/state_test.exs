@@ -155,10 +155,11 @@ defmodule ErlangPython.StateTest do
       assert %{size: size, limit: 1_000_000} = details
       assert size in 1_000_000..1_001_000
 
-      assert {:error, %Error{kind: :python, type: "erlang.ElixirError", message: message}} =
+      assert {:error, %Error{kind: :elixir, message: message, details: details}} =
                ErlangPython.eval("erlang.state_set('large', 'x' * 1_000_000)")
 
       assert message =~ ":state_limit is 1000000"
+      assert %{kind: :error, reason: %Error{kind: :too_large}, stacktrace: ""} = details
       assert State.get("large") == nil
       assert State.keys() == ["small"]
       assert {:error, {:encode, _text}} = :py.state_store(:large, List.duplicate(1.5, 200_000))

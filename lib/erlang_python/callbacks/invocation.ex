@@ -4,6 +4,7 @@ defmodule ErlangPython.Callbacks.Invocation do
 
   alias ErlangPython.Callbacks.{Functions, Origin, Running, Services}
   alias ErlangPython.{Error, Iterator, MessagePack, Protocol}
+  alias ErlangPython.MessagePack.EncodeError
   alias ErlangPython.Pool.Pending
   alias ErlangPython.Telemetry.CallbackSpan
   alias ErlangPython.ZMTP.Frame
@@ -30,7 +31,7 @@ defmodule ErlangPython.Callbacks.Invocation do
         begin(type, %{origin | parent: parent}, rest, {body, buffers})
 
       _undecodable ->
-        answer(origin, {:error, {"decode", ["the arguments can't be decoded"]}})
+        answer(origin, {:error, undecodable("the arguments can't be decoded")})
     end
   end
 
@@ -108,7 +109,7 @@ defmodule ErlangPython.Callbacks.Invocation do
   end
 
   defp serve(_type, _other, _raw, _origin),
-    do: {:error, {"decode", ["the callback has a wrong form"]}}
+    do: {:error, undecodable("the callback has a wrong form")}
 
   defp entry(name) when is_binary(name) do
     with :error <- Functions.fetch(name) do
@@ -182,6 +183,14 @@ defmodule ErlangPython.Callbacks.Invocation do
     payload(kind, reason, stacktrace |> Enum.reject(&ours?/1) |> Exception.format_stacktrace())
   end
 
+  @doc "What Python is told where an error of the library's stands in place of a result."
+  @spec refused(Error.t()) :: failure()
+  def refused(%Error{message: message} = error),
+    do: {"elixir", ["error", message, message, %MessagePack.Opaque{term: error}, ""]}
+
+  defp undecodable(message),
+    do: refused(%Error{kind: :decode, message: message, executed: :no})
+
   defp payload(kind, reason, stacktrace) do
     banner = Exception.format_banner(kind, reason, [])
     term = %MessagePack.Opaque{term: reason}
@@ -227,7 +236,8 @@ defmodule ErlangPython.Callbacks.Invocation do
       {Protocol.type(:answer), packed, buffers}
     else
       {:error, {_kind, _payload}} = failed -> pack(failed, origin)
-      {:error, error} -> pack({:error, {"encode", ["the result: " <> message(error)]}}, origin)
+      {:error, %Error{} = error} -> pack({:error, refused(error)}, origin)
+      {:error, %EncodeError{} = error} -> pack({:error, refused(unencodable(error))}, origin)
     end
   end
 
@@ -235,12 +245,22 @@ defmodule ErlangPython.Callbacks.Invocation do
     {:ok, packed, buffers} = MessagePack.encode([kind, payload])
 
     case check_size("failure", packed, buffers, origin) do
-      :ok -> {Protocol.type(:answer_error), packed, buffers}
-      {:error, {kind, [message]}} -> pack({:error, {kind, [message <> about(payload)]}}, origin)
+      :ok ->
+        {Protocol.type(:answer_error), packed, buffers}
+
+      {:error, %Error{message: message} = error} ->
+        pack({:error, refused(%{error | message: message <> about(payload)})}, origin)
     end
   end
 
-  defp message(error), do: Exception.message(error)
+  defp unencodable(error) do
+    %Error{
+      kind: :encode,
+      message: "the result: " <> Exception.message(error),
+      executed: :yes,
+      details: %{path: "result" <> EncodeError.format_path(error.path)}
+    }
+  end
 
   # The exception held too much.
   defp about([_kind, _reason, banner, _term, _stacktrace]),
@@ -261,8 +281,13 @@ defmodule ErlangPython.Callbacks.Invocation do
         :ok
 
       size ->
-        message = "the #{what} has #{size} bytes, the pool's :max_message_size is #{limit}"
-        {:error, {"too_large", [message]}}
+        {:error,
+         %Error{
+           kind: :too_large,
+           message: "the #{what} has #{size} bytes, the pool's :max_message_size is #{limit}",
+           executed: :yes,
+           details: %{size: size, limit: limit}
+         }}
     end
   end
 

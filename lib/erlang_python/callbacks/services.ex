@@ -76,7 +76,7 @@ defmodule ErlangPython.Callbacks.Services do
     do: unknown("there is no service #{inspect(name)} that takes #{inspect(args)}")
 
   defp ok(value), do: {:ok, value, :elixir}
-  defp too_large(error), do: {:error, {"too_large", [Exception.message(error)]}}
+  defp too_large(error), do: {:error, Invocation.refused(error)}
   defp unknown(message), do: {:error, {"unknown", [message]}}
 
   # Compared as text: nothing from the wire makes an atom.

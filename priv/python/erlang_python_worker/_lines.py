@@ -208,7 +208,7 @@ def failure(body: Any) -> Exception:
     if kind == "elixir":
         sort, reason, message, term, stacktrace = payload
         return erlang.ElixirError(message, sort, reason, stacktrace, term)
-    return _FAILURES.get(kind, erlang.ElixirError)(payload[0])
+    return _FAILURES[kind](payload[0])
 
 
 _FAILURES: "dict[str, type[Exception]]" = {

@@ -112,6 +112,23 @@ defmodule ErlangPython.Callbacks.FailuresTest do
       assert text =~ "no such thing"
       assert {"ElixirError", text} = caught(small, "erlang.large()")
       assert text =~ ~r/the result has \d+ bytes, the pool's :max_message_size is 100000/
+
+      for {pool, code, kind} <- [
+            {pool, "erlang.bits()", :encode},
+            {pool, "erlang.call('bits', {1: 2, 1.0: 3, b'k': 4, 'k': 5})", :decode},
+            {small, "erlang.large()", :too_large}
+          ] do
+        assert {:error, %Error{kind: :elixir, type: "erlang.ElixirError"} = error} =
+                 run(pool, code)
+
+        assert %{kind: :error, reason: %Error{kind: ^kind} = reason, stacktrace: ""} =
+                 error.details
+
+        assert reason.message == error.message
+      end
+
+      assert {:error, %{details: %{reason: reason}}} = run(pool, "erlang.bits()")
+      assert %{executed: :yes, details: %{path: "result[0]"}} = reason
       await_nothing_left(pool)
     end
 
