@@ -97,7 +97,7 @@ defmodule ErlangPython.MessagePack.Marked do
   defp frame(_file, _line, _function, _code), do: :error
 
   defp cause(null, null), do: {:ok, nil}
-  defp cause(%Error{} = cause, nil), do: {:ok, cause}
+  defp cause(%Error{} = cause, _null), do: {:ok, cause}
   # A reason says nothing of it.
   defp cause(cause, :none) when is_tuple(cause), do: {:ok, nil}
   defp cause(_cause, _null), do: :error
