@@ -244,7 +244,7 @@ defmodule ErlangPython do
 
   ## Options
 
-  Those of `call/4`. `:timeout` is for each wait: for the first item, and for each further one.
+  Those of `call/4`, but for `:return` and `:progress`. `:timeout` is for each wait: for the first item, and for each further one.
   """
   @spec stream(name(), name(), list(), keyword()) :: Enumerable.t()
   def stream(module, function, args \\ [], opts \\ []) do
@@ -285,7 +285,8 @@ defmodule ErlangPython do
   end
 
   @doc """
-  Calls and forgets: nobody waits, and a failure is logged. Its default `:timeout` is `:infinity`.
+  Calls and forgets: nobody waits, and a failure is logged. Its options are those of `call/4`, but for `:return` and `:progress`; the default
+  `:timeout` is `:infinity`.
 
       iex> ErlangPython.cast(:gc, :collect)
       :ok
@@ -310,7 +311,7 @@ defmodule ErlangPython do
 
   ## Options
 
-  Those of `call/4`, and:
+  Those of `call/4`, but for `:return` and `:progress`, and:
 
     * `:args` (function of one argument) - makes the list of arguments out of an element. By
       default the element is the only argument.

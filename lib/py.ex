@@ -398,7 +398,8 @@ defmodule :py do
   def num_executors, do: Executors.count()
 
   @doc """
-  Interrupts what a worker runs: its caller has `{error, cancelled}`. `ok` too if it runs nothing. Workers are numbered from 1.
+  Interrupts what a worker runs: its caller has `{error, cancelled}`, or the result of code that catches the `KeyboardInterrupt` and goes
+  on to its end. `ok` too if it runs nothing. Workers are numbered from 1.
   See `ErlangPython.Pool.interrupt/2`.
   """
   @spec interrupt(pos_integer()) :: :ok | {:error, reason()}

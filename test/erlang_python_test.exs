@@ -55,6 +55,15 @@ defmodule ErlangPythonTest do
         ErlangPython.call(:builtins, :sorted, [[1]], reverse: true)
       end
 
+      for option <- [:return, :progress, :file] do
+        error =
+          assert_raise ArgumentError, fn ->
+            ErlangPython.stream(:builtins, :range, [1], [{option, self()}])
+          end
+
+        assert error.message =~ "unknown option #{inspect(option)}, the known ones are [:pool, "
+      end
+
       assert_raise ArgumentError, ~r/module comes first.*:builtins/, fn ->
         ErlangPython.call(:len, [[1]])
       end
@@ -72,6 +81,10 @@ defmodule ErlangPythonTest do
 
       assert_raise ArgumentError, ~r/:kwargs/, fn ->
         ErlangPython.call(:a, :b, [], kwargs: [1])
+      end
+
+      assert_raise ArgumentError, ~r/the name "a" is given twice in :kwargs/, fn ->
+        ErlangPython.call(:builtins, :dict, [], kwargs: %{:a => 1, "a" => 2, "b" => 3})
       end
     end
 
@@ -151,6 +164,10 @@ defmodule ErlangPythonTest do
       assert {:error, %Error{type: "SyntaxError"}} = ErlangPython.eval("x = 1")
       assert_raise ArgumentError, ~r/code as a string/, fn -> ErlangPython.eval(:x) end
       assert_raise ArgumentError, ~r/:bindings/, fn -> ErlangPython.eval("x", 1) end
+
+      assert_raise ArgumentError, ~r/the name "x" is given twice in :bindings/, fn ->
+        ErlangPython.eval("x", x: 1, x: 2)
+      end
     end
 
     test "does not take options for bindings" do

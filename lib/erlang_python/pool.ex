@@ -182,7 +182,7 @@ defmodule ErlangPython.Pool do
   `:in_callback` (its main thread waits for Elixir) or `:bound` (set aside for a context),
   `:queued` (requests that wait for a worker) and `:in_flight` (requests that workers hold).
 
-  Counted without asking any process, so the numbers may be a moment apart.
+  Counted without asking any process, so the numbers may be a moment apart. Raises `ErlangPython.Error` if there is no such pool.
   """
   @spec stats(atom()) :: %{atom() => non_neg_integer()}
   def stats(pool) do
@@ -220,7 +220,7 @@ defmodule ErlangPython.Pool do
   @doc """
   The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (`:starting`, `:idle`,
   `:busy` or `:draining`), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if
-  the worker did not say so within half a second).
+  the worker did not say so within half a second). Raises `ErlangPython.Error` if there is no such pool.
   """
   @spec workers(atom()) :: [map()]
   def workers(pool) do
@@ -272,7 +272,7 @@ defmodule ErlangPython.Pool do
   that waits in a callback. (A broadcast out of a callback runs within the request that waits for this callback, in
   that one worker.) Workers that are starting are waited for.
 
-  `{:error, error}` says that no worker was asked: the request can't be encoded, or no worker can start.
+  `{:error, error}` says that no worker was asked: the request can't be encoded, no worker can start, or there is no such pool.
 
   ## Options
 
@@ -289,9 +289,13 @@ defmodule ErlangPython.Pool do
   def broadcast(pool, request, opts \\ []) do
     message = message(request)
     {replay, options} = split_replay(opts)
-    options = Request.Options.new!(options, [:timeout, :kwargs])
-    Broadcast.run(fetch!(pool), message, options, later(replay))
+    options = Request.Options.new!(options, known(message))
+    with {:ok, handle} <- fetch(pool), do: Broadcast.run(handle, message, options, later(replay))
   end
+
+  # Code has no keyword arguments.
+  defp known({:call, _module, _function, _args}), do: [:timeout, :kwargs]
+  defp known(_code), do: [:timeout]
 
   defp split_replay(opts) do
     if Keyword.keyword?(opts),
@@ -330,7 +334,7 @@ defmodule ErlangPython.Pool do
 
   A thread that waits for a request, and runs no code of yours, has no frames. The worker `id` is that of `workers/1`.
   `{:error, error}` is `:timeout` if the worker does not answer within `timeout` milliseconds, because C code holds Python's
-  global lock, and `:no_workers` if there is no such worker, or it is just starting.
+  global lock, `:no_workers` if there is no such worker, or it is just starting, and `:no_pool` if there is no such pool.
   """
   @spec stacks(atom(), pos_integer(), timeout()) :: {:ok, [stack()]} | {:error, Error.t()}
   def stacks(pool, worker, timeout \\ 5_000) do
@@ -365,8 +369,9 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  Interrupts what the main thread of a worker runs, whoever called it: that caller has an error of kind `:cancelled`. Code that does
-  not stop within the pool's `:grace` is ended with its worker, and its caller has `:worker_exit`.
+  Interrupts what the main thread of a worker runs, whoever called it: that caller has an error of kind `:cancelled`. Code that catches
+  the `KeyboardInterrupt` and goes on to its end has not been stopped, and its caller has the result. Code that does not end within
+  the pool's `:grace` is ended with its worker, and its caller has `:worker_exit`.
 
   `:idle` says that it runs nothing. Coroutines on the worker's event loop go on. `{:error, error}` as for `stacks/3`.
   """
@@ -377,9 +382,11 @@ defmodule ErlangPython.Pool do
   end
 
   defp fetch_worker(pool, worker) when is_integer(worker) and worker > 0 do
-    case Directory.worker(fetch!(pool), worker) do
-      {_generation, pid, _writer} -> {:ok, pid}
-      nil -> {:error, no_worker(pool, worker)}
+    with {:ok, handle} <- fetch(pool) do
+      case Directory.worker(handle, worker) do
+        {_generation, pid, _writer} -> {:ok, pid}
+        nil -> {:error, no_worker(pool, worker)}
+      end
     end
   end
 
@@ -397,32 +404,33 @@ defmodule ErlangPython.Pool do
 
   @doc """
   Changes the number of workers. Returns when new ones are ready; superfluous ones end after the
-  requests that they have.
+  requests that they have. `{:error, error}` if a new one can't start, or there is no such pool.
   """
   @spec scale(atom(), pos_integer()) :: :ok | {:error, Error.t()}
   def scale(pool, workers) do
     Options.check_workers!(workers)
-    Manager.scale(fetch!(pool), workers)
+    with {:ok, handle} <- fetch(pool), do: Manager.scale(handle, workers)
   end
 
   @doc """
   Replaces all workers, one after another, each between two requests: no request is lost, and the
-  others go on serving. Returns when the last is ready; if a new one can't start, the rest stay as
-  they are.
+  others go on serving. Returns when the last is ready; if a new one can't start, the answer is that error, and
+  the rest stay as they are. Where no worker is ready, this waits for the starts that are under way, or for the next ones.
 
   A function that Python calls out of this pool would wait for its own request, so there it raises
   `ArgumentError`; start a process for it.
   """
   @spec restart(atom()) :: :ok | {:error, Error.t()}
   def restart(pool) do
-    handle = fetch!(pool)
-    refuse_in_callback!(handle, "restart/1")
-    Manager.restart(handle)
+    with {:ok, handle} <- fetch(pool) do
+      refuse_in_callback!(handle, "restart/1")
+      Manager.restart(handle)
+    end
   end
 
   @doc """
   Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout`
-  milliseconds.
+  milliseconds. Raises `ErlangPython.Error` if there is no such pool.
 
   A pool that stands in a supervision tree is started again by its supervisor, as any child would
   be; a configured one by its next use.
@@ -467,9 +475,14 @@ defmodule ErlangPython.Pool do
   end
 
   defp fetch!(pool) do
-    case Configured.fetch(pool) do
+    case fetch(pool) do
       {:ok, handle} -> handle
       {:error, error} -> raise error
     end
   end
+
+  defp fetch(pool) when is_atom(pool) and not is_nil(pool), do: Configured.fetch(pool)
+
+  defp fetch(other),
+    do: raise(ArgumentError, "expected the name of a pool, an atom, got: #{inspect(other)}")
 end

@@ -264,7 +264,7 @@ defmodule ErlangPython.Request do
           "; Python was told to stop"
 
         Slots.all_starting?(handle) ->
-          "; all of them are still starting (the first use installs what they need, and logs it)"
+          "; all of them are still starting: installing what they need, or importing what :preload names"
 
         true ->
           ""

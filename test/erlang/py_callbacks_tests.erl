@@ -181,6 +181,7 @@ bad_input() ->
             fun() -> py:register_function(f, fun(_, _) -> 1 end) end,
             fun() -> py:register_function(1, fun(_) -> 1 end) end,
             fun() -> py:register_function("", fun(_) -> 1 end) end,
+            fun() -> py:register_function('', fun(_) -> 1 end) end,
             fun() -> py:register_function(f, "lists", sum) end,
             fun() -> py:register_function(f, lists, {sum}) end,
             fun() -> py:unregister_function(1) end,

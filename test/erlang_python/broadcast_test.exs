@@ -187,7 +187,7 @@ defmodule ErlangPython.BroadcastTest do
 
       File.rm!(path)
       assert {:error, %Error{kind: :no_workers} = error} = Pool.scale(pool, 2)
-      assert error.message =~ "replayed" and error.cause.type == "FileNotFoundError"
+      assert error.message =~ "replay: true" and error.cause.type == "FileNotFoundError"
     end
 
     test "no worker misses it while workers come and go" do
@@ -215,7 +215,10 @@ defmodule ErlangPython.BroadcastTest do
 
     assert_raise ArgumentError, ~r/:timeout/, fn -> Pool.broadcast(pool, @pid, timeout: 0) end
     assert_raise ArgumentError, ~r/unknown/i, fn -> Pool.broadcast(pool, @pid, replays: true) end
-    assert_raise Error, ~r/no running pool/, fn -> Pool.broadcast(:no_such_pool, @pid) end
+
+    assert_raise ArgumentError, ~r/unknown option :kwargs/, fn ->
+      Pool.broadcast(pool, @pid, kwargs: [x: 1])
+    end
 
     assert {:error, %Error{kind: :encode}} =
              Pool.broadcast(pool, {:call, :math, :sqrt, [<<1::3>>]})

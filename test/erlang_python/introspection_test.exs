@@ -43,7 +43,6 @@ defmodule ErlangPython.IntrospectionTest do
       assert {:error, %Error{kind: :no_workers} = error} = Pool.stacks(pool, 2)
       assert error.message =~ "no worker 2"
       assert_raise ArgumentError, ~r/:id of a worker/, fn -> Pool.stacks(pool, "1") end
-      assert_raise Error, fn -> Pool.stacks(:no_such_pool, 1) end
     end
   end
 

@@ -158,11 +158,9 @@ defmodule ErlangPython.Callbacks.Invocation do
         do: "1 positional argument",
         else: "#{arity - own} positional arguments"
 
-    {:error,
-     {"type",
-      [
-        "#{name([target])} takes #{takes} but #{length(args) - own} were given"
-      ]}}
+    given = length(args) - own
+    were = if given == 1, do: "was", else: "were"
+    {:error, {"type", ["#{name([target])} takes #{takes} but #{given} #{were} given"]}}
   end
 
   defp check_arity(_entry, args, _target), do: {:ok, args}

@@ -3,9 +3,8 @@ defmodule ErlangPython.ErlangFace.Text do
   # Names and code as Erlang writes them (pure).
 
   @spec name(term()) :: {:ok, String.t()} | {:error, :invalid_args}
+  def name(empty) when empty in [:"", "", []], do: {:error, :invalid_args}
   def name(name) when is_atom(name), do: {:ok, Atom.to_string(name)}
-  def name(""), do: {:error, :invalid_args}
-  def name([]), do: {:error, :invalid_args}
   def name(name), do: code(name)
 
   @spec code(term()) :: {:ok, String.t()} | {:error, :invalid_args}

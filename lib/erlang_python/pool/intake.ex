@@ -89,7 +89,7 @@ defmodule ErlangPython.Pool.Intake do
       current ->
         Slots.add_queued(handle, -1)
         Admission.leave(handle)
-        {:error, Admission.overloaded(handle, "requests in its queue", current - 1, max)}
+        {:error, Admission.overloaded(handle, "in its queue", current - 1, max)}
     end
   end
 

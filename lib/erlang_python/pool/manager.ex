@@ -160,7 +160,10 @@ defmodule ErlangPython.Pool.Manager do
 
   def handle_call(:restart, from, state) do
     slots = Map.keys(state.roster)
-    {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots, :restart)}
+
+    if Roster.any?(state.roster, [:ready]),
+      do: {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots, :restart)},
+      else: handle_call(:await_ready, from, state)
   end
 
   def handle_call({:open_context, mode, owner, waiting}, from, state),

@@ -14,6 +14,9 @@ defmodule ErlangPython.Request.Options do
 
   @default_timeout 30_000
 
+  # Options of some functions and not of others: who gives one to a wrong function means no keyword argument of Python's.
+  @elsewhere [:display, :file, :line, :progress, :return]
+
   defstruct pool: nil,
             context: nil,
             timeout: @default_timeout,
@@ -67,12 +70,19 @@ defmodule ErlangPython.Request.Options do
 
   defp put([{:context, context} | rest], known, acc) do
     unless :context in known, do: unknown!(:context, known)
-    put(rest, known, %{acc | context: check(:context, context), pool: context.pool})
+    context = check(:context, context)
+    pool = if acc.placed?, do: acc.pool, else: context.pool
+    put(rest, known, %{acc | context: context, pool: pool})
   end
 
   defp put([{key, value} | rest], known, acc) do
     unless key in known, do: unknown!(key, known)
     put(rest, known, Map.put(acc, key, check(key, value)))
+  end
+
+  defp put([], _known, %{context: %{pool: of}, pool: pool}) when of != pool do
+    raise ArgumentError,
+          "the context is of the pool #{inspect(of)}, and :pool is #{inspect(pool)}: leave :pool out"
   end
 
   defp put([], _known, acc), do: acc
@@ -140,8 +150,11 @@ defmodule ErlangPython.Request.Options do
   @spec named!(atom(), term()) :: %{String.t() => term()} | nil
   def named!(_what, empty) when empty == [] or empty == %{}, do: nil
 
-  def named!(what, names) when (is_map(names) and not is_struct(names)) or length(names) > 0,
-    do: Map.new(names, &named_pair!(what, &1))
+  def named!(what, names) when (is_map(names) and not is_struct(names)) or length(names) > 0 do
+    named = Map.new(names, &named_pair!(what, &1))
+    if map_size(named) < Enum.count(names), do: twice!(what, names)
+    named
+  end
 
   def named!(what, value), do: bad(what, "a map or keyword list", value)
 
@@ -155,10 +168,17 @@ defmodule ErlangPython.Request.Options do
     end
   end
 
+  @spec twice!(atom(), Enumerable.t()) :: no_return()
+  defp twice!(what, names) do
+    names = for {name, _value} <- names, do: to_string(name)
+    [name | _others] = names -- Enum.uniq(names)
+    raise ArgumentError, "the name #{inspect(name)} is given twice in #{inspect(what)}"
+  end
+
   @spec unknown!(term(), [atom()]) :: no_return()
   defp unknown!(key, known) do
     hint =
-      if :kwargs in known,
+      if :kwargs in known and key not in @elsewhere,
         do: " (Python's keyword arguments go into kwargs: [#{key}: ...])",
         else: ""
 

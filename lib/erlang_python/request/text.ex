@@ -4,7 +4,9 @@ defmodule ErlangPython.Request.Text do
 
   @doc "A name as text; `what` says in errors whose."
   @spec name!(atom(), term()) :: String.t()
-  def name!(:name, ""), do: raise(ArgumentError, "a name has at least one character")
+  def name!(:name, empty) when empty in ["", :""],
+    do: raise(ArgumentError, "a name has at least one character")
+
   def name!(what, name) when is_binary(name), do: utf8!(what, name)
   def name!(_what, name) when is_atom(name) and not is_nil(name), do: Atom.to_string(name)
 

@@ -112,7 +112,7 @@ defmodule ErlangPython.Worker.Exit do
     %Error{
       kind: :no_workers,
       message:
-        "a Python worker could not be set up (:paths, :preload, replayed requests):\n" <>
+        "a Python worker could not be set up (:paths, :preload, broadcasts with replay: true):\n" <>
           Exception.message(exception),
       cause: exception,
       executed: :no,

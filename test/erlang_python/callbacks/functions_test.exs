@@ -78,12 +78,18 @@ defmodule ErlangPython.Callbacks.FunctionsTest do
 
       assert caught(pool, "erlang.call('with', 1, 2, 3)") ==
                {"TypeError", "with takes 1 positional argument but 3 were given"}
+
+      register(:two, fn a, b -> [a, b] end)
+
+      assert caught(pool, "erlang.two(1)") ==
+               {"TypeError", "two takes 2 positional arguments but 1 was given"}
     end
 
     test "must be one" do
       for {name, function, opts, text} <- [
             {nil, fn -> 1 end, [], "expected the name as an atom or string, got: nil"},
             {"", fn -> 1 end, [], "a name has at least one character"},
+            {:"", fn -> 1 end, [], "a name has at least one character"},
             {1, fn -> 1 end, [], "expected the name as an atom or string, got: 1"},
             {:f, :not_one, [], "expected a function or {module, function}, got: :not_one"},
             {:f, {"m", :f}, [], ~s(expected a function or {module, function}, got: {"m", :f})},

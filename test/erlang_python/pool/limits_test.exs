@@ -15,6 +15,7 @@ defmodule ErlangPython.Pool.LimitsTest do
                ErlangPython.eval("1", %{}, pool: pool)
 
       assert error.details == %{current: 1, max: 1}
+      assert error.message =~ "has 1 request in its queue, its limit is 1"
 
       File.touch!(gate.go)
       assert Task.await(running) == :ok

@@ -117,6 +117,12 @@ defmodule ErlangPython.Pool.StartTest do
       assert {:error, %Error{kind: :no_workers}} = ErlangPython.eval("1", %{}, pool: pool)
     end
 
+    test "is not restarted: who asks for that is told why" do
+      pool = start_pool(workers: 2, lazy: true, python: "/no/such/python")
+      assert {:error, %Error{kind: :environment} = error} = Pool.restart(pool)
+      assert error.message =~ "/no/such/python"
+    end
+
     test "serves again when the cause is gone", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, lazy: true, paths: [dir], preload: [:comes_later])
       assert {:error, %Error{kind: :no_workers}} = ErlangPython.eval("1", %{}, pool: pool)
@@ -203,7 +209,23 @@ defmodule ErlangPython.Pool.StartTest do
              ErlangPython.eval("1", %{}, pool: :nowhere)
 
     assert error.message =~ "no running pool :nowhere: start"
-    assert_raise Error, ~r/:nowhere/, fn -> Pool.stats(:nowhere) end
+
+    for result <- [
+          Pool.broadcast(:nowhere, {:eval, "1"}),
+          Pool.scale(:nowhere, 2),
+          Pool.restart(:nowhere),
+          Pool.stacks(:nowhere, 1),
+          Pool.interrupt(:nowhere, 1)
+        ],
+        do: assert({:error, %Error{kind: :no_pool}} = result)
+
+    for no_result <- [&Pool.stats/1, &Pool.workers/1, &Pool.stop/1] do
+      assert_raise Error, ~r/:nowhere/, fn -> no_result.(:nowhere) end
+
+      assert_raise ArgumentError, ~r/name of a pool, an atom, got: "nowhere"/, fn ->
+        no_result.("nowhere")
+      end
+    end
 
     assert {:error, error} = ErlangPython.eval("1", %{}, pool: :defalt)
     assert error.message =~ "no running pool :defalt (did you mean :default?): start"

@@ -27,7 +27,7 @@ defmodule ErlangPython.Pool.Intake.Admission do
           :ok
         else
           leave(handle)
-          {:error, overloaded(handle, "requests at once", current - 1, max)}
+          {:error, overloaded(handle, "at once", current - 1, max)}
         end
     end
   end
@@ -43,10 +43,13 @@ defmodule ErlangPython.Pool.Intake.Admission do
   def leave(handle), do: Slots.add_admitted(handle, -1)
 
   @spec overloaded(Handle.t(), String.t(), non_neg_integer(), non_neg_integer()) :: Error.t()
-  def overloaded(handle, what, current, max) do
+  def overloaded(handle, where, current, max) do
+    requests = if current == 1, do: "request", else: "requests"
+
     %Error{
       kind: :overloaded,
-      message: "the pool #{inspect(handle.name)} has #{current} #{what}, its limit is #{max}",
+      message:
+        "the pool #{inspect(handle.name)} has #{current} #{requests} #{where}, its limit is #{max}",
       executed: :no,
       details: %{current: current, max: max}
     }
