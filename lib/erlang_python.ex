@@ -404,14 +404,15 @@ defmodule ErlangPython do
   `:prefix`, `:free_threaded`, `:packages` (those the workers themselves use), `:workers` (how
   many), `:protocol` (the wire protocol's version) and `:pool`.
 
-  Waits for the pool to be ready. Raises `ErlangPython.Error` if it can't be.
+  Options: `:pool` and `:timeout`, as in `call/4`. Waits for the pool to be ready. Raises `ErlangPython.Error` if it can't be, or is
+  not in time.
   """
   @spec info(keyword()) :: map()
   def info(opts \\ []) do
-    %{pool: pool} = Options.new!(opts, [:pool])
+    %{pool: pool, timeout: timeout} = Options.new!(opts, [:pool, :timeout])
 
     with {:ok, handle} <- Configured.fetch(pool),
-         :ok <- Manager.await_ready(handle) do
+         :ok <- Manager.await_ready(handle, timeout) do
       Request.Info.describe(handle)
     else
       {:error, error} -> raise error
@@ -431,7 +432,8 @@ defmodule ErlangPython do
 
   @doc """
   Binds the calling process to a context of its own (`ErlangPython.Context`; the same options), where its calls go from
-  now on, unless they name a `:pool` or a `:context`. `:ok` also if it is bound already.
+  now on, unless they name a `:pool` or a `:context`. `:ok` also if it is bound already; options that say another `:pool` or `:mode`
+  than it is bound to are an `ArgumentError`.
 
       iex> ErlangPython.bind()
       :ok

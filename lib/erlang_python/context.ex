@@ -21,7 +21,7 @@ defmodule ErlangPython.Context do
   `ErlangPython.bind/1` and `ErlangPython.with_context/2` make a context the one that a process uses by itself.
   """
 
-  alias ErlangPython.{Error, UnknownOption}
+  alias ErlangPython.{Error, Timeout, UnknownOption}
   alias ErlangPython.Pool.{Configured, Contexts, Handle}
 
   @enforce_keys [:id, :pool, :mode]
@@ -30,18 +30,21 @@ defmodule ErlangPython.Context do
   @type t :: %__MODULE__{id: pos_integer(), pool: atom(), mode: mode()}
   @type mode :: :dedicated | :shared
 
+  @default_timeout 30_000
+
   @doc """
   Opens a context for the calling process.
 
-  Options: `:pool` (default `:default`) and `:mode`, `:dedicated` (default) or `:shared`. An error of kind
-  `:no_workers` if all workers, and those of the pool's `:max_overflow`, are set aside already. Waits for a worker that is starting.
+  Options: `:pool` (default `:default`), `:mode`, `:dedicated` (default) or `:shared`, and `:timeout` (default `30_000`). An error of
+  kind `:no_workers` if all workers, and those of the pool's `:max_overflow`, are set aside already. Waits for a worker that is
+  starting, or is replaced when it has ended what it runs, at most so many milliseconds: then the error is of kind `:timeout`.
   """
   @spec open(keyword()) :: {:ok, t()} | {:error, Error.t()}
   def open(opts \\ []) do
-    %{pool: pool, mode: mode} = options(opts)
+    %{pool: pool, mode: mode, timeout: timeout} = options!(opts)
 
     with {:ok, handle} <- Configured.fetch(pool),
-         {:ok, id} <- Contexts.open(handle, mode, self()),
+         {:ok, id} <- Contexts.open(handle, mode, self(), timeout),
          do: {:ok, %__MODULE__{id: id, pool: pool, mode: mode}}
   end
 
@@ -69,16 +72,23 @@ defmodule ErlangPython.Context do
   defp no_context!(other),
     do: raise(ArgumentError, "expected an ErlangPython.Context, got: #{inspect(other)}")
 
-  defp options(opts) do
+  @doc false
+  @spec options!(keyword()) :: %{pool: atom(), mode: mode(), timeout: timeout()}
+  def options!(opts) do
     unless Keyword.keyword?(opts),
       do: raise(ArgumentError, "expected options to be a keyword list, got: #{inspect(opts)}")
 
-    Enum.reduce(opts, %{pool: Configured.default(), mode: :dedicated}, fn
+    defaults = %{pool: Configured.default(), mode: :dedicated, timeout: @default_timeout}
+
+    Enum.reduce(opts, defaults, fn
       {:pool, pool}, acc when is_atom(pool) and not is_nil(pool) ->
         %{acc | pool: pool}
 
       {:mode, mode}, acc when mode in [:dedicated, :shared] ->
         %{acc | mode: mode}
+
+      {:timeout, timeout}, acc ->
+        %{acc | timeout: Timeout.check!(timeout)}
 
       {key, value}, _acc when key in [:pool, :mode] ->
         raise ArgumentError,
@@ -86,7 +96,7 @@ defmodule ErlangPython.Context do
                 ":mode :dedicated or :shared"
 
       {key, _value}, _acc ->
-        UnknownOption.raise!("option", key, [:pool, :mode])
+        UnknownOption.raise!("option", key, [:pool, :mode, :timeout])
     end)
   end
 end

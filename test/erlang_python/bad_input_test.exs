@@ -132,7 +132,7 @@ defmodule ErlangPython.BadInputTest do
         key <- [:args, :max_concurrency, :ordered, :on_error],
         do: {ErlangPython, :map, [[1], "math", "sqrt"], p, key}
       ),
-      for(key <- [:pool, :mode], do: {Context, :open, [], p, key}),
+      for(key <- [:pool, :mode, :timeout], do: {Context, :open, [], p, key}),
       for(
         key <- [:timeout, :kwargs, :replay],
         do: {Pool, :broadcast, [:bad_input, {:call, "math", "sqrt", [1]}], [], key}

@@ -58,7 +58,8 @@ defmodule ErlangPython.Cell.Session do
 
   # `:shared`, so that a notebook's pool of one worker serves other calls too.
   defp open(handle) do
-    options = [pool: handle.name, mode: :shared]
+    # A cell has no timeout.
+    options = [pool: handle.name, mode: :shared, timeout: :infinity]
 
     # Its worker may have ended just now; and if none can start, that says why.
     with {:error, %Error{kind: :no_workers}} <- Context.open(options),

@@ -9,11 +9,12 @@ defmodule ErlangPython.Context.Binding do
   @spec current() :: Context.t() | nil
   def current, do: Process.get(@key)
 
-  @doc "Binds the process, if it is not bound yet."
+  @doc "Binds the process, if it is not bound yet. Raises `ArgumentError` if it is, and to another context than the options say."
   @spec bind(keyword()) :: :ok | {:error, Error.t()}
   def bind(opts) do
-    if current() do
-      :ok
+    if bound = current() do
+      Context.options!(opts)
+      Enum.each(opts, &check_same!(bound, &1))
     else
       with {:ok, context} <- Context.open(opts) do
         Process.put(@key, context)
@@ -21,6 +22,18 @@ defmodule ErlangPython.Context.Binding do
       end
     end
   end
+
+  defp check_same!(bound, {key, wanted}) when key in [:pool, :mode] do
+    is = Map.fetch!(bound, key)
+
+    unless is == wanted do
+      raise ArgumentError,
+            "this process is bound to a context with #{key}: #{inspect(is)} already, and not #{inspect(wanted)}: " <>
+              "call ErlangPython.unbind/0 first"
+    end
+  end
+
+  defp check_same!(_bound, _timeout), do: :ok
 
   @spec unbind() :: :ok
   def unbind do
@@ -36,6 +49,8 @@ defmodule ErlangPython.Context.Binding do
     try do
       fun.()
     after
+      # The function may have ended this binding, and begun another.
+      unless current() in [nil, before, context], do: unbind()
       restore(before)
     end
   end

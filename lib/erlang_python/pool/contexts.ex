@@ -18,9 +18,10 @@ defmodule ErlangPython.Pool.Contexts do
   @spec new() :: :ets.table()
   def new, do: :ets.new(__MODULE__, [:ordered_set, :public, read_concurrency: true])
 
-  @spec open(Handle.t(), :dedicated | :shared, pid()) :: {:ok, id()} | {:error, Error.t()}
-  def open(handle, mode, owner) do
-    Manager.open_context(handle, mode, owner)
+  @spec open(Handle.t(), :dedicated | :shared, pid(), timeout()) ::
+          {:ok, id()} | {:error, Error.t()}
+  def open(handle, mode, owner, timeout) do
+    Manager.open_context(handle, mode, owner, timeout)
   catch
     :exit, _the_pool_has_ended -> {:error, NoPool.stopped(handle, :no)}
   end

@@ -16,7 +16,7 @@ defmodule ErlangPython.Pool.Manager do
   use GenServer
 
   alias ErlangPython.Callbacks.Origin
-  alias ErlangPython.{Error, Timeout}
+  alias ErlangPython.{Error, Request, Timeout}
 
   alias ErlangPython.Pool.{
     Audit,
@@ -41,8 +41,12 @@ defmodule ErlangPython.Pool.Manager do
   def start_link(handle), do: GenServer.start_link(__MODULE__, handle)
 
   @doc "Waits until each worker is ready, or the first has failed to start."
-  @spec await_ready(Handle.t()) :: :ok | {:error, Error.t()}
-  def await_ready(handle), do: call(handle, :await_ready)
+  @spec await_ready(Handle.t(), timeout()) :: :ok | {:error, Error.t()}
+  def await_ready(handle, timeout \\ :infinity) do
+    call(handle, :await_ready, Timeout.receivable(timeout))
+  catch
+    :exit, {:timeout, _call} -> {:error, Request.timeout(handle, :no, timeout)}
+  end
 
   @doc "Waits until no request is open any more."
   @spec await_empty(Handle.t(), timeout()) :: :ok | :timeout | :ended
@@ -66,10 +70,15 @@ defmodule ErlangPython.Pool.Manager do
   contexts for `:shared`. Waits for workers that start, or are about to be replaced, but not for one that itself waits for the
   caller.
   """
-  @spec open_context(Handle.t(), :dedicated | :shared, pid()) ::
+  @spec open_context(Handle.t(), :dedicated | :shared, pid(), timeout()) ::
           {:ok, Contexts.id()} | {:error, Error.t()}
-  def open_context(handle, mode, owner),
-    do: call(handle, {:open_context, mode, owner, Origin.waiting_slots(handle)})
+  def open_context(handle, mode, owner, timeout) do
+    # The manager ends the wait: it might open one just when its caller did.
+    request = {:open_context, mode, owner, Origin.waiting_slots(handle), timeout}
+
+    with {:error, :timeout} <- call(handle, request),
+         do: {:error, Request.timeout(handle, :no, timeout)}
+  end
 
   @doc """
   The workers that are ready, once none is starting any more. If there are none, why; `:timeout` if that takes
@@ -166,8 +175,8 @@ defmodule ErlangPython.Pool.Manager do
       else: handle_call(:await_ready, from, state)
   end
 
-  def handle_call({:open_context, mode, owner, waiting}, from, state),
-    do: {:noreply, Opening.open(state, {from, mode, owner, waiting})}
+  def handle_call({:open_context, mode, owner, waiting, timeout}, from, state),
+    do: {:noreply, Opening.open(state, {from, mode, owner, waiting}, timeout)}
 
   def handle_call(:running, from, state),
     do: {:noreply, state |> Waiting.add(:running, from) |> Waiting.tell_running()}
@@ -221,6 +230,8 @@ defmodule ErlangPython.Pool.Manager do
       :error -> {:noreply, state}
     end
   end
+
+  def handle_info({:opening_over, opener}, state), do: {:noreply, Opening.give_up(state, opener)}
 
   def handle_info(:shrink, state), do: {:noreply, Size.shrink(state)}
 

@@ -51,5 +51,62 @@ defmodule ErlangPython.Context.BindingTest do
       refute ErlangPython.bound?()
       await_whole(pool, 2)
     end
+
+    test "with_context closes what its function has bound instead" do
+      pool = start_pool(workers: 2)
+
+      rebind = fn ->
+        ErlangPython.unbind()
+        :ok = ErlangPython.bind(pool: pool)
+        ErlangPython.exec!("x = 'bound inside'")
+      end
+
+      assert ErlangPython.with_context(rebind, pool: pool) == :ok
+      refute ErlangPython.bound?()
+      await_whole(pool, 2)
+
+      # What was bound before stays.
+      :ok = ErlangPython.bind(pool: pool)
+      ErlangPython.exec!("x = 'outer'")
+      assert ErlangPython.with_context(rebind, pool: pool) == :ok
+      assert ErlangPython.eval!("x") == "outer"
+      eventually(fn -> assert %{bound: 1, idle: 1} = Pool.stats(pool) end)
+      ErlangPython.unbind()
+    end
+
+    test "options count also where the process is bound already" do
+      pool = start_pool(workers: 1)
+      :ok = ErlangPython.bind(pool: pool)
+      assert ErlangPython.bind(pool: pool, mode: :dedicated, timeout: 1) == :ok
+
+      for {options, message} <- [
+            {:x, "keyword list"},
+            {[foo: 1], "unknown option :foo"},
+            {[pool: :other], "with pool: #{inspect(pool)} already, and not :other"},
+            {[mode: :shared], "with mode: :dedicated already, and not :shared"}
+          ] do
+        error = assert_raise ArgumentError, fn -> ErlangPython.bind(options) end
+        assert error.message =~ message
+      end
+
+      ErlangPython.unbind()
+    end
+  end
+
+  test "a request is refused whose :pool is not that of its :context" do
+    pool = start_pool(workers: 1)
+
+    ErlangPython.with_context(
+      fn context ->
+        assert ErlangPython.eval("1", %{}, context: context, pool: pool) == {:ok, 1}
+
+        for options <- [[context: context, pool: :other], [pool: :other, context: context]] do
+          assert_raise ArgumentError, ~r/the context is of the pool #{inspect(pool)}/, fn ->
+            ErlangPython.eval("1", %{}, options)
+          end
+        end
+      end,
+      pool: pool
+    )
   end
 end

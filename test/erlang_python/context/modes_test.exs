@@ -148,8 +148,28 @@ defmodule ErlangPython.Context.ModesTest do
     end
   end
 
+  @tag :tmp_dir
+  test "who asks for one waits for a worker that starts as long as it is told to", %{tmp_dir: dir} do
+    gate = gate(dir)
+    code = "started, go = #{inspect(gate.started)}, #{inspect(gate.go)}\n" <> gated()
+    pool = start_pool(workers: 1, lazy: true, preload: [{:code, code}])
+    await_file(gate.started)
+    waiting = Task.async(fn -> Context.open(pool: pool, timeout: :infinity) end)
+
+    assert {:error, %Error{kind: :timeout, executed: :no} = error} =
+             Context.open(pool: pool, timeout: 50)
+
+    assert error.message =~ "importing what :preload names"
+    File.touch!(gate.go)
+    assert {:ok, %Context{}} = Task.await(waiting)
+    # The task's has closed with it, and there is no other.
+    await_whole(pool, 1)
+    assert {:messages, []} = Process.info(self(), :messages)
+  end
+
   test "wrong options and contexts are refused" do
     assert_raise ArgumentError, ~r/unknown option :mod/, fn -> Context.open(mod: 1) end
+    assert_raise ArgumentError, ~r/timeout of mill/, fn -> Context.open(timeout: -1) end
     assert_raise ArgumentError, ~r/:dedicated or :shared/, fn -> Context.open(mode: :other) end
 
     assert_raise ArgumentError, ~r/ErlangPython.Context/, fn ->

@@ -10,6 +10,24 @@ defmodule ErlangPython.Pool.Manager.Opening do
           {GenServer.from(), mode :: :dedicated | :shared, owner :: pid(),
            waiting :: [Slots.slot()]}
 
+  @doc "As `open/2`, and waits at most so many milliseconds (`:opening_over`)."
+  @spec open(State.t(), opener(), timeout()) :: State.t()
+  def open(state, opener, timeout) do
+    state = open(state, opener)
+
+    if timeout != :infinity and opener in state.waiting.context,
+      do: Process.send_after(self(), {:opening_over, opener}, timeout)
+
+    state
+  end
+
+  @doc "Whoever waits still has waited long enough."
+  @spec give_up(State.t(), opener()) :: State.t()
+  def give_up(state, {from, _mode, _owner, _waiting} = opener) do
+    if opener in state.waiting.context, do: GenServer.reply(from, {:error, :timeout})
+    Waiting.remove(state, :context, opener)
+  end
+
   @doc "Opens a context. Waits for a worker that starts, or makes room for one, if no other is to be had."
   @spec open(State.t(), opener()) :: State.t()
   def open(state, {from, mode, _owner, waiting} = opener) do

@@ -20,6 +20,9 @@ defmodule ErlangPython.Pool.Manager.Waiting do
   @spec add(State.t(), what(), GenServer.from() | Opening.opener()) :: State.t()
   def add(state, what, who), do: update_in(state.waiting[what], &[who | &1])
 
+  @spec remove(State.t(), what(), GenServer.from() | Opening.opener()) :: State.t()
+  def remove(state, what, who), do: update_in(state.waiting[what], &List.delete(&1, who))
+
   @doc "Those that have waited so far, in their order."
   @spec take(State.t(), what()) :: {[GenServer.from() | Opening.opener()], State.t()}
   def take(state, what),
