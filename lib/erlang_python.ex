@@ -316,7 +316,8 @@ defmodule ErlangPython do
     * `:args` (function of one argument) - makes the list of arguments out of an element. By
       default the element is the only argument.
     * `:max_concurrency` (`t:pos_integer/0`) - how many calls are under way at once. The
-      default is twice the number of the pool's workers, so that none of them waits.
+      default is twice the number of the pool's workers, so that none of them waits, or less, if the pool's `:max_concurrent` or
+      `:max_queue` lets in no more. They count all callers: an element that finds the pool full has an error of kind `:overloaded`.
     * `:ordered` (`t:boolean/0`) - whether results come in the order of the elements, or as they
       become ready. The default is `true`.
     * `:on_error` - `:collect` (default) puts errors into the stream, `:raise` raises the first.

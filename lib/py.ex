@@ -225,7 +225,8 @@ defmodule :py do
 
   @doc """
   Runs many calls at once, `{Module, Function, Args}` or `{Module, Function, Args, Kwargs}`, and gives their results in
-  order: `{ok, Results}`, or the error of the first that failed, whereupon the others are stopped.
+  order: `{ok, Results}`, or the error of the first that failed, whereupon the others are stopped. All of them are handed to the pool
+  together, so more of them than its `max_concurrent`, or its workers and its `max_queue`, are an `overloaded` error.
   """
   @spec async_gather([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
           {:ok, [term()]} | {:error, reason()}
@@ -375,7 +376,7 @@ defmodule :py do
   @doc """
   Runs calls side by side in the workers, `{Module, Function, Args}` or `{Module, Function, Args, Kwargs}`: `{ok, Results}`, with
   `{ok, Value}` or `{error, Reason}` for each, in their order. No error stops the others. Those of a bound process run in
-  its worker.
+  its worker. Two calls for each worker are under way at once, or fewer if the pool's `max_concurrent` or `max_queue` lets in no more.
   """
   @spec parallel([{name(), name(), args()} | {name(), name(), args(), names()}]) ::
           {:ok, [result()]} | {:error, reason()}

@@ -289,6 +289,14 @@ defmodule ErlangPythonTest do
       refute_received {:taken, 10}
       await_whole(pool, 2)
     end
+
+    test "by itself sends no more at once than the pool's limits let in" do
+      for limits <- [[max_concurrent: 1], [max_queue: 0]] do
+        pool = start_pool([workers: 1, window: 1] ++ limits)
+        roots = 1..6 |> ErlangPython.map(:math, :sqrt, pool: pool) |> Enum.map(&elem(&1, 0))
+        assert roots == List.duplicate(:ok, 6)
+      end
+    end
   end
 
   test "info/1 describes the pool's Python" do
@@ -298,6 +306,13 @@ defmodule ErlangPythonTest do
     assert File.exists?(info.executable)
     assert info.workers == 2
     assert %{"pyzmq" => _, "msgpack" => _, "libzmq" => _} = info.packages
+  end
+
+  test "info/1 waits as long as it is told to" do
+    pool = start_pool(workers: 1, lazy: true, preload: [{:code, "import time; time.sleep(600)"}])
+    error = assert_raise Error, fn -> ErlangPython.info(pool: pool, timeout: 50) end
+    assert {error.kind, error.executed} == {:timeout, :no}
+    assert {:messages, []} = Process.info(self(), :messages)
   end
 
   describe "erlang.current_request()" do

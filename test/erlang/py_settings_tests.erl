@@ -122,6 +122,8 @@ max_concurrent() ->
         Open(),
         ?assertEqual({ok, <<"open">>}, py:await(Ref)),
         ?assertEqual({ok, 4.0}, py:call(math, sqrt, [16])),
+        %% Not more at once than are let in.
+        ?assertEqual({ok, lists:duplicate(6, {ok, 4.0})}, py:parallel(lists:duplicate(6, {math, sqrt, [16]}))),
         py_test:whole()
     end).
 

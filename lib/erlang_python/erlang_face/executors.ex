@@ -5,7 +5,7 @@ defmodule ErlangPython.ErlangFace.Executors do
   alias ErlangPython.ErlangFace.{CallList, Calls, Reason, Streams, Workers}
   alias ErlangPython.Pool
   alias ErlangPython.Pool.{Configured, Slots}
-  alias ErlangPython.Request.Info
+  alias ErlangPython.Request.{Fanout, Info}
 
   @spec count() :: non_neg_integer()
   def count do
@@ -34,15 +34,22 @@ defmodule ErlangPython.ErlangFace.Executors do
     with {:ok, functions} <- CallList.functions(calls), do: {:ok, run_all(functions)}
   end
 
-  # Two for each worker, so that none waits for its next.
   defp run_all(functions) do
     owner = self()
-    settings = [max_concurrency: 2 * max(count(), 1), timeout: :infinity]
+    settings = [max_concurrency: concurrency(), timeout: :infinity]
 
     functions
     # A stream is not to end with the process that made the call.
     |> Task.async_stream(&Streams.give(&1.(), owner), settings)
     |> Enum.map(fn {:ok, result} -> result end)
+  end
+
+  # Where there is no pool, each call says so.
+  defp concurrency do
+    case Workers.pool() do
+      {:ok, handle} -> Fanout.concurrency(handle)
+      {:error, _reason} -> 1
+    end
   end
 
   @spec interrupt(term()) :: :ok | {:error, Reason.t()}

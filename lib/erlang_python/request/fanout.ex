@@ -3,7 +3,7 @@ defmodule ErlangPython.Request.Fanout do
   # Requests that other processes wait for: one for nobody (`cast`), many for one caller (`map`).
 
   alias ErlangPython.{Error, Request, UnknownOption}
-  alias ErlangPython.Pool.{Configured, Slots}
+  alias ErlangPython.Pool.{Configured, Handle, Slots}
   alias ErlangPython.Request.{Message, Options}
   alias ErlangPython.Telemetry.OpenTelemetry
 
@@ -117,12 +117,19 @@ defmodule ErlangPython.Request.Fanout do
   # Asked when the stream is run, for a pool may be scaled.
   defp concurrency(%{max_concurrency: nil}, options) do
     case Configured.fetch(options.pool) do
-      {:ok, handle} -> 2 * max(Slots.count(handle), handle.options.workers)
+      {:ok, handle} -> concurrency(handle)
       {:error, error} -> raise error
     end
   end
 
   defp concurrency(%{max_concurrency: n}, _options), do: n
+
+  @doc "How many requests keep all workers of a pool busy, two for each, as far as the pool's limits let so many in."
+  @spec concurrency(Handle.t()) :: pos_integer()
+  def concurrency(%{options: options} = handle) do
+    workers = max(Slots.count(handle), options.workers)
+    (2 * workers) |> min(workers + options.max_queue) |> min(options.max_concurrent)
+  end
 
   defp result({:ok, {:error, error}}, %{on_error: :raise}), do: raise(error)
   defp result({:ok, result}, _fanout), do: result
