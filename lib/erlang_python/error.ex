@@ -6,6 +6,11 @@ defmodule ErlangPython.Error do
       iex> {error.kind, error.type, error.message}
       {:python, "ZeroDivisionError", "division by zero"}
 
+  In a shell it is shown in short, `inspect(error, structs: false)` has all fields:
+
+      iex> ErlangPython.eval("1 / 0", %{}, file: "rates.py", line: 7) |> elem(1) |> inspect()
+      "#ErlangPython.Error<:python (ZeroDivisionError), executed: :yes\\n  division by zero\\n  (rates.py:7)>"
+
   ## Fields
 
     * `:kind` - why, out of the closed list of `t:kind/0`.
