@@ -74,9 +74,8 @@ defmodule ErlangPython do
   alias ErlangPython.Callbacks.Functions
   alias ErlangPython.Cell.Expansion
   alias ErlangPython.Context.Binding
-  alias ErlangPython.Pool.{Broadcast, Configured, Manager, Refs}
+  alias ErlangPython.Pool.{Broadcast, Configured, Manager}
   alias ErlangPython.Request.{Fanout, Message, Options, Text}
-  alias ErlangPython.Telemetry.OpenTelemetry
 
   @type name :: atom() | String.t()
   @type bindings :: %{optional(name()) => term()} | [{atom(), term()}]
@@ -273,15 +272,12 @@ defmodule ErlangPython do
       {:ok, 120}
 
   Works with `Task.await/2`, `Task.await_many/2` and `Task.yield/2`. Shutting the task down, or
-  the end of the process that started it, stops the Python side too.
+  the end of the process that started it, a normal one too, stops the Python side as well.
   """
   @spec async(name(), name(), list(), keyword()) :: Task.t()
   def async(module, function, args \\ [], opts \\ []) do
     message = call_message(module, function, args, opts)
-    options = opts |> call_options() |> OpenTelemetry.carry()
-    owner = self()
-    # Not the task's, which ends at once.
-    Task.async(fn -> message |> Request.run(options) |> Refs.give(owner) end)
+    Fanout.async(message, call_options(opts))
   end
 
   @doc """

@@ -210,12 +210,31 @@ defmodule ErlangPythonTest do
   end
 
   describe "async/4" do
+    @endless "import erlang\nerlang.send(test, 'in')\nwhile True: len('')"
+
     test "is a Task in every way" do
       tasks = for n <- 1..20, do: ErlangPython.async(:math, :factorial, [n])
       assert Task.await_many(tasks) |> List.last() == {:ok, 2_432_902_008_176_640_000}
 
       assert {:ok, {:error, %Error{type: "ValueError"}}} =
                Task.yield(ErlangPython.async(:math, :sqrt, [-1]))
+    end
+
+    test "stops with the process that has started it, also if that ends in order" do
+      pool = start_pool(workers: 1)
+      test = self()
+
+      {owner, ref} =
+        spawn_monitor(fn ->
+          args = [@endless, %{"test" => test}]
+          ErlangPython.async(:builtins, :exec, args, pool: pool, timeout: :infinity)
+          receive do: (:end -> :ok)
+        end)
+
+      assert_receive "in"
+      send(owner, :end)
+      assert_receive {:DOWN, ^ref, :process, ^owner, :normal}
+      await_whole(pool, 1)
     end
   end
 

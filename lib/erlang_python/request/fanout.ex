@@ -1,9 +1,9 @@
 defmodule ErlangPython.Request.Fanout do
   @moduledoc false
-  # Requests that other processes wait for: one for nobody (`cast`), many for one caller (`map`).
+  # Requests that other processes wait for: one as a task (`async`), one for nobody (`cast`), many for one caller (`map`).
 
   alias ErlangPython.{Error, Request, UnknownOption}
-  alias ErlangPython.Pool.{Configured, Handle, Slots}
+  alias ErlangPython.Pool.{Configured, Handle, Refs, Slots}
   alias ErlangPython.Request.{Message, Options}
   alias ErlangPython.Telemetry.OpenTelemetry
 
@@ -50,6 +50,33 @@ defmodule ErlangPython.Request.Fanout do
     raise ArgumentError,
           "#{inspect(value)} is not a value for #{inspect(key)}: :args is a function of one argument, " <>
             ":max_concurrency a positive integer, :ordered a boolean, :on_error :collect or :raise"
+  end
+
+  @spec async(Message.t(), Options.t()) :: Task.t()
+  def async(message, options) do
+    options = OpenTelemetry.carry(options)
+    owner = self()
+
+    Task.async(fn ->
+      end_with(owner)
+      # Not the task's, which ends at once.
+      message |> Request.run(options) |> Refs.give(owner)
+    end)
+  end
+
+  # The link between them passes on each end but a normal one.
+  defp end_with(owner) do
+    task = self()
+
+    spawn(fn ->
+      owner_ref = Process.monitor(owner)
+      task_ref = Process.monitor(task)
+
+      receive do
+        {:DOWN, ^owner_ref, :process, _owner, _reason} -> Process.exit(task, :kill)
+        {:DOWN, ^task_ref, :process, _task, _reason} -> :ok
+      end
+    end)
   end
 
   @spec cast(Message.t(), Options.t()) :: :ok
