@@ -171,7 +171,7 @@ defmodule ErlangPython.Pool.Manager do
     slots = Map.keys(state.roster)
 
     if Roster.any?(state.roster, [:ready]),
-      do: {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots, :restart)},
+      do: {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots)},
       else: handle_call(:await_ready, from, state)
   end
 
@@ -219,7 +219,8 @@ defmodule ErlangPython.Pool.Manager do
 
   def handle_info({:retire, slot, generation, why}, state) do
     case Roster.fetch(state.roster, slot, generation) do
-      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [slot], why)}
+      {:ok, _entry} when why == :max_requests -> {:noreply, Replacing.retire(state, slot)}
+      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [slot])}
       :error -> {:noreply, state}
     end
   end

@@ -7,34 +7,29 @@ defmodule ErlangPython.Pool.Recycling do
 
   defstruct current: nil, queue: :queue.new()
 
-  @type why :: :restart | :max_requests | :max_memory
-
-  @opaque t :: %__MODULE__{
-            current: Slots.slot() | nil,
-            queue: :queue.queue({Slots.slot(), why()})
-          }
+  @opaque t :: %__MODULE__{current: Slots.slot() | nil, queue: :queue.queue(Slots.slot())}
 
   @spec new() :: t()
   def new, do: %__MODULE__{}
 
-  @doc "Its turn comes once, however often it is asked for meanwhile, and for whatever reasons."
-  @spec add(t(), Slots.slot(), why()) :: t()
-  def add(recycling, slot, why) do
-    if slot == recycling.current or :queue.member({slot, why}, recycling.queue),
+  @doc "Its turn comes once, however often it is asked for meanwhile."
+  @spec add(t(), Slots.slot()) :: t()
+  def add(recycling, slot) do
+    if slot == recycling.current or :queue.member(slot, recycling.queue),
       do: recycling,
-      else: %{recycling | queue: :queue.in({slot, why}, recycling.queue)}
+      else: %{recycling | queue: :queue.in(slot, recycling.queue)}
   end
 
   @doc """
-  Whose turn it is now: the first that is ready for it, for what is not is being replaced anyhow, has gone, or has a reason to
-  stay. `:busy` while another's lasts, `:done` if there is none.
+  Whose turn it is now: the first that is ready for it, for what is not is being replaced anyhow, or has gone.
+  `:busy` while another's lasts, `:done` if there is none.
   """
-  @spec next(t(), ready? :: (Slots.slot(), why() -> boolean())) ::
+  @spec next(t(), ready? :: (Slots.slot() -> boolean())) ::
           {:replace, Slots.slot(), t()} | {:done, t()} | :busy
   def next(%{current: nil} = recycling, ready?) do
     case :queue.out(recycling.queue) do
-      {{:value, {slot, why}}, queue} ->
-        if ready?.(slot, why),
+      {{:value, slot}, queue} ->
+        if ready?.(slot),
           do: {:replace, slot, %{recycling | current: slot, queue: queue}},
           else: next(%{recycling | queue: queue}, ready?)
 

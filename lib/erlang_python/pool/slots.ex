@@ -155,6 +155,18 @@ defmodule ErlangPython.Pool.Slots do
   def adapt_window(%{counters: counters}, slot, old, new),
     do: :atomics.compare_exchange(counters, at(slot, @window), old, new) == :ok
 
+  @doc "Makes the window no wider than this, also that of a slot which is held."
+  @spec limit_window(Handle.t(), slot(), non_neg_integer() | :infinity) :: term()
+  def limit_window(_handle, _slot, :infinity), do: :ok
+
+  def limit_window(handle, slot, most) do
+    size = window(handle, slot)
+    limited = size |> max(-most) |> min(most)
+
+    unless size == limited or adapt_window(handle, slot, size, limited),
+      do: limit_window(handle, slot, most)
+  end
+
   @doc "Back to one request at a time, unless the slot is closed or held."
   @spec shrink_window(Handle.t(), slot()) :: term()
   def shrink_window(%{options: %{window: :auto}} = handle, slot) do
@@ -224,10 +236,10 @@ defmodule ErlangPython.Pool.Slots do
   def reset_streams(%{counters: counters}, slot),
     do: :atomics.put(counters, at(slot, @streams), 0)
 
-  @doc "Counts ended requests of this incarnation and gives the new number."
-  @spec add_served(Handle.t(), slot(), non_neg_integer()) :: non_neg_integer()
+  @doc "Counts ended requests of this incarnation."
+  @spec add_served(Handle.t(), slot(), non_neg_integer()) :: :ok
   def add_served(%{counters: counters}, slot, n),
-    do: :atomics.add_get(counters, at(slot, @served), n)
+    do: :atomics.add(counters, at(slot, @served), n)
 
   @spec served(Handle.t(), slot()) :: non_neg_integer()
   def served(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @served))
@@ -235,6 +247,16 @@ defmodule ErlangPython.Pool.Slots do
   @doc "Has it served as many requests as one worker of this pool may?"
   @spec worn?(Handle.t(), slot()) :: boolean()
   def worn?(%{options: %{max_requests: max}} = handle, slot), do: served(handle, slot) >= max
+
+  @doc """
+  How many requests more the worker is to be given before it is replaced. Its window is no wider, so that none comes in
+  beyond them. Contexts keep it.
+  """
+  @spec left(Handle.t(), slot()) :: non_neg_integer() | :infinity
+  def left(%{options: %{max_requests: :infinity}}, _slot), do: :infinity
+
+  def left(%{options: %{max_requests: max}} = handle, slot),
+    do: if(contexts(handle, slot) > 0, do: :infinity, else: max(max - served(handle, slot), 0))
 
   @spec reset_served(Handle.t(), slot()) :: :ok
   def reset_served(%{counters: counters}, slot),

@@ -260,9 +260,13 @@ defmodule ErlangPython.Worker.Channel do
     now = System.monotonic_time(:microsecond)
     Slots.put_last_end(handle, slot, now)
     window = Window.observe(state.window, count, sent_at, now)
-    adapt(handle, slot, Slots.window(handle, slot), Window.size(window))
+    Slots.add_served(handle, slot, count)
+    left = Slots.left(handle, slot)
+    adapt(handle, slot, Slots.window(handle, slot), min(Window.size(window), left))
+    # Before their places are free.
+    Slots.limit_window(handle, slot, left)
     free(state, count)
-    retire(state, Slots.add_served(handle, slot, count))
+    retire(state, left)
     %{state | window: window}
   end
 
@@ -278,18 +282,18 @@ defmodule ErlangPython.Worker.Channel do
 
   # Others count when they leave the main thread, or not at all.
   defp count_beside(%{handle: handle, slot: slot} = state, wire)
-       when is_list(wire) or is_binary(wire) or elem(wire, 0) == :context,
-       do: retire(state, Slots.add_served(handle, slot, 1))
+       when is_list(wire) or is_binary(wire) or elem(wire, 0) == :context do
+    Slots.add_served(handle, slot, 1)
+    left = Slots.left(handle, slot)
+    Slots.limit_window(handle, slot, left)
+    retire(state, left)
+  end
 
   defp count_beside(_state, _wire), do: :ok
 
   # The end of its last context retires it otherwise.
-  defp retire(%{handle: %{options: %{max_requests: max}} = handle} = state, served)
-       when served >= max do
-    if Slots.contexts(handle, state.slot) == 0, do: send(state.worker, {:retire, :max_requests})
-  end
-
-  defp retire(_state, _served), do: :ok
+  defp retire(state, 0), do: send(state.worker, {:retire, :max_requests})
+  defp retire(_state, _left), do: :ok
 
   @impl true
   def handle_info({:DOWN, _ref, :process, worker, _reason}, %{worker: worker}),

@@ -5,6 +5,7 @@ defmodule ErlangPython.Context.MaxRequestsTest do
   import ErlangPython.TestContexts
 
   alias ErlangPython.Context
+  alias ErlangPython.Pool.{Directory, Slots}
 
   describe "with :max_requests" do
     defp calls(context, count),
@@ -63,6 +64,25 @@ defmodule ErlangPython.Context.MaxRequestsTest do
       Enum.each([old | new ++ one], &Context.close/1)
       eventually(fn -> refute os_process?(pid) end)
       await_whole(pool, 2)
+    end
+
+    test "one that comes just when its worker has had its number keeps that open to plain calls" do
+      pool = start_pool(workers: 1, max_requests: 1)
+      context = open!(pool, :shared)
+      [%{os_pid: pid}] = Pool.workers(pool)
+
+      # As its reader does, which has seen no context.
+      handle = handle(pool)
+      Slots.add_served(handle, 1, 1)
+      Slots.limit_window(handle, 1, 0)
+      {generation, _worker, _writer} = Directory.worker(handle, 1)
+      Directory.notify(handle, :manager, {:retire, 1, generation, :max_requests})
+
+      assert ErlangPython.call!(:os, :getpid, [], pool: pool) == pid
+      assert calls(context, 1) == [pid]
+      Context.close(context)
+      eventually(fn -> refute os_process?(pid) end)
+      await_whole(pool, 1)
     end
 
     test "streams that are opened in a context count too, each as one" do

@@ -52,11 +52,39 @@ defmodule ErlangPython.Pool.LimitsTest do
                ErlangPython.call(:builtins, :len, [binary_part(big, 0, 90_000)], pool: pool)
     end
 
-    test ":max_requests replaces a worker between two requests" do
-      pool = start_pool(workers: 1, max_requests: 5)
-      pids = for _nth <- 1..30, do: ErlangPython.call!(:os, :getpid, [], pool: pool)
-      assert length(Enum.uniq(pids)) > 1
-      await_whole(pool, 1)
+    for {max, options} <- [{1, []}, {1, [window: 8]}, {5, []}] do
+      test ":max_requests is what a worker serves, with #{inspect([max_requests: max] ++ options)}" do
+        max = unquote(max)
+        pool = start_pool([workers: 1, max_requests: max] ++ unquote(options))
+        pids = for _nth <- 1..(4 * max), do: ErlangPython.call!(:os, :getpid, [], pool: pool)
+        assert pids |> Enum.frequencies() |> Map.values() == List.duplicate(max, 4)
+        await_whole(pool, 1)
+      end
+    end
+
+    for {callers, options} <- [
+          {2, [workers: 1, max_requests: 2]},
+          {40, [workers: 2, max_requests: 7, window: 16]}
+        ] do
+      test ":max_requests holds for #{callers} callers at once, with #{inspect(options)}" do
+        pool = start_pool(unquote(options))
+
+        pids =
+          1..unquote(callers)
+          |> Task.async_stream(
+            fn _caller -> for _ <- 1..3, do: ErlangPython.call!(:os, :getpid, [], pool: pool) end,
+            max_concurrency: unquote(callers),
+            timeout: :infinity
+          )
+          |> Enum.flat_map(fn {:ok, pids} -> pids end)
+
+        assert length(pids) == 3 * unquote(callers)
+
+        assert pids |> Enum.frequencies() |> Map.values() |> Enum.max() ==
+                 unquote(options)[:max_requests]
+
+        await_whole(pool, unquote(options)[:workers])
+      end
     end
 
     test ":max_requests counts what runs beside the main thread" do

@@ -3,8 +3,8 @@ defmodule ErlangPython.Pool.RecyclingTest do
 
   alias ErlangPython.Pool.Recycling
 
-  defp recycling(slots), do: Enum.reduce(slots, Recycling.new(), &Recycling.add(&2, &1, :restart))
-  defp all(_slot, _why), do: true
+  defp recycling(slots), do: Enum.reduce(slots, Recycling.new(), &Recycling.add(&2, &1))
+  defp all(_slot), do: true
 
   # Each is replaced at once when its turn has come.
   defp order(recycling, ready?) do
@@ -15,30 +15,27 @@ defmodule ErlangPython.Pool.RecyclingTest do
   end
 
   test "one at a time, in the order in which they were asked for" do
-    {:replace, 2, recycling} = [2, 1, 3] |> recycling() |> Recycling.next(&all/2)
+    {:replace, 2, recycling} = [2, 1, 3] |> recycling() |> Recycling.next(&all/1)
     assert Recycling.current?(recycling, 2)
     refute Recycling.current?(recycling, 1)
-    assert Recycling.next(recycling, &all/2) == :busy
-    assert recycling |> Recycling.over() |> order(&all/2) == [1, 3]
+    assert Recycling.next(recycling, &all/1) == :busy
+    assert recycling |> Recycling.over() |> order(&all/1) == [1, 3]
   end
 
   test "nothing to do is done" do
-    assert {:done, _recycling} = Recycling.next(Recycling.new(), &all/2)
+    assert {:done, _recycling} = Recycling.next(Recycling.new(), &all/1)
   end
 
   test "who is asked for twice has one turn, also while that lasts" do
-    assert [1, 2, 1, 2] |> recycling() |> order(&all/2) == [1, 2]
-    {:replace, 1, recycling} = [1] |> recycling() |> Recycling.next(&all/2)
-    assert recycling |> Recycling.add(1, :restart) |> Recycling.over() |> order(&all/2) == []
-    # For another reason it is asked again, for it may be ready then.
-    worn = Recycling.add(recycling([1, 2]), 1, :max_requests)
-    assert order(worn, fn slot, why -> {slot, why} != {1, :restart} end) == [2, 1]
+    assert [1, 2, 1, 2] |> recycling() |> order(&all/1) == [1, 2]
+    {:replace, 1, recycling} = [1] |> recycling() |> Recycling.next(&all/1)
+    assert recycling |> Recycling.add(1) |> Recycling.over() |> order(&all/1) == []
     # Afterwards it may be wanted again.
-    assert recycling |> Recycling.over() |> Recycling.add(1, :restart) |> order(&all/2) == [1]
+    assert recycling |> Recycling.over() |> Recycling.add(1) |> order(&all/1) == [1]
   end
 
   test "those that are not ready are left out" do
-    assert [1, 2, 3, 4] |> recycling() |> order(fn slot, _why -> slot in [2, 4] end) == [2, 4]
-    assert [1, 2] |> recycling() |> order(fn _slot, _why -> false end) == []
+    assert [1, 2, 3, 4] |> recycling() |> order(&(&1 in [2, 4])) == [2, 4]
+    assert [1, 2] |> recycling() |> order(fn _slot -> false end) == []
   end
 end

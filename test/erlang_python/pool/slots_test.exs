@@ -3,7 +3,7 @@ defmodule ErlangPython.Pool.SlotsTest do
 
   import Bitwise, only: [bsl: 2]
 
-  alias ErlangPython.Pool.Slots
+  alias ErlangPython.Pool.{Handle, Options, Slots}
 
   test "each start of a pool has ids of its own, also on another node, and on one that came back" do
     nodes = [{:a@host, 1}, {:a@host, 2}, {:b@host, 1}, {:nonode@nohost, 0}]
@@ -11,5 +11,27 @@ defmodule ErlangPython.Pool.SlotsTest do
     assert Enum.uniq(first) == first
     # Room for 2^32, and no bignums.
     assert Enum.all?(first, &(rem(&1, bsl(1, 32)) == 0 and &1 < bsl(1, 58)))
+  end
+
+  test "a window is limited whether its slot is held or not" do
+    handle = struct(Handle, counters: Slots.new(), options: %Options{window: 8})
+
+    for {size, most, limited} <- [
+          {8, 3, 3},
+          {-8, 3, -3},
+          {2, 3, 2},
+          {-2, 0, 0},
+          {2, :infinity, 2}
+        ] do
+      Slots.put_window(handle, 1, size)
+      Slots.limit_window(handle, 1, most)
+      assert Slots.window(handle, 1) == limited
+    end
+
+    Slots.put_window(handle, 1, 8)
+    assert Slots.hold(handle, 1, 5)
+    Slots.limit_window(handle, 1, 2)
+    assert Slots.let_go(handle, 1, 5)
+    assert Slots.window(handle, 1) == 2
   end
 end

@@ -68,7 +68,8 @@ defmodule ErlangPython.Pool.Manager.Launch do
   @doc "Its worker takes requests from now on."
   @spec open(Handle.t(), Slots.slot()) :: :ok
   def open(handle, slot) do
-    Slots.put_window(handle, slot, Window.initial(handle.options.window))
+    window = Window.initial(handle.options.window)
+    Slots.put_window(handle, slot, min(window, Slots.left(handle, slot)))
     Queue.dispatch(handle)
   end
 end

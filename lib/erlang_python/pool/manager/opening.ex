@@ -95,8 +95,6 @@ defmodule ErlangPython.Pool.Manager.Opening do
 
   # That it had contexts has kept it.
   defp retire_worn(state, slot) do
-    if Slots.worn?(state.handle, slot),
-      do: Replacing.recycle(state, [slot], :max_requests),
-      else: state
+    if Slots.worn?(state.handle, slot), do: Replacing.retire(state, slot), else: state
   end
 end
