@@ -24,8 +24,27 @@ defmodule ErlangPython.Pool.Supervisor do
 
   @spec start_link(Options.t()) :: Supervisor.on_start()
   def start_link(options) do
+    await_end(options)
     Supervisor.start_link(__MODULE__, options, name: via(options.name))
   end
+
+  # Where the supervisor of this name was killed, that of its workers still ends them, and its name is needed.
+  defp await_end(%{name: name} = options) do
+    with nil <- whereis(name),
+         workers when is_pid(workers) <- GenServer.whereis(workers(name)) do
+      ref = Process.monitor(workers)
+
+      receive do
+        {:DOWN, ^ref, :process, ^workers, _reason} -> :ok
+      after
+        shutdown_ms(options) -> Process.demonitor(ref, [:flush])
+      end
+    end
+  end
+
+  @doc "How long a worker may take to end: its own patience with Python, and then some."
+  @spec shutdown_ms(Options.t()) :: pos_integer()
+  def shutdown_ms(options), do: options.grace + 5_000
 
   @spec whereis(atom()) :: pid() | nil
   def whereis(name), do: GenServer.whereis(via(name))

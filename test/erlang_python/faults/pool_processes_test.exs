@@ -119,6 +119,27 @@ defmodule ErlangPython.Faults.PoolProcessesTest do
     end
   end
 
+  test "the pool's supervisor is killed: the one above it starts the pool again" do
+    name = unique_name()
+    python = ErlangPython.TestPython.executable()
+    pool = {Pool, name: name, workers: 2, python: python, grace: 300, stdout: :ignore}
+    options = [strategy: :one_for_one, max_restarts: 3]
+    start = {Supervisor, :start_link, [[pool], options]}
+    above = start_supervised!(%{id: :above, start: start, type: :supervisor})
+
+    # Its workers take their time to end.
+    {:ok, _results} =
+      Pool.broadcast(name, {:exec, "import atexit, time; atexit.register(time.sleep, 600)"})
+
+    killed = ErlangPython.Pool.Supervisor.whereis(name)
+    Process.exit(killed, :kill)
+    eventually(fn -> assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: name) end)
+    await_whole(name, 2)
+    assert [{_id, started, _type, _modules}] = Supervisor.which_children(above)
+    assert started == ErlangPython.Pool.Supervisor.whereis(name)
+    assert started != killed
+  end
+
   test "requests end when their pool does, also if the heir had to be replaced", %{tmp_dir: dir} do
     pool = start_pool(workers: 1)
     {running, _gate} = occupy(pool, dir)

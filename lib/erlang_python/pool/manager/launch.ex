@@ -2,7 +2,7 @@ defmodule ErlangPython.Pool.Manager.Launch do
   @moduledoc false
   # The start of a worker, now or later, until its slot is open to requests.
 
-  alias ErlangPython.Pool.{Directory, Failures, Handle, Queue, Roster, Slots, Window}
+  alias ErlangPython.Pool.{Directory, Failures, Handle, Queue, Roster, Slots, Supervisor, Window}
   alias ErlangPython.Pool.Manager.{Replacing, State}
   alias ErlangPython.Telemetry.Events
   alias ErlangPython.Worker
@@ -16,8 +16,7 @@ defmodule ErlangPython.Pool.Manager.Launch do
       id: slot,
       start: {Worker, :start_link, [{handle, slot, generation}]},
       restart: :temporary,
-      # Its own patience with Python, and then some.
-      shutdown: handle.options.grace + 5_000
+      shutdown: Supervisor.shutdown_ms(handle.options)
     }
 
     {:ok, worker} = DynamicSupervisor.start_child(state.supervisor, spec)
