@@ -32,9 +32,9 @@ def progress(done: "int | float", total: "int | float | None" = None, text: str 
     Raises:
         TypeError: one of them is of another type.
     """
-    done = _number("done", done)
+    done = _number("done must be a number", done)
     if total is not None:
-        total = _number("total", total)
+        total = _number("total must be a number or None", total)
     if not isinstance(text, str):
         raise TypeError(f"text must be str, not {type(text).__name__}")
     run = _request._current()
@@ -53,7 +53,7 @@ def progress(done: "int | float", total: "int | float | None" = None, text: str 
         sys.stderr.flush()
 
 
-def _number(what: str, value: Any) -> "int | float":
+def _number(expected: str, value: Any) -> "int | float":
     if isinstance(value, (int, float)):
         return value
     # Counts are often scalars of NumPy's.
@@ -61,7 +61,7 @@ def _number(what: str, value: Any) -> "int | float":
         return operator.index(value)
     if hasattr(value, "__float__"):
         return float(value)
-    raise TypeError(f"{what} must be a number, not {type(value).__name__}")
+    raise TypeError(f"{expected}, not {type(value).__name__}")
 
 
 def message(done: Any, total: Any, text: str) -> "tuple[Any, ...]":

@@ -100,7 +100,6 @@ defmodule ErlangPython.Pool.OptionsTest do
     options =
       Options.new!(
         name: :a,
-        python: ~c"3.12",
         venv: ~c"/srv/größer",
         cd: ~c"/srv",
         paths: [~c"lib", "python"],
@@ -108,8 +107,9 @@ defmodule ErlangPython.Pool.OptionsTest do
         preload: [~c"os.path", :json, {:code, ~c"x = 1\ny = 2"}]
       )
 
-    assert %{python: "3.12", venv: "/srv/größer", cd: "/srv"} = options
-    assert options.paths == ["lib", "python"]
+    assert %{venv: "/srv/größer", cd: "/srv"} = options
+    assert Options.new!(name: :a, python: ~c"3.12").python == "3.12"
+    assert options.paths == [Path.expand("lib"), Path.expand("python")]
     assert options.env == [{"A", "1"}, {"B", ""}, {"C", nil}]
     assert options.preload == [module: "os.path", module: "json", code: "x = 1\ny = 2"]
 
