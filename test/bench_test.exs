@@ -6,8 +6,9 @@ defmodule ErlangPython.BenchTest do
   @moduletag timeout: 300_000
 
   test "the rows with their baselines" do
-    output = bench("run.exs", ["--quick", "latency", "collections"])
+    output = bench("run.exs", ["--quick", "latency", "callbacks", "collections"])
     assert output =~ ~r/call p50, one caller.*pyzmq echo/
+    assert output =~ ~r/callback p50, from a coroutine.*call p50/
     assert output =~ ~r/echo of 10,000 floats.*pickle/
   end
 

@@ -34,6 +34,15 @@ defmodule Bench.Rows.Callbacks do
       return out
 
 
+  async def times_in_coroutine(count):
+      times = []
+      for _ in range(count):
+          began = perf_counter_ns()
+          await erlang.acall("bench_identity", 16)
+          times.append(perf_counter_ns() - began)
+      return times
+
+
   def walk(level):
       return erlang.call("bench_walk", level - 1)
   """
@@ -54,6 +63,7 @@ defmodule Bench.Rows.Callbacks do
           call: fn -> Clock.times(calls, fn -> call(:math, :sqrt, [16]) end) end,
           callback: fn -> call(:__main__, :times, [calls]) end,
           thread: fn -> call(:__main__, :times_in_thread, [calls]) end,
+          coroutine: fn -> call(:__main__, :times_in_coroutine, [calls]) end,
           walk: fn ->
             Clock.times(div(calls, @levels), fn -> call(:__main__, :walk, [@levels]) end)
           end
@@ -67,8 +77,8 @@ defmodule Bench.Rows.Callbacks do
   defp call(module, function, args), do: Pool.call!(:callbacks, module, function, args)
 
   defp results(rounds) do
-    [call, callback, thread, walk] =
-      for name <- [:call, :callback, :thread, :walk],
+    [call, callback, thread, coroutine, walk] =
+      for name <- [:call, :callback, :thread, :coroutine, :walk],
           do: Enum.map(rounds[name], &Stats.median/1)
 
     sum = Enum.zip_with(call, callback, &(@levels * (&1 + &2)))
@@ -80,6 +90,9 @@ defmodule Bench.Rows.Callbacks do
       ),
       Result.compare("callback p50, from another thread", :time, thread, against,
         target: {:at_most, 1.5}
+      ),
+      Result.compare("callback p50, from a coroutine", :time, coroutine, against,
+        target: {:at_most, 2.0}
       ),
       Result.compare(
         "#{@levels} levels of nesting p50",
