@@ -29,7 +29,9 @@ defmodule Bench.Codec do
   defp payloads do
     [
       {"small call", ["math", "sqrt", [16, 2.5, "some text"], %{"key" => true}, 0]},
+      {"1 KiB binary", :binary.copy("x", 1_024)},
       {"1 MB binary", :binary.copy("x", 1_000_000)},
+      {"100 MiB binary", :binary.copy("x", 100 * 1_048_576)},
       {"10k floats", for(n <- 1..10_000, do: n * 1.1)},
       {"10k ints", Enum.to_list(1..10_000)},
       {"10k large ints", for(n <- 1..10_000, do: n * 1_000_003)},
