@@ -5,9 +5,11 @@ defmodule ErlangPython.DeathsTest do
 
   alias ErlangPython.Pool.{Directory, Handle}
 
-  @soon 30_000
+  # Milliseconds until the caller has its error: after a death, or with half of them until its deadline.
+  @soon 1_000
+  defp deadline(kinds), do: if(:timeout in kinds, do: 500, else: 30_000)
 
-  # name, what user code does to its own worker, what the caller may get, where :timeout is in it within 500 ms
+  # name, what user code does to its own worker, what the caller may get
   @hurts [
     {"raises", "raise ValueError('x')", [:python]},
     {"os._exit", "import os; os._exit(7)", [:worker_exit]},
@@ -60,21 +62,29 @@ defmodule ErlangPython.DeathsTest do
     test "code that #{name}" do
       pool = start_pool(workers: 2, grace: 200)
 
-      other =
-        Task.async(fn ->
-          ErlangPython.run("import time; time.sleep(0.7); 'other'", %{}, pool: pool)
-        end)
+      assert_within(@soon, fn ->
+        await_whole(pool, 2)
 
-      eventually(fn -> assert %{busy: 1} = Pool.stats(pool) end)
+        other =
+          Task.async(fn ->
+            ErlangPython.run("import time; time.sleep(0.7); 'other'", %{}, pool: pool)
+          end)
 
-      timeout = if :timeout in unquote(kinds), do: 500, else: @soon
-      options = [pool: pool, timeout: timeout]
-      {ms, result} = milliseconds(fn -> ErlangPython.run(unquote(code), %{}, options) end)
-      assert kind(result) in unquote(kinds)
-      assert ms < timeout + @soon
-      assert Task.await(other) == {:ok, "other"}
+        eventually(fn -> assert %{busy: 1} = Pool.stats(pool) end)
+        ms = hurt(pool, unquote(code), unquote(kinds))
+        assert Task.await(other) == {:ok, "other"}
+        ms
+      end)
+
       whole_again(pool, 2)
     end
+  end
+
+  defp hurt(pool, code, kinds) do
+    options = [pool: pool, timeout: deadline(kinds)]
+    {ms, result} = milliseconds(fn -> ErlangPython.run(code, %{}, options) end)
+    assert kind(result) in kinds
+    ms
   end
 
   defp kind({:ok, _value}), do: :ok
@@ -94,6 +104,26 @@ defmodule ErlangPython.DeathsTest do
     refute Enum.any?(python, &os_process?/1)
     refute File.exists?(folder)
     assert {:messages, []} = Process.info(self(), :messages)
+  end
+
+  test "what the worker had started is killed with it, but not in a session of its own" do
+    pool = start_pool(workers: 1)
+
+    code = """
+    import subprocess
+    started = [subprocess.Popen(["sleep", "600"], start_new_session=own) for own in (False, True)]
+    [process.pid for process in started]
+    """
+
+    {:ok, [child, own]} = ErlangPython.run(code, %{}, pool: pool)
+    on_exit(fn -> System.cmd("kill", ["-9", "#{own}"]) end)
+
+    assert {:error, %Error{kind: :worker_exit}} =
+             ErlangPython.exec("import os; os._exit(3)", %{}, pool: pool)
+
+    eventually(fn -> refute os_process?(child) end)
+    whole_again(pool, 1)
+    assert os_process?(own)
   end
 
   @encoder """
@@ -117,11 +147,11 @@ defmodule ErlangPython.DeathsTest do
       Thing()
       """
 
-      timeout = if :timeout in unquote(kinds), do: 500, else: @soon
-      options = [pool: pool, timeout: timeout]
-      {ms, result} = milliseconds(fn -> ErlangPython.run(code, %{}, options) end)
-      assert kind(result) in unquote(kinds)
-      assert ms < timeout + @soon
+      assert_within(@soon, fn ->
+        await_whole(pool, 1)
+        hurt(pool, code, unquote(kinds))
+      end)
+
       whole_again(pool, 1)
     end
   end

@@ -91,4 +91,15 @@ defmodule ErlangPython.PoolCase do
     {microseconds, result} = :timer.tc(fun)
     {div(microseconds, 1_000), result}
   end
+
+  @doc """
+  Checks the milliseconds that `attempt` gives. The best of three counts: a busy machine makes some late, and not all.
+  """
+  def assert_within(limit, attempt, tries \\ 3) do
+    ms = attempt.()
+
+    if ms > limit and tries > 1,
+      do: assert_within(limit, attempt, tries - 1),
+      else: assert(ms <= limit)
+  end
 end
