@@ -149,4 +149,27 @@ defmodule PyTest do
   test "version/0" do
     assert {:ok, "3." <> _rest} = :py.version()
   end
+
+  test "the code that Dialyzer checks calls each function" do
+    {:ok, forms} = :epp.parse_file(~c"test/dialyzer/py_caller.erl", [])
+
+    # For supervisors, OTP and the compilers.
+    others =
+      [child_spec: 1, start_link: 1, __info__: 1, module_info: 0, module_info: 1] ++
+        GenServer.behaviour_info(:callbacks)
+
+    functions =
+      for module <- [:py, :py_pool, :py_semaphore],
+          {name, arity} <- module.module_info(:exports) -- others,
+          do: {module, name, arity}
+
+    assert functions -- calls(forms) == []
+  end
+
+  defp calls({:call, _, {:remote, _, {:atom, _, module}, {:atom, _, function}}, args}),
+    do: [{module, function, length(args)} | calls(args)]
+
+  defp calls(form) when is_tuple(form), do: form |> Tuple.to_list() |> calls()
+  defp calls(forms) when is_list(forms), do: Enum.flat_map(forms, &calls/1)
+  defp calls(_leaf), do: []
 end

@@ -3,7 +3,7 @@
 %% allows less than what is called or matched here.
 -module(py_caller).
 
--export([calls/0, streams/0, asyncio/1, callbacks/0, state/1, contexts/0, workers/0, environments/0, reasons/1,
+-export([calls/0, streams/0, asyncio/1, callbacks/0, state/1, contexts/0, workers/0, environments/0, tracing/0, reasons/1,
          pool/0, semaphore/0, erlport/0]).
 
 calls() ->
@@ -159,6 +159,13 @@ environments() ->
     {ok, #{<<"active">> := _, <<"venv_path">> := _, <<"site_packages">> := _, <<"sys_path">> := _}} = py:venv_info(),
     ok = py:add_path(<<"/srv/python">>),
     ok = py:deactivate_venv().
+
+tracing() ->
+    ok = py:enable_tracing(),
+    {ok, [#{name := Name, kind := Kind, status := Status} | _]} = py:get_traces(),
+    ok = py:disable_tracing(),
+    ok = py:clear_traces(),
+    {<<Name/binary>>, atom_to_list(Kind), atom_to_list(Status)}.
 
 %% Why something may fail.
 reasons(Reason) ->
