@@ -7,10 +7,25 @@ import msgpack
 import pytest
 
 import vectors
-from peer import CALL, EVAL, EXEC, FAILED, READY, RESULT, RUN, SHUTDOWN, Failure, Peer
+from peer import (
+    CALL,
+    EVAL,
+    EXEC,
+    FAILED,
+    FLUSH,
+    KEPT,
+    READY,
+    RESULT,
+    RUN,
+    SHUTDOWN,
+    Callback,
+    Failure,
+    Message,
+    Peer,
+)
 
 MESSAGES = {
-    row[0]: [bytes.fromhex(f) for f in row[1].split()] for row in vectors.rows("messages.tsv")
+    row[0]: [bytes.fromhex(f) for f in row[2].split()] for row in vectors.rows("messages.tsv")
 }
 
 
@@ -52,6 +67,46 @@ def test_the_golden_request_is_answered(shared: Peer, name: str, result: object)
     shared.send_frames(*frames)
     end = shared.end(struct.unpack(">Q", frames[0][1:9])[0])
     assert (end.type, end.body) == (RESULT, result)
+
+
+def golden(name: str) -> Message:
+    return Message(MESSAGES[name])
+
+
+def test_the_golden_stream_is_served(shared: Peer) -> None:
+    for request, end in [("STREAM_CALL", "OPENED"), ("PULL", "RESULT of a pull")]:
+        shared.send_frames(*MESSAGES[request])
+        message = shared.end(golden(request).id)
+        assert (message.type, message.raw) == (golden(end).type, golden(end).raw)
+    shared.control(FLUSH, golden("FLUSH").id)
+    assert shared.receive("/control").raw == golden("FLUSHED without a pull").raw
+    shared.send_frames(*MESSAGES["CLOSE"])
+    assert shared.end(golden("CLOSE").id).body is None
+
+
+def test_the_golden_call_of_a_method(shared: Peer) -> None:
+    shared.send_frames(*MESSAGES["EVAL that keeps its value"])
+    kept = shared.end(golden("EVAL that keeps its value").id)
+    name, kind = kept.body
+    assert (kept.type, [name[8:], kind]) == (KEPT, [golden("KEPT").body[0][8:], "list"])
+    [call] = MESSAGES["CALL of a method"]
+    for answer in (1, ["released", []]):
+        shared.send_frames(call.replace(golden("KEPT").body[0], name))
+        assert shared.end(golden("CALL of a method").id).body == answer
+        shared.send_frames(*MESSAGES["RELEASE"])
+        assert shared.end(golden("RELEASE").id).body is None
+
+
+def test_what_code_sends_is_golden(shared: Peer) -> None:
+    code = "import erlang; erlang.call('add', 1, 2); erlang.cast('note', 'hello')\n"
+    code += "erlang.send(pid, 'hello'); erlang.state_get('key')"
+    shared.send(RUN, 7, [code, {"pid": golden("SEND").body[0]}, None, 1, 0])
+    for name in ("CALLBACK", "CAST", "SEND", "SERVICE"):
+        message = shared.receive()
+        assert (message.type, message.raw) == (golden(name).type, golden(name).raw)
+        if name in ("CALLBACK", "SERVICE"):
+            shared.answer(Callback(message), [True, "value"])
+    assert shared.end(7).body == "value"
 
 
 def test_the_golden_setup_is_taken(start: "type[Peer]") -> None:

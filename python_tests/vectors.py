@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgpack import ExtType
 
 import erlang
 from erlang._handles import callable_from_wire, opaque_from_wire
@@ -31,6 +32,10 @@ def opaque(code: int, data: str) -> erlang.Opaque:
     return (opaque_from_wire if code == 4 else callable_from_wire)(bytes.fromhex(data))
 
 
+def mark(code: int) -> ExtType:
+    return ExtType(code, b"")
+
+
 _NAMES = {
     "collections": collections,
     "dataclasses": dataclasses,
@@ -39,6 +44,7 @@ _NAMES = {
     "enum": enum,
     "erlang": erlang,
     "functools": functools,
+    "mark": mark,
     "numpy": np,
     "opaque": opaque,
     "pathlib": pathlib,

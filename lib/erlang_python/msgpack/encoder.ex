@@ -262,7 +262,7 @@ defmodule ErlangPython.MessagePack.Encoder do
 
   defp other(%Ref{name: <<name::binary-16>>} = ref, acc, stack, depth, out) do
     {face, chunks, buffers, count} = out
-    acc = <<acc::binary, Extension.header(type(:kept), 16)::binary, name::binary>>
+    acc = <<acc::binary, Extension.header(type(:object), 16)::binary, name::binary>>
     next(acc, stack, depth, {face, chunks, [{:ref, ref, stack} | buffers], count})
   end
 

@@ -19,7 +19,7 @@ defmodule ErlangPython.MessagePack.Extension do
     duration: 10,
     decimal: 11,
     iterator: 12,
-    kept: 13,
+    object: 13,
     tuple: 32,
     set: 33,
     datetime: 34,

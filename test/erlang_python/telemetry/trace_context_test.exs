@@ -3,6 +3,7 @@ defmodule ErlangPython.Telemetry.TraceContextTest do
 
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.Telemetry.TraceContext
+  alias ErlangPython.Vectors
 
   @trace "0af7651916cd43dd8448eb211c80319c"
   @span "b7ad6b7169203331"
@@ -82,14 +83,12 @@ defmodule ErlangPython.Telemetry.TraceContextTest do
 
   describe "the golden messages" do
     setup do
-      lines = "test/vectors/messages.tsv" |> File.read!() |> String.split("\n", trim: true)
+      golden =
+        for [name, _direction, hex | _columns] <- Vectors.rows("messages.tsv"),
+            into: %{},
+            do: {name, hex |> String.split() |> Enum.map(&Vectors.bytes/1)}
 
-      %{
-        golden:
-          for line <- lines, [name, hex, _what] = String.split(line, "\t"), into: %{} do
-            {name, hex |> String.split() |> Enum.map(&Base.decode16!(&1, case: :lower))}
-          end
-      }
+      %{golden: golden}
     end
 
     test "a traced request is written so", %{golden: %{"TRACED" => [golden]}} do
