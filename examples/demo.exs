@@ -7,7 +7,8 @@ defmodule Tour do
   @width 80
 
   def start(bindings) do
-    Logger.configure(level: :warning)
+    # The steps tell by themselves of the worker that crashes.
+    Logger.configure(level: :error)
 
     IO.puts("""
 

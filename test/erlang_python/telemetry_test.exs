@@ -316,6 +316,8 @@ defmodule ErlangPython.TelemetryTest do
     assert log =~ ~r/callback telemetry_none failed after/
     assert log =~ ~r/\[warn(ing)?\].*Python \(OS process \d+\) has ended .*exited with status 3/
     assert log =~ ~r/Python 3[\d.]+ \(OS process \d+\) is ready after/
+    # What pools log without it is not said twice.
+    refute log =~ "Python worker 1 of the pool #{inspect(pool)}"
 
     assert Telemetry.detach_default_logger() == :ok
     assert Telemetry.detach_default_logger() == {:error, :not_found}

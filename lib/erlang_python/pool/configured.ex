@@ -72,7 +72,8 @@ defmodule ErlangPython.Pool.Configured do
   defp start(name, options) do
     spec = %{
       id: name,
-      start: {Supervisor, :start_link, [checked!(options)]},
+      # Who uses it waits for a worker, not for all of them.
+      start: {Supervisor, :start_link, [%{checked!(options) | lazy: true}]},
       type: :supervisor,
       # Its next use starts it again.
       restart: :temporary

@@ -10,12 +10,16 @@ defmodule ErlangPython.Pool.Failures do
   # one is.
   @before_circuit 3
 
-  defstruct in_row: 0, error: nil, had_worker?: false
+  # How long the log says nothing more of a row.
+  @silence_ms 60_000
+
+  defstruct in_row: 0, error: nil, had_worker?: false, told_at: nil
 
   @type t :: %__MODULE__{
           in_row: non_neg_integer(),
           error: Error.t() | nil,
-          had_worker?: boolean()
+          had_worker?: boolean(),
+          told_at: integer() | nil
         }
 
   @spec new() :: t()
@@ -37,6 +41,14 @@ defmodule ErlangPython.Pool.Failures do
   @spec hopeless?(t()) :: boolean()
   def hopeless?(failures),
     do: not failures.had_worker? or failures.in_row >= @before_circuit
+
+  @doc "Is it time to tell of them: the first in a row, and then one a minute? `now` in milliseconds."
+  @spec due?(t(), integer()) :: boolean()
+  def due?(%{told_at: nil}, _now), do: true
+  def due?(%{told_at: told_at}, now), do: now - told_at >= @silence_ms
+
+  @spec told(t(), integer()) :: t()
+  def told(failures, now), do: %{failures | told_at: now}
 
   @doc "Milliseconds until the next try; `random` in 0.0..1.0."
   @spec wait_ms(t(), float()) :: non_neg_integer()

@@ -43,6 +43,10 @@ defmodule ErlangPython.Pool.Handle do
     end
   end
 
+  @doc "What the log calls a worker."
+  @spec worker_name(t(), pos_integer()) :: String.t()
+  def worker_name(%{name: name}, slot), do: "#{name}-#{slot}"
+
   # Only the heir puts and takes names, so that to look and to take is one step.
 
   @spec publish(t()) :: :ok

@@ -7,6 +7,7 @@ defmodule ErlangPython.Pool.Manager do
   #     Manager.Launch      a worker starts, and its slot opens
   #     Manager.Deaths      a worker has ended, and another takes its place
   #     Manager.Settling    what a dead worker left
+  #     Manager.Warnings    what the log says of deaths, and of starts that fail
   #     Manager.Replacing   workers that are to end, recycled ones one at a time
   #     Manager.Size        how many workers there are, with the extra ones
   #     Manager.Opening     contexts get a worker, and give it back

@@ -2,6 +2,9 @@ defmodule ErlangPython.Telemetry.DefaultLogger do
   @moduledoc false
   # Events as lines of the Logger.
 
+  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Telemetry.Events
+
   require Logger
 
   @id "erlang_python-default-logger"
@@ -24,6 +27,15 @@ defmodule ErlangPython.Telemetry.DefaultLogger do
 
   @spec detach() :: :ok | {:error, :not_found}
   def detach, do: apply(:telemetry, :detach, [@id])
+
+  @doc "Does it log the ends of this pool's workers?"
+  @spec logs_ends?(Handle.t()) :: boolean()
+  def logs_ends?(handle) do
+    Events.telemetry?(Slots.observed(handle)) and
+      :telemetry
+      |> apply(:list_handlers, [[:erlang_python, :worker, :exit]])
+      |> Enum.any?(&(&1.id == @id))
+  end
 
   @doc false
   @spec handle([atom()], map(), map(), map()) :: :ok

@@ -15,7 +15,8 @@ defmodule ErlangPython.Worker.Exit do
           output: [String.t()]
         }
 
-  @type cause :: {:worker_exit | :protocol, did :: String.t()}
+  @typedoc "`:unstopped`: it ran on after the interrupt of a request that was to stop."
+  @type cause :: {:worker_exit | :protocol | :unstopped, did :: String.t()}
 
   # Signals whose numbers are the same on Linux and macOS, but for SIGBUS and SIGSYS.
   @signals %{
@@ -53,6 +54,14 @@ defmodule ErlangPython.Worker.Exit do
       details: details(exit)
     }
   end
+
+  @doc "How it ended, to be said of a worker."
+  @spec told(t()) :: String.t()
+  def told(exit), do: who(exit) <> how(exit) <> where(exit) <> quoted(exit)
+
+  @doc "Was it killed for a request that would not stop? Whoever made that has an error."
+  @spec unstopped?(t()) :: boolean()
+  def unstopped?(exit), do: match?(%{cause: {:unstopped, _did}}, exit)
 
   @doc "The worker ended while this stream was open in it."
   @spec lost_stream() :: Error.t()
@@ -130,7 +139,7 @@ defmodule ErlangPython.Worker.Exit do
 
   def decode(status), do: {:status, status}
 
-  defp kind(%{cause: {kind, _did}}), do: kind
+  defp kind(%{cause: {:protocol, _did}}), do: :protocol
   defp kind(_exit), do: :worker_exit
 
   defp who(%{os_pid: nil}), do: ""

@@ -4,7 +4,7 @@ defmodule ErlangPython.Worker.State do
 
   alias ErlangPython.{MessagePack, Protocol, Worker}
   alias ErlangPython.Pool.{Handle, Pending, Replay, Slots}
-  alias ErlangPython.Worker.{OSProcess, Pings, Printing, Running}
+  alias ErlangPython.Worker.{Exit, OSProcess, Pings, Printing, Running}
   alias ErlangPython.ZMTP.Frame
 
   @enforce_keys [:handle, :slot, :generation, :name, :launched]
@@ -61,7 +61,7 @@ defmodule ErlangPython.Worker.State do
           flushes: %{optional(Pending.id()) => reference()},
           drain_until: integer() | nil,
           status: non_neg_integer() | nil,
-          cause: {:worker_exit | :protocol, String.t()} | nil,
+          cause: Exit.cause() | nil,
           failed: binary() | nil
         }
 
@@ -74,7 +74,7 @@ defmodule ErlangPython.Worker.State do
       handle: handle,
       slot: slot,
       generation: generation,
-      name: "#{handle.name}-#{slot}",
+      name: Handle.worker_name(handle, slot),
       launched: System.monotonic_time()
     }
   end
@@ -95,7 +95,7 @@ defmodule ErlangPython.Worker.State do
   end
 
   @doc "Kills the OS process. The first cause counts; its exit status and the ends of its connections follow."
-  @spec kill(t(), String.t(), :worker_exit | :protocol) :: t()
+  @spec kill(t(), String.t(), :worker_exit | :protocol | :unstopped) :: t()
   def kill(state, did, kind \\ :worker_exit) do
     OSProcess.signal(state.os_pid, :kill)
     Process.send_after(self(), :killed_timeout, @killed_ms)

@@ -66,10 +66,8 @@ defmodule ErlangPython.Worker.Stopping do
         state
 
       cancel.running? or not behind_another?(state, id) ->
-        State.kill(
-          state,
-          "did not stop within #{state.handle.options.grace} ms of being told to"
-        )
+        did = "did not stop within #{state.handle.options.grace} ms of being told to"
+        State.kill(state, did, :unstopped)
 
       # Python can't say that it has not begun, because what it runs holds its lock.
       true ->

@@ -34,6 +34,15 @@ defmodule ErlangPython.Pool.FailuresTest do
     assert failures |> failed(2) |> Failures.hopeless?()
   end
 
+  test "the first of a row is to be told of, and then one a minute" do
+    failures = Failures.new() |> failed(1)
+    assert Failures.due?(failures, -5)
+    failures = failures |> Failures.told(-5) |> failed(20)
+    refute Failures.due?(failures, 59_994)
+    assert Failures.due?(failures, 59_995)
+    assert failures |> Failures.over() |> failed(1) |> Failures.due?(0)
+  end
+
   test "the wait gets longer with each" do
     assert Failures.wait_ms(Failures.new(), 1.0) == 0
     waits = for n <- 1..12, do: Failures.new() |> failed(n) |> Failures.wait_ms(1.0)

@@ -3,7 +3,8 @@ defmodule ErlangPython.Pool.Manager.Deaths do
   # A worker's process has ended: what it left is settled, and another takes its place, now, later or never.
 
   alias ErlangPython.Pool.{Directory, Failures, Handle, Overflow, Pending, Queue, Roster, Slots}
-  alias ErlangPython.Pool.Manager.{Launch, Opening, Replacing, Settling, Size, State, Waiting}
+  alias ErlangPython.Pool.Manager.{Launch, Opening, Replacing, Settling, Size, State}
+  alias ErlangPython.Pool.Manager.{Waiting, Warnings}
   alias ErlangPython.Telemetry.Events
   alias ErlangPython.Worker.Exit
 
@@ -11,6 +12,7 @@ defmodule ErlangPython.Pool.Manager.Deaths do
   def down(%{handle: handle} = state, %{slot: slot} = entry, reason) do
     lost = Settling.settle(handle, entry, reason)
     Events.worker_exited(handle, entry, reason)
+    Warnings.ended(handle, entry, reason)
 
     if slot > state.count and not wanted?(state, slot),
       do: state |> Size.remove(slot) |> Opening.open_waiting() |> Size.overflow(),
@@ -40,6 +42,7 @@ defmodule ErlangPython.Pool.Manager.Deaths do
 
   defp start_failed(state, slot, error) do
     %{state | failures: Failures.failed(state.failures, error)}
+    |> Warnings.not_started(slot)
     |> Launch.start_later(slot)
     |> open_circuit()
     |> Replacing.replaced(slot, {:error, error})
