@@ -75,8 +75,8 @@ defmodule ErlangPython.Pool do
     * `:heartbeat` (`t:pos_integer/0` or `nil`) - how often, in milliseconds, a worker must
       answer; one that does not (C code that holds Python's global lock) is killed and its request
       ends with `:worker_exit`. The default is `nil`: the requests' own deadlines decide.
-    * `:max_requests` (`t:pos_integer/0` or `:infinity`) - a worker is given as many and then
-      replaced, one with open contexts when the last of them closes. Only what no other could serve, such as calls out of its
+    * `:max_requests` (`t:pos_integer/0` or `:infinity`) - a worker is given as many at most and then
+      replaced (a pool's first ones are given fewer, so that they don't end together), one with open contexts when the last of them closes. Only what no other could serve, such as calls out of its
       callbacks, comes beyond them. A stream counts as one. With 1 each request has a Python of its own. The default is `:infinity`.
     * `:max_memory` (`t:pos_integer/0` or `:infinity`) - a worker whose resident memory in bytes, which is looked at once a second, is
       more is replaced between two requests. The default is `:infinity`.

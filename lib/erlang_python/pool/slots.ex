@@ -40,6 +40,7 @@ defmodule ErlangPython.Pool.Slots do
   @streams 5 + @line
   @contexts 6 + @line
   @held_by 7 + @line
+  @most 8 + @line
 
   @type slot :: pos_integer()
 
@@ -255,12 +256,30 @@ defmodule ErlangPython.Pool.Slots do
   @spec left(Handle.t(), slot()) :: non_neg_integer() | :infinity
   def left(%{options: %{max_requests: :infinity}}, _slot), do: :infinity
 
-  def left(%{options: %{max_requests: max}} = handle, slot),
-    do: if(contexts(handle, slot) > 0, do: :infinity, else: max(max - served(handle, slot), 0))
+  def left(%{counters: counters} = handle, slot) do
+    if contexts(handle, slot) > 0,
+      do: :infinity,
+      else: max(:atomics.get(counters, at(slot, @most)) - served(handle, slot), 0)
+  end
 
-  @spec reset_served(Handle.t(), slot()) :: :ok
-  def reset_served(%{counters: counters}, slot),
-    do: :atomics.put(counters, at(slot, @served), 0)
+  @doc "A new worker, this slot's first or a later one, has served nothing."
+  @spec reset_served(Handle.t(), slot(), generation :: pos_integer()) :: :ok
+  def reset_served(
+        %{options: %{max_requests: max}, counters: counters} = handle,
+        slot,
+        generation
+      ) do
+    :atomics.put(counters, at(slot, @served), 0)
+
+    if max != :infinity,
+      do: :atomics.put(counters, at(slot, @most), share(max, slot, size(handle), generation))
+
+    :ok
+  end
+
+  # A pool's first workers serve fewer, each another number: or all would have served enough, and start anew, together.
+  defp share(max, slot, size, 1) when slot < size, do: div(max * slot + size - 1, size)
+  defp share(max, _slot, _size, _generation), do: max
 
   @spec beside(Handle.t(), slot()) :: integer()
   def beside(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @beside))

@@ -34,4 +34,21 @@ defmodule ErlangPython.Pool.SlotsTest do
     assert Slots.let_go(handle, 1, 5)
     assert Slots.window(handle, 1) == 2
   end
+
+  test "a pool's first workers have different numbers of requests left, later ones the whole" do
+    handle = struct(Handle, counters: Slots.new(), options: %Options{max_requests: 10})
+    Slots.put_size(handle, 4)
+
+    left = fn generation ->
+      for slot <- 1..5 do
+        Slots.reset_served(handle, slot, generation)
+        Slots.left(handle, slot)
+      end
+    end
+
+    assert left.(1) == [3, 5, 8, 10, 10]
+    assert left.(2) == [10, 10, 10, 10, 10]
+    Slots.add_served(handle, 1, 4)
+    assert Slots.left(handle, 1) == 6
+  end
 end

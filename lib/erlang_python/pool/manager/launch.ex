@@ -10,7 +10,7 @@ defmodule ErlangPython.Pool.Manager.Launch do
   @spec start(State.t(), Slots.slot()) :: State.t()
   def start(%{handle: handle} = state, slot) do
     generation = Slots.next_generation(handle, slot)
-    Slots.reset_served(handle, slot)
+    Slots.reset_served(handle, slot, generation)
 
     spec = %{
       id: slot,
