@@ -272,7 +272,8 @@ defmodule ErlangPython.Pool do
   that waits in a callback. (A broadcast out of a callback runs within the request that waits for this callback, in
   that one worker.) Workers that are starting are waited for.
 
-  `{:error, error}` says that no worker was asked: the request can't be encoded, no worker can start, or there is no such pool.
+  `{:error, error}` says that no worker was asked: the request can't be encoded, no worker can start, or there is no such pool. With
+  `executed: :maybe` the pool has ended, or a part of it has crashed, under the broadcast.
 
   ## Options
 
@@ -430,7 +431,8 @@ defmodule ErlangPython.Pool do
 
   @doc """
   Stops a pool: new requests fail with `:no_pool`, open ones may end within `timeout`
-  milliseconds. Raises `ErlangPython.Error` if there is no such pool.
+  milliseconds. Returns when the pool has ended; raises `ErlangPython.Error` if there is no such pool. A stop that has begun goes
+  on if its caller is killed.
 
   A pool that stands in a supervision tree is started again by its supervisor, as any child would
   be; a configured one by its next use.
@@ -445,9 +447,19 @@ defmodule ErlangPython.Pool do
     handle = fetch!(pool)
     if timeout == :infinity, do: refuse_in_callback!(handle, "stop/1")
     supervisor = ErlangPython.Pool.Supervisor.whereis(pool)
-    Slots.close(handle)
-    Manager.await_empty(handle, timeout)
-    if supervisor, do: end_supervisor(supervisor, :normal), else: :ok
+
+    # Not here: a caller that is killed while it waits would leave a pool that is closed, and stays.
+    {:ok, stopper} =
+      Task.Supervisor.start_child(ErlangPython.Casts, fn ->
+        Slots.close(handle)
+        Manager.await_empty(handle, timeout)
+        if supervisor, do: end_supervisor(supervisor, :normal)
+      end)
+
+    case await_end(Process.monitor(stopper)) do
+      reason when reason in [:normal, :noproc] -> :ok
+      crash -> exit(crash)
+    end
   end
 
   # Somebody else may be faster; it has ended in any case.
@@ -460,8 +472,12 @@ defmodule ErlangPython.Pool do
       :exit, _it_ends_already -> :ok
     end
 
+    await_end(ref)
+  end
+
+  defp await_end(ref) do
     receive do
-      {:DOWN, ^ref, :process, ^pid, _reason} -> :ok
+      {:DOWN, ^ref, :process, _pid, reason} -> reason
     end
   end
 

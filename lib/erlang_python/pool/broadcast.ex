@@ -30,7 +30,7 @@ defmodule ErlangPython.Pool.Broadcast do
     with {:ok, packed} <- Message.pack(message, options, handle.options.max_message_size),
          {:ok, workers} <- running(handle, later, options, deadline) do
       state = %{handle: handle, packed: packed, options: options, deadline: deadline}
-      {:ok, state |> ask(workers) |> keep(state, workers, later)}
+      state |> ask(workers) |> keep(state, workers, later)
     else
       {:refs, _packed, refs} -> {:error, Refs.in_broadcast(refs)}
       {:error, error} -> {:error, error}
@@ -39,15 +39,12 @@ defmodule ErlangPython.Pool.Broadcast do
     error in ArgumentError ->
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
       {:error, NoPool.stopped(handle, :maybe)}
-  catch
-    :exit, {reason, {GenServer, :call, _call}} when reason in [:noproc, :normal, :shutdown] ->
-      {:error, NoPool.stopped(handle, :maybe)}
   end
 
   defp running(handle, later, options, deadline) do
     with {:ok, workers} <- Manager.running(handle, Request.remaining(deadline)) do
       case later do
-        {:forget, name} -> {:ok, Manager.forget(handle, name)}
+        {:forget, name} -> Manager.forget(handle, name)
         _other -> {:ok, workers}
       end
     else
@@ -59,49 +56,52 @@ defmodule ErlangPython.Pool.Broadcast do
   # A worker that has become ready since the others were asked has been set up without it.
   defp keep(results, %{handle: handle} = state, workers, {:replay, name}) do
     if Enum.any?(results, &raised?/1) do
-      results
+      {:ok, results}
     else
-      new = Manager.replay(handle, name, state.packed) -- workers
-      Map.merge(results, ask(state, new))
+      with {:ok, running} <- Manager.replay(handle, name, state.packed),
+           do: {:ok, Map.merge(results, ask(state, running -- workers))}
     end
   end
 
-  defp keep(results, _state, _workers, _later), do: results
+  defp keep(results, _state, _workers, _later), do: {:ok, results}
 
   defp raised?({_slot, {:error, %Error{kind: kind}}}), do: kind in [:python, :elixir, :decode]
   defp raised?(_ended), do: false
 
   # All answers come by one alias, which lives until the last: a late one never reaches the mailbox.
-  defp ask(%{handle: handle} = state, workers) do
+  defp ask(state, workers) do
     ref = :erlang.alias([:explicit_unalias])
 
-    {sent, results} =
-      Enum.reduce(workers, {%{}, %{}}, fn {slot, generation}, {sent, results} ->
-        id = Slots.next_id(handle)
-        tag = {ref, slot}
-
-        part = %{
-          id: id,
-          message: {:request, state.packed},
-          dest: ref,
-          tag: tag,
-          caller: self(),
-          deadline: state.deadline
-        }
-
-        case Pinning.pin(handle, part, slot, generation) do
-          :ok -> {Map.put(sent, slot, id), results}
-          {:error, error} -> {sent, Map.put(results, slot, {:error, error})}
-        end
-      end)
-
-    await(state, ref, sent, results)
+    try do
+      {sent, results} = send_all(state, ref, workers)
+      await(state, ref, sent, results)
+    after
+      :erlang.unalias(ref)
+    end
   end
 
-  defp await(_state, ref, sent, results) when sent == %{} do
-    :erlang.unalias(ref)
-    results
+  defp send_all(%{handle: handle} = state, ref, workers) do
+    Enum.reduce(workers, {%{}, %{}}, fn {slot, generation}, {sent, results} ->
+      id = Slots.next_id(handle)
+      tag = {ref, slot}
+
+      part = %{
+        id: id,
+        message: {:request, state.packed},
+        dest: ref,
+        tag: tag,
+        caller: self(),
+        deadline: state.deadline
+      }
+
+      case Pinning.pin(handle, part, slot, generation) do
+        :ok -> {Map.put(sent, slot, id), results}
+        {:error, error} -> {sent, Map.put(results, slot, {:error, error})}
+      end
+    end)
   end
+
+  defp await(_state, _ref, sent, results) when sent == %{}, do: results
 
   defp await(state, ref, sent, results) do
     left = Request.remaining(state.deadline)

@@ -9,7 +9,7 @@ defmodule ErlangPython.Pool.Contexts do
   # among thousands of owners.
 
   alias ErlangPython.Error
-  alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, NoPool, Slots}
+  alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, Slots}
   alias ErlangPython.Pool.Intake.Pinning
 
   @type id :: pos_integer()
@@ -20,11 +20,8 @@ defmodule ErlangPython.Pool.Contexts do
 
   @spec open(Handle.t(), :dedicated | :shared, pid(), timeout()) ::
           {:ok, id()} | {:error, Error.t()}
-  def open(handle, mode, owner, timeout) do
-    Manager.open_context(handle, mode, owner, timeout)
-  catch
-    :exit, _the_pool_has_ended -> {:error, NoPool.stopped(handle, :no)}
-  end
+  def open(handle, mode, owner, timeout),
+    do: Manager.open_context(handle, mode, owner, timeout)
 
   @doc "Writes the row of a new context. The death of its owner closes it, also if that has died already."
   @spec put(Handle.t(), pid(), place(), :dedicated | :shared) :: id()

@@ -44,27 +44,27 @@ defmodule ErlangPython.Pool.Manager do
   @doc "Waits until each worker is ready, or the first has failed to start."
   @spec await_ready(Handle.t(), timeout()) :: :ok | {:error, Error.t()}
   def await_ready(handle, timeout \\ :infinity) do
-    call(handle, :await_ready, Timeout.receivable(timeout))
-  catch
-    :exit, {:timeout, _call} -> {:error, Request.timeout(handle, :no, timeout)}
+    with {:error, :timeout} <- call(handle, :await_ready, :no, Timeout.receivable(timeout)),
+         do: {:error, Request.timeout(handle, :no, timeout)}
   end
 
   @doc "Waits until no request is open any more."
   @spec await_empty(Handle.t(), timeout()) :: :ok | :timeout | :ended
   def await_empty(handle, timeout) do
-    call(handle, :await_empty, timeout)
-  catch
-    :exit, {:timeout, _call} -> :timeout
-    # Somebody else stops the pool.
-    :exit, _it_has_ended -> :ended
+    case call(handle, :await_empty, :no, timeout) do
+      :ok -> :ok
+      {:error, :timeout} -> :timeout
+      # Somebody else stops the pool.
+      {:error, _it_has_ended} -> :ended
+    end
   end
 
   @spec scale(Handle.t(), pos_integer()) :: :ok | {:error, Error.t()}
-  def scale(handle, count), do: change(handle, {:scale, count})
+  def scale(handle, count), do: call(handle, {:scale, count}, :maybe)
 
   @doc "Replaces each worker, one at a time, between two requests."
   @spec restart(Handle.t()) :: :ok | {:error, Error.t()}
-  def restart(handle), do: change(handle, :restart)
+  def restart(handle), do: call(handle, :restart, :maybe)
 
   @doc """
   Opens a context in a worker: one with nothing else for `:dedicated`, which is then set aside; the one with the fewest
@@ -77,7 +77,7 @@ defmodule ErlangPython.Pool.Manager do
     # The manager ends the wait: it might open one just when its caller did.
     request = {:open_context, mode, owner, Origin.waiting_slots(handle), timeout}
 
-    with {:error, :timeout} <- call(handle, request),
+    with {:error, :timeout} <- call(handle, request, :no),
          do: {:error, Request.timeout(handle, :no, timeout)}
   end
 
@@ -87,33 +87,34 @@ defmodule ErlangPython.Pool.Manager do
   """
   @spec running(Handle.t(), timeout()) ::
           {:ok, [Roster.running()]} | {:error, Error.t() | :timeout}
-  def running(handle, timeout) do
-    call(handle, :running, Timeout.receivable(timeout))
-  catch
-    :exit, {:timeout, _call} -> {:error, :timeout}
-  end
+  def running(handle, timeout), do: call(handle, :running, :no, Timeout.receivable(timeout))
 
   @doc "Replays a request into each worker that starts from now on. Gives the workers that are ready."
-  @spec replay(Handle.t(), Replay.name(), Message.packed()) :: [Roster.running()]
-  def replay(handle, name, packed), do: call(handle, {:replay, name, packed})
+  @spec replay(Handle.t(), Replay.name(), Message.packed()) ::
+          {:ok, [Roster.running()]} | {:error, Error.t()}
+  def replay(handle, name, packed), do: call(handle, {:replay, name, packed}, :maybe)
 
   @doc "No longer replays this request. Gives the workers that are ready."
-  @spec forget(Handle.t(), Replay.name()) :: [Roster.running()]
-  def forget(handle, name), do: call(handle, {:forget, name})
+  @spec forget(Handle.t(), Replay.name()) :: {:ok, [Roster.running()]} | {:error, Error.t()}
+  def forget(handle, name), do: call(handle, {:forget, name}, :maybe)
 
   @doc "Every slot with what is known of its worker."
   @spec slots(Handle.t()) :: {:ok, [Roster.entry()]} | {:error, Error.t()}
-  def slots(handle), do: change(handle, :slots)
+  def slots(handle), do: call(handle, :slots, :no)
 
-  defp change(handle, request) do
-    call(handle, request)
+  # `executed`: what is known of a request under which the manager ends.
+  defp call(handle, request, executed, timeout \\ :infinity) do
+    GenServer.call(whereis(handle), request, timeout)
   catch
-    :exit, {reason, {GenServer, :call, _call}} when reason in [:noproc, :normal, :shutdown] ->
-      {:error, NoPool.stopped(handle, :maybe)}
-  end
+    :exit, {:timeout, _call} ->
+      {:error, :timeout}
 
-  defp call(handle, request, timeout \\ :infinity),
-    do: GenServer.call(whereis(handle), request, timeout)
+    :exit, {reason, _call} when reason in [:noproc, :normal, :shutdown] ->
+      {:error, NoPool.stopped(handle, executed)}
+
+    :exit, _crash ->
+      {:error, NoPool.crashed(handle, executed)}
+  end
 
   # Whoever comes first may come while the pool is being started. Its supervisor answers when all of it is there.
   defp whereis(handle) do
@@ -191,7 +192,7 @@ defmodule ErlangPython.Pool.Manager do
 
   defp put_replay(%{handle: handle} = state, change) do
     Directory.put_replay(handle, change.(Directory.replay(handle)))
-    {:reply, Roster.running(state.roster), state}
+    {:reply, {:ok, Roster.running(state.roster)}, state}
   end
 
   # --- what it is told

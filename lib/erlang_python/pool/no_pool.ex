@@ -47,6 +47,16 @@ defmodule ErlangPython.Pool.NoPool do
   def stopped(%{name: name}, executed),
     do: error(name, "the pool #{inspect(name)} has stopped", executed)
 
+  @doc "The process that looks after its workers has ended, and the rest of it goes on."
+  @spec crashed(Handle.t(), :no | :maybe) :: Error.t()
+  def crashed(%{name: name}, executed) do
+    error(
+      name,
+      "the process that looks after the workers of the pool #{inspect(name)} has crashed, and another takes its place",
+      executed
+    )
+  end
+
   defp error(name, message, executed),
     do: %Error{kind: :no_pool, message: message, executed: executed, details: %{pool: name}}
 end

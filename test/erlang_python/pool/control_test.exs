@@ -114,6 +114,25 @@ defmodule ErlangPython.Pool.ControlTest do
       assert Task.await(stopping) == :ok
     end
 
+    test "goes on if its caller is killed", %{tmp_dir: dir} do
+      pool = unique_name()
+      python = ErlangPython.TestPython.executable()
+      {:ok, pid} = Pool.start_link(name: pool, workers: 1, python: python, stdout: :ignore)
+      ref = Process.monitor(pid)
+      {running, gate} = occupy(pool, dir)
+      stopping = spawn(fn -> Pool.stop(pool) end)
+
+      eventually(fn ->
+        assert {:error, %Error{kind: :no_pool}} =
+                 ErlangPython.eval("1", %{}, pool: pool, timeout: 20)
+      end)
+
+      Process.exit(stopping, :kill)
+      File.touch!(gate.go)
+      assert Task.await(running) == :ok
+      assert_receive {:DOWN, ^ref, :process, ^pid, :normal}
+    end
+
     test "may be asked by several at once: it has ended when each goes on" do
       for _round <- 1..5 do
         pool = unique_name()

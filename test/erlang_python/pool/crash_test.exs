@@ -20,6 +20,59 @@ defmodule ErlangPython.Pool.CrashTest do
       end
     end
 
+    test "the manager, under those who wait for it" do
+      pool = start_pool(workers: 1)
+      manager = Directory.whereis(handle(pool), :manager)
+      :ok = :sys.suspend(manager)
+
+      waiting =
+        for ask <- [
+              fn -> Pool.restart(pool) end,
+              fn -> Pool.scale(pool, 2) end,
+              fn -> Pool.broadcast(pool, {:eval, "1"}) end,
+              fn -> ErlangPython.Context.open(pool: pool) end,
+              fn -> raised(fn -> Pool.workers(pool) end) end,
+              fn -> raised(fn -> ErlangPython.info(pool: pool) end) end
+            ],
+            do: Task.async(ask)
+
+      eventually(fn ->
+        {:messages, messages} = Process.info(manager, :messages)
+        assert Enum.count(messages, &match?({:"$gen_call", _, _}, &1)) == length(waiting)
+      end)
+
+      Process.exit(manager, :kill)
+
+      for result <- Task.await_many(waiting) do
+        assert {:error, %Error{kind: :no_pool, executed: executed} = error} = result
+        assert executed in [:no, :maybe]
+        assert error.message =~ "has crashed, and another takes its place"
+      end
+    end
+
+    defp raised(fun) do
+      fun.()
+    rescue
+      error in Error -> {:error, error}
+    end
+
+    test "the manager, under the start of its pool", %{tmp_dir: dir} do
+      gate = gate(dir)
+      code = "started, go = #{inspect(gate.started)}, #{inspect(gate.go)}\n" <> gated()
+      pool = unique_name()
+
+      starting =
+        Task.async(fn ->
+          python = ErlangPython.TestPython.executable()
+          Pool.start_link(name: pool, workers: 1, python: python, preload: [code: code])
+        end)
+
+      await_file(gate.started)
+      Process.exit(Directory.whereis(handle(pool), :manager), :kill)
+      assert {:error, %Error{kind: :no_pool, executed: :no}} = Task.await(starting)
+      assert Handle.fetch(pool) == :error
+    end
+
     test "a worker's process", %{tmp_dir: dir} do
       pool = start_pool(workers: 1)
       [%{os_pid: os_pid}] = Pool.workers(pool)
