@@ -415,7 +415,8 @@ defmodule ErlangPython.Pool do
 
   @doc """
   Replaces all workers, one after another, each between two requests: no request is lost, and the
-  others go on serving. Returns when the last is ready; if a new one can't start, the answer is that error, and
+  others go on serving. Where one needs more than 30 seconds to end what it has, the next has its turn
+  meanwhile. Returns when the last is ready; if a new one can't start, the answer is that error, and
   the rest stay as they are. Where no worker is ready, this waits for the starts that are under way, or for the next ones.
 
   A function that Python calls out of this pool would wait for its own request, so there it raises

@@ -170,10 +170,8 @@ defmodule ErlangPython.Pool.Manager do
   end
 
   def handle_call(:restart, from, state) do
-    slots = Map.keys(state.roster)
-
     if Roster.any?(state.roster, [:ready]),
-      do: {:noreply, state |> Waiting.add(:restart, from) |> Replacing.recycle(slots)},
+      do: {:noreply, Replacing.restart(state, from)},
       else: handle_call(:await_ready, from, state)
   end
 
@@ -222,10 +220,12 @@ defmodule ErlangPython.Pool.Manager do
   def handle_info({:retire, slot, generation, why}, state) do
     case Roster.fetch(state.roster, slot, generation) do
       {:ok, _entry} when why == :max_requests -> {:noreply, Replacing.retire(state, slot)}
-      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [slot])}
+      {:ok, _entry} -> {:noreply, Replacing.recycle(state, [{slot, generation}])}
       :error -> {:noreply, state}
     end
   end
+
+  def handle_info({:overdue, worker}, state), do: {:noreply, Replacing.overdue(state, worker)}
 
   def handle_info({:leave_context, slot, generation, mode}, state) do
     case Roster.fetch(state.roster, slot, generation) do

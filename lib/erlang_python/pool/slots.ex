@@ -247,7 +247,11 @@ defmodule ErlangPython.Pool.Slots do
 
   @doc "Has it served as many requests as one worker of this pool may?"
   @spec worn?(Handle.t(), slot()) :: boolean()
-  def worn?(%{options: %{max_requests: max}} = handle, slot), do: served(handle, slot) >= max
+  def worn?(%{options: %{max_requests: :infinity}}, _slot), do: false
+  def worn?(handle, slot), do: served(handle, slot) >= most(handle, slot)
+
+  # How many requests this worker may serve.
+  defp most(%{counters: counters}, slot), do: :atomics.get(counters, at(slot, @most))
 
   @doc """
   How many requests more the worker is to be given before it is replaced. Its window is no wider, so that none comes in
@@ -256,10 +260,10 @@ defmodule ErlangPython.Pool.Slots do
   @spec left(Handle.t(), slot()) :: non_neg_integer() | :infinity
   def left(%{options: %{max_requests: :infinity}}, _slot), do: :infinity
 
-  def left(%{counters: counters} = handle, slot) do
+  def left(handle, slot) do
     if contexts(handle, slot) > 0,
       do: :infinity,
-      else: max(:atomics.get(counters, at(slot, @most)) - served(handle, slot), 0)
+      else: max(most(handle, slot) - served(handle, slot), 0)
   end
 
   @doc "A new worker, this slot's first or a later one, has served nothing."

@@ -2,29 +2,30 @@ defmodule ErlangPython.Pool.Manager.Waiting do
   @moduledoc false
   # Who waits for what of a pool, and when they are told.
 
-  alias ErlangPython.Pool.{Pending, Roster}
+  alias ErlangPython.Pool.{Pending, Recycling, Roster}
   alias ErlangPython.Pool.Manager.{Opening, State}
 
   @typedoc """
-  That all workers are ready, that no request is open, that all workers are replaced, that none is starting, that a
+  That all workers are ready, that no request is open, that these workers are replaced, that none is starting, that a
   worker is there for a context.
   """
   @type what :: :ready | :empty | :restart | :running | :context
-  @type t :: %{what() => [GenServer.from() | Opening.opener()]}
+  @type who :: GenServer.from() | {GenServer.from(), [Recycling.worker()]} | Opening.opener()
+  @type t :: %{what() => [who()]}
 
   @drain_poll_ms 10
 
   @spec new() :: t()
   def new, do: %{ready: [], empty: [], restart: [], running: [], context: []}
 
-  @spec add(State.t(), what(), GenServer.from() | Opening.opener()) :: State.t()
+  @spec add(State.t(), what(), who()) :: State.t()
   def add(state, what, who), do: update_in(state.waiting[what], &[who | &1])
 
   @spec remove(State.t(), what(), GenServer.from() | Opening.opener()) :: State.t()
   def remove(state, what, who), do: update_in(state.waiting[what], &List.delete(&1, who))
 
   @doc "Those that have waited so far, in their order."
-  @spec take(State.t(), what()) :: {[GenServer.from() | Opening.opener()], State.t()}
+  @spec take(State.t(), what()) :: {[who()], State.t()}
   def take(state, what),
     do: {Enum.reverse(state.waiting[what]), put_in(state.waiting[what], [])}
 
