@@ -85,6 +85,27 @@ defmodule ErlangPython.Pool.CrashTest do
       await_whole(pool, 1)
     end
 
+    test "workers that die before they have served, each after a longer wait" do
+      pool = start_pool(workers: 1)
+      assert failures_after_kill(pool).unused == 1
+      assert failures_after_kill(pool).unused == 2
+      assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: pool)
+      assert failures_after_kill(pool).unused == 0
+    end
+
+    # Those of the pool when its worker, killed now, has a successor.
+    defp failures_after_kill(pool) do
+      [%{os_pid: before}] = Pool.workers(pool)
+      {_output, 0} = System.cmd("kill", ["-9", "#{before}"])
+
+      eventually(fn ->
+        assert [%{os_pid: now, state: :idle}] = Pool.workers(pool)
+        assert now != before
+      end)
+
+      :sys.get_state(Directory.whereis(handle(pool), :manager)).failures
+    end
+
     test "its tables: open requests end, and the pool comes back", %{tmp_dir: dir} do
       pool = start_pool(workers: 1)
       {running, _gate} = occupy(pool, dir)

@@ -28,9 +28,15 @@ defmodule ErlangPython.Pool.FailuresTest do
     refute failures |> failed(2) |> Failures.hopeless?()
   end
 
+  defp died_unused(failures, times) do
+    Enum.reduce(1..times//1, failures, fn _n, failures ->
+      failures |> Failures.over() |> Failures.died_unused(20)
+    end)
+  end
+
   test "one that died unused counts, but says nothing of why" do
-    failures = Failures.new() |> Failures.over() |> Failures.died_unused()
-    assert %{in_row: 1, error: nil} = failures
+    failures = died_unused(Failures.new(), 1)
+    assert %{error: nil} = failures
     assert failures |> failed(2) |> Failures.hopeless?()
   end
 
@@ -43,11 +49,28 @@ defmodule ErlangPython.Pool.FailuresTest do
     assert failures |> Failures.over() |> failed(1) |> Failures.due?(0)
   end
 
-  test "the wait gets longer with each" do
+  test "those that get ready and die unused are a row until one has served" do
+    waits = for n <- 1..4, do: Failures.new() |> died_unused(n) |> Failures.wait_ms(1.0)
+    assert waits == [100, 200, 400, 800]
+    assert Failures.new() |> died_unused(4) |> Failures.served() |> Failures.wait_ms(1.0) == 0
+  end
+
+  test "one that has lived for long is started at once" do
+    failures = Failures.new() |> died_unused(2) |> Failures.died_unused(30_000)
+    assert Failures.wait_ms(failures, 1.0) == 0
+  end
+
+  test "the wait gets longer with each, up to 30 seconds" do
     assert Failures.wait_ms(Failures.new(), 1.0) == 0
     waits = for n <- 1..12, do: Failures.new() |> failed(n) |> Failures.wait_ms(1.0)
-    assert [100, 200, 400 | _] = waits
+    assert [100, 200, 400, 800 | _] = waits
     assert waits == Enum.sort(waits)
     assert List.last(waits) == 30_000
+    assert Failures.new() |> failed(1_000) |> Failures.wait_ms(1.0) == 30_000
+  end
+
+  test "the wait is spread over the upper half" do
+    assert Failures.new() |> failed(3) |> Failures.wait_ms(0.0) == 200
+    assert Failures.new() |> failed(3) |> Failures.wait_ms(1.0) == 400
   end
 end

@@ -24,7 +24,7 @@ defmodule ErlangPython.Pool.Manager.Deaths do
 
   defp replace(state, %{slot: slot, phase: phase}, _reason, _lost)
        when phase in [:draining, :closing],
-       do: Launch.start(state, slot)
+       do: Launch.start(served(state), slot)
 
   defp replace(state, %{slot: slot}, {:shutdown, {:start_failed, error}}, _lost),
     do: start_failed(state, slot, error)
@@ -34,11 +34,17 @@ defmodule ErlangPython.Pool.Manager.Deaths do
     do: start_failed(state, slot, Exit.crashed(reason))
 
   # One that died while it served is replaced at once.
-  defp replace(state, %{slot: slot}, _reason, lost) do
-    if lost > 0 or Slots.served(state.handle, slot) > 0,
-      do: Launch.start(state, slot),
-      else: Launch.start_later(%{state | failures: Failures.died_unused(state.failures)}, slot)
+  defp replace(state, %{slot: slot, launched: launched}, _reason, lost) do
+    if lost > 0 or Slots.served(state.handle, slot) > 0 do
+      Launch.start(served(state), slot)
+    else
+      lived = System.convert_time_unit(System.monotonic_time() - launched, :native, :millisecond)
+      failures = Failures.died_unused(state.failures, lived)
+      Launch.start_later(%{state | failures: failures}, slot)
+    end
   end
+
+  defp served(state), do: %{state | failures: Failures.served(state.failures)}
 
   defp start_failed(state, slot, error) do
     %{state | failures: Failures.failed(state.failures, error)}
