@@ -298,15 +298,19 @@ defmodule ErlangPython.Pool.Pending do
     :ets.select_replace(table, spec) == 1
   end
 
-  @doc """
-  The requests that a slot's incarnation holds, each with what it is to it: `:window`, could be given to another
-  worker; `:beside`, could not.
+  @typedoc """
+  What a request is to its worker: `:window` could be given to another; the others could not, `:pinned` and what is held wait
+  for the main thread all the same.
   """
-  @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [
-          {id(), :window | :beside}
-        ]
+  @type kind :: :window | :pinned | held_by() | :beside
+
+  @doc "The requests that a slot's incarnation holds."
+  @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [{id(), kind()}]
   def in_slot(%{pending: table}, slot, generation) do
     :ets.select(table, [
+      {{:"$1", :_, :_, :_, -slot, generation, :_, :pinned, :_}, [], [{{:"$1", :pinned}}]},
+      {{:"$1", :_, :_, :_, -slot, generation, :_, {:"$2", :"$3"}, :_}, [{:"=/=", :"$3", :moved}],
+       [{{:"$1", :"$2"}}]},
       {{:"$1", :_, :_, :_, -slot, generation, :_, :_, :_}, [], [{{:"$1", :beside}}]},
       {{:"$1", :_, :_, :_, slot, generation, :_, :_, :_}, [], [{{:"$1", :window}}]}
     ])

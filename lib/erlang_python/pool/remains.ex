@@ -5,18 +5,21 @@ defmodule ErlangPython.Pool.Remains do
   alias ErlangPython.Pool.Pending
   alias ErlangPython.Worker.Running
 
-  @type lost :: {Pending.id(), :running | :ended | :waiting}
+  @typedoc "`{:waiting, held_by}`: it had not begun, and what held it there is gone."
+  @type state :: :running | :ended | :waiting | {:waiting, Pending.held_by()}
 
   @doc """
   Splits the requests of `Pending.in_slot/3`, by what the worker had begun. Lost are those that it may have run, those that are for
   no other worker, and those that nobody waits for, which `waited_for?` tells.
   """
   @spec split(
-          [{Pending.id(), :window | :beside}],
+          [{Pending.id(), Pending.kind()}],
           Running.t(),
           waited_for? :: (Pending.id() -> boolean())
-        ) :: {[lost()], unbegun :: [Pending.id()]}
+        ) :: {lost :: [{Pending.id(), state()}], unbegun :: [Pending.id()]}
   def split(requests, running, waited_for?) do
+    running = Running.of_open(running, for({id, _kind} <- requests, do: id))
+
     {lost, unbegun} =
       Enum.split_with(requests, fn {id, kind} ->
         kind != :window or Running.begun?(running, id) or not waited_for?.(id)
@@ -29,11 +32,12 @@ defmodule ErlangPython.Pool.Remains do
 
   defp state(:beside, _id, _running), do: :running
 
-  defp state(:window, id, running) do
+  defp state(kind, id, running) do
     cond do
       Running.last?(running, id) -> :running
       Running.begun?(running, id) -> :ended
-      true -> :waiting
+      kind in [:window, :pinned] -> :waiting
+      true -> {:waiting, kind}
     end
   end
 end

@@ -4,8 +4,7 @@ defmodule ErlangPython.Worker.Running do
   # the id of the last request, then a ring of the last ids (docs/protocol.md, "What had begun").
   #
   # The ring, because a result that Python has handed to libzmq may die with the process: a request
-  # that had ended when the next one killed the worker must not be given to another. No more
-  # than a window of requests that another worker could run can be open in one worker, so no more of them can be lost.
+  # that had ended when the next one killed the worker must not be given to another.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.Options
@@ -52,6 +51,20 @@ defmodule ErlangPython.Worker.Running do
 
   @spec none() :: t()
   def none, do: %{last: 0, begun: MapSet.new()}
+
+  @doc """
+  What is known of the worker's open requests. Results leave in the order in which they were begun; so where one that is in the
+  ring has got its end, no open one can have been begun before all of those. If none has, the ring may have forgotten some,
+  since requests that are only for this worker may be more than it has room for.
+  """
+  @spec of_open(t(), [id()]) :: t()
+  def of_open(:unknown, _open), do: :unknown
+
+  def of_open(%{begun: begun} = running, open) do
+    if MapSet.size(begun) == Options.max_window() and MapSet.subset?(begun, MapSet.new(open)),
+      do: :unknown,
+      else: running
+  end
 
   @spec begun?(t(), id()) :: boolean()
   def begun?(:unknown, _id), do: true

@@ -19,6 +19,32 @@ defmodule ErlangPython.Context.EndsTest do
     await_whole(pool, 2)
   end
 
+  @tag :tmp_dir
+  test "a request that waits when its worker dies has not run", %{tmp_dir: dir} do
+    pool = start_pool(workers: 1)
+    context = open!(pool, :shared)
+    ref = ErlangPython.eval!("[1]", %{}, pool: pool, return: :ref)
+    gate = gate(dir)
+    running = Task.async(fn -> ErlangPython.exec(gated(), gate, context: context) end)
+    await_file(gate.started)
+
+    waiting = [
+      Task.async(fn -> eval("1", context) end),
+      Task.async(fn -> ErlangPython.call(:builtins, :len, [ref]) end)
+    ]
+
+    eventually(fn -> assert %{in_flight: 3} = Pool.stats(pool) end)
+    [%{os_pid: os_pid}] = Pool.workers(pool)
+    {_output, 0} = System.cmd("kill", ["-9", "#{os_pid}"])
+    assert {:error, %Error{kind: :worker_exit, executed: :maybe}} = Task.await(running)
+
+    assert [{:error, in_context}, {:error, with_ref}] = Task.await_many(waiting)
+    assert %Error{kind: :context_lost, executed: :no} = in_context
+    assert in_context.message =~ "held this context has ended"
+    assert %Error{kind: :context_lost, executed: :no} = with_ref
+    assert with_ref.message =~ "object of this Ref has ended"
+  end
+
   test "opening does not wait for a worker that itself waits for it" do
     pool = start_pool(workers: 1)
     {:ok, handle} = Handle.fetch(pool)

@@ -43,6 +43,39 @@ defmodule ErlangPython.Pool.RemainsTest do
              {[{6, :waiting}, {5, :running}], [7]}
   end
 
+  @tag :tmp_dir
+  test "what is for this worker only, and had not begun, is lost with what held it", context do
+    requests = [
+      {5, :pinned},
+      {6, :context},
+      {7, :refs},
+      {8, :context},
+      {9, :pinned},
+      {10, :stream}
+    ]
+
+    assert Remains.split(requests, begun(context, [5, 6]), &all/1) ==
+             {[
+                {10, {:waiting, :stream}},
+                {9, :waiting},
+                {8, {:waiting, :context}},
+                {7, {:waiting, :refs}},
+                {6, :running},
+                {5, :ended}
+              ], []}
+  end
+
+  @tag :tmp_dir
+  test "what the ring may have forgotten may have run", context do
+    begun = begun(context, Enum.to_list(1..256))
+    requests = for id <- 1..256, do: {id, :context}
+    assert {lost, []} = Remains.split([{300, :context} | requests], begun, &all/1)
+    assert {300, :running} in lost
+    # As soon as one of these has got its end, it has forgotten none that is open.
+    assert {lost, []} = Remains.split([{300, :context} | tl(requests)], begun, &all/1)
+    assert {300, {:waiting, :context}} in lost
+  end
+
   test "where it is not known what had begun, all may have" do
     assert Remains.split(window([5, 6]), :unknown, &all/1) == {[{6, :running}, {5, :running}], []}
   end

@@ -3,6 +3,7 @@ defmodule ErlangPython.Pool.Manager.Settling do
   # What dead workers leave: requests that get their end, or go back to the queue, streams and Refs that are lost.
 
   alias ErlangPython.Pool.{
+    Contexts,
     Directory,
     Handle,
     Pending,
@@ -63,11 +64,16 @@ defmodule ErlangPython.Pool.Manager.Settling do
       |> Pending.in_slot(slot, generation)
       |> Remains.split(running, &waited_for?(handle, &1))
 
-    for {id, state} <- lost, do: Pending.finish(handle, id, Exit.lost(exit, state))
+    for {id, state} <- lost, do: Pending.finish(handle, id, lost(exit, state))
     requeued = Enum.filter(unbegun, &Pending.unassign(handle, &1, slot, generation))
     Queue.requeue(handle, requeued)
     length(lost)
   end
+
+  defp lost(_exit, {:waiting, :stream}), do: Exit.lost_stream()
+  # With Refs, `Request` says so in their words.
+  defp lost(_exit, {:waiting, _context_or_refs}), do: Contexts.lost()
+  defp lost(exit, state), do: Exit.lost(exit, state)
 
   defp waited_for?(handle, id),
     do: Pending.member?(handle, id) and not Pending.abandoned?(handle, id)
