@@ -229,18 +229,18 @@ defmodule ErlangPython.Pool.Pending do
   defp assigned(_handle, _id, row), do: {:ok, elem(row, @wire - 1)}
 
   @doc """
-  Moves a request from a slot back to the queue. False if it is not there (any more): then
-  somebody else has moved or ended it. Releases the slot.
+  Moves a request from its place back to the queue. False if it is not there (any more): then
+  somebody else has moved or ended it. Vacates the place.
   """
-  @spec unassign(Handle.t(), id(), Slots.slot(), pos_integer()) :: boolean()
-  def unassign(%{pending: table} = handle, id, slot, generation) do
+  @spec unassign(Handle.t(), id(), place(), pos_integer()) :: boolean()
+  def unassign(%{pending: table} = handle, id, place, generation) do
     spec = [
-      {{id, :"$1", :"$2", :"$3", slot, generation, :_, :"$4", :"$5"}, [],
+      {{id, :"$1", :"$2", :"$3", place, generation, :_, :"$4", :"$5"}, [],
        [{{id, :"$1", :"$2", :"$3", 0, 0, 0, :"$4", :"$5"}}]}
     ]
 
     if :ets.select_replace(table, spec) == 1 do
-      Slots.release(handle, slot)
+      vacate(handle, place)
       true
     else
       false

@@ -81,8 +81,20 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     now = System.monotonic_time(:microsecond)
 
     with {:ok, wire} <- Pending.assign(handle, id, -slot, generation, now) do
-      send(worker, {:beside, wire})
-      confirm(handle, id, slot, generation)
+      if Slots.generation(handle, slot) == generation do
+        send(worker, {:beside, wire})
+        confirm(handle, id, slot, generation)
+      else
+        take_back(handle, id, slot, generation)
+      end
+    end
+  end
+
+  # The worker has died, and never sees it.
+  defp take_back(handle, id, slot, generation) do
+    if Pending.unassign(handle, id, -slot, generation) do
+      Slots.add_queued(handle, 1)
+      Queue.enqueue(handle, id)
     end
   end
 
