@@ -179,7 +179,6 @@ defmodule ErlangPython.Request do
       dest: alias_ref,
       tag: alias_ref,
       caller: self(),
-      watch: :waiting,
       deadline: deadline
     }
 

@@ -191,7 +191,6 @@ defmodule ErlangPython.ErlPort.Instance do
       dest: self(),
       tag: {tag, id},
       caller: self(),
-      watch: :always,
       deadline: :infinity
     }
   end

@@ -5,8 +5,7 @@ defmodule ErlangPython.Pool.Callers do
   #
   # One monitor per calling process, made at its first call and kept: a monitor per call would
   # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
-  # exit, by far the most frequent, needs no look into the pending table, unless the process
-  # has left requests behind on purpose (`watch: :always`).
+  # exit, by far the most frequent, needs no look into the pending table.
 
   use GenServer
 
@@ -32,23 +31,13 @@ defmodule ErlangPython.Pool.Callers do
   def start_link(options), do: GenServer.start_link(__MODULE__, options)
 
   @doc "Makes sure that the death of `caller` cancels its requests."
-  @spec watch(Handle.t(), pid(), :waiting | :always) :: term()
-  def watch(%{callers: table} = handle, caller, :waiting) do
-    unless :ets.member(table, caller), do: first_watch(handle, caller, :waiting)
-  end
-
-  def watch(%{callers: table} = handle, caller, :always) do
-    case :ets.lookup(table, caller) do
-      [{_caller, :always}] -> :ok
-      [{_caller, :waiting}] -> :ets.insert(table, {caller, :always})
-      [] -> first_watch(handle, caller, :always)
+  @spec watch(Handle.t(), pid()) :: term()
+  def watch(%{callers: table} = handle, caller) do
+    unless :ets.member(table, caller) do
+      # The message before the row: a caller killed in between leaves no row without a monitor.
+      Directory.notify(handle, :callers, {:watch, caller})
+      :ets.insert(table, {caller})
     end
-  end
-
-  # The message before the row: a caller killed in between leaves no row without a monitor.
-  defp first_watch(%{callers: table} = handle, caller, mode) do
-    Directory.notify(handle, :callers, {:watch, caller})
-    :ets.insert(table, {caller, mode})
   end
 
   @impl true
@@ -103,6 +92,10 @@ defmodule ErlangPython.Pool.Callers do
     end
   end
 
+  # Each look for requests of killed callers goes through the whole pending table, so it is for as many as there are; not for
+  # more, since the others wait meanwhile.
+  @most_killed 1_000
+
   @impl true
   def handle_info({:watch, caller}, state) do
     Process.monitor(caller)
@@ -114,19 +107,13 @@ defmodule ErlangPython.Pool.Callers do
 
   def handle_info(:adopt, state), do: {:noreply, adopt(state)}
 
-  def handle_info({:DOWN, _ref, :process, caller, reason}, %{handle: handle} = state) do
-    case :ets.take(handle.callers, caller) do
-      [{_caller, :waiting}] when reason == :normal ->
-        :ok
+  def handle_info({:DOWN, _ref, :process, caller, :normal}, state),
+    do: {:noreply, ended(state, [caller])}
 
-      _left_or_killed ->
-        handle |> Pending.of_caller(caller) |> Enum.each(&Cancellation.cancel(handle, &1))
-    end
-
-    # After the row of the caller is taken, see Streams.confirm.
-    Streams.drop_all(handle, caller)
-    Contexts.close_all(handle, caller)
-    {:noreply, handle |> Refs.take_all(caller) |> Enum.reduce(state, &release/2)}
+  def handle_info({:DOWN, _ref, :process, caller, _killed}, %{handle: handle} = state) do
+    killed = [caller | more_killed(state.heir, @most_killed - 1)]
+    handle |> Pending.of_callers(killed) |> Enum.each(&Cancellation.cancel(handle, &1))
+    {:noreply, ended(state, killed)}
   end
 
   def handle_info({:release, place, ids}, state), do: {:noreply, release({place, ids}, state)}
@@ -137,6 +124,27 @@ defmodule ErlangPython.Pool.Callers do
   end
 
   def handle_info({:EXIT, _pid, _reason}, state), do: {:noreply, state}
+
+  defp more_killed(_heir, 0), do: []
+
+  defp more_killed(heir, most) do
+    receive do
+      {:DOWN, ref, :process, caller, reason} when ref != heir and reason != :normal ->
+        [caller | more_killed(heir, most - 1)]
+    after
+      0 -> []
+    end
+  end
+
+  defp ended(%{handle: handle} = state, callers) do
+    Enum.reduce(callers, state, fn caller, state ->
+      :ets.delete(handle.callers, caller)
+      # After that, see Streams.confirm.
+      Streams.drop_all(handle, caller)
+      Contexts.close_all(handle, caller)
+      handle |> Refs.take_all(caller) |> Enum.reduce(state, &release/2)
+    end)
+  end
 
   defp release({place, ids}, state) do
     {now, releases} = Releases.add(state.releases, place, ids)

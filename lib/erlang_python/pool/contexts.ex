@@ -28,7 +28,7 @@ defmodule ErlangPython.Pool.Contexts do
   def put(handle, owner, {slot, generation}, mode) do
     id = Slots.next_id(handle)
     :ets.insert(handle.contexts, [{id, owner, slot, generation, mode}, {{owner, id}}])
-    Callers.watch(handle, owner, :waiting)
+    Callers.watch(handle, owner)
     id
   end
 

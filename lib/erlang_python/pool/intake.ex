@@ -20,7 +20,6 @@ defmodule ErlangPython.Pool.Intake do
           dest: reference() | pid(),
           tag: term(),
           caller: pid() | nil,
-          watch: :waiting | :always,
           deadline: Pending.deadline()
         }
 
@@ -39,10 +38,12 @@ defmodule ErlangPython.Pool.Intake do
   def submit(handle, request, origin) do
     with :ok <- Admission.enter(handle, origin) do
       # A callback's process is watched already, by its reader.
-      if origin == nil or request.watch == :always,
-        do: Callers.watch(handle, request.caller, request.watch)
-
-      if origin, do: Beside.nest(handle, request, origin), else: submit_free(handle, request)
+      if origin do
+        Beside.nest(handle, request, origin)
+      else
+        Callers.watch(handle, request.caller)
+        submit_free(handle, request)
+      end
     end
   rescue
     error in ArgumentError ->

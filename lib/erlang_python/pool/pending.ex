@@ -336,6 +336,15 @@ defmodule ErlangPython.Pool.Pending do
   def of_caller(%{pending: table}, pid),
     do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_, :_}, [], [:"$1"]}])
 
+  @spec of_callers(Handle.t(), [pid()]) :: [id()]
+  def of_callers(handle, [pid]), do: of_caller(handle, pid)
+
+  def of_callers(%{pending: table}, pids) do
+    pids = MapSet.new(pids)
+    rows = [{{:"$1", :_, :_, :"$2", :_, :_, :_, :_, :_}, [], [{{:"$1", :"$2"}}]}]
+    for {id, pid} <- :ets.select(table, rows), MapSet.member?(pids, pid), do: id
+  end
+
   @doc "Who waits for a request; nobody in a pool that is gone."
   @spec callers(Handle.t()) :: MapSet.t(pid())
   def callers(%{pending: table}) do

@@ -32,7 +32,7 @@ defmodule ErlangPython.Pool.Refs do
   @doc "Whether it stays, now that the request is taken out; as `Pool.Streams.confirm/3`."
   @spec confirm(Handle.t(), kept(), dest :: reference() | pid() | nil) :: term()
   def confirm(handle, kept, nil), do: drop(handle, kept.owner, kept.id)
-  def confirm(handle, kept, _dest), do: Callers.watch(handle, kept.owner, :waiting)
+  def confirm(handle, kept, _dest), do: Callers.watch(handle, kept.owner)
 
   @doc "The Ref of the calling process's request."
   @spec made(Handle.t(), Pending.id(), name :: binary(), type :: String.t()) ::
@@ -65,7 +65,7 @@ defmodule ErlangPython.Pool.Refs do
       :ets.insert(handle.refs, {{owner, ref.id}, slot, generation})
       :ets.delete(handle.refs, {ref.owner, ref.id})
       # Also of an owner that is dead already, which releases it.
-      Callers.watch(handle, owner, :waiting)
+      Callers.watch(handle, owner)
       {:ok, %{ref | owner: owner}}
     end
   rescue

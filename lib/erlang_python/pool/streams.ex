@@ -36,7 +36,7 @@ defmodule ErlangPython.Pool.Streams do
   @spec confirm(Handle.t(), t(), dest :: reference() | pid() | nil) :: term()
   def confirm(handle, stream, nil), do: drop(handle, stream.owner, stream.id)
   # An owner that is dead already is seen to be.
-  def confirm(handle, stream, _dest), do: Callers.watch(handle, stream.owner, :waiting)
+  def confirm(handle, stream, _dest), do: Callers.watch(handle, stream.owner)
 
   @spec fetch(Handle.t(), pid(), Pending.id()) :: {:ok, t()} | :error
   def fetch(%{streams: table}, owner, id) do
@@ -53,7 +53,7 @@ defmodule ErlangPython.Pool.Streams do
     put(handle, given)
     remove(handle, stream)
     # Also of an owner that is dead already, which closes it.
-    Callers.watch(handle, owner, :waiting)
+    Callers.watch(handle, owner)
     given
   end
 

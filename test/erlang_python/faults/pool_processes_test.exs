@@ -140,6 +140,34 @@ defmodule ErlangPython.Faults.PoolProcessesTest do
     assert started != killed
   end
 
+  test "callers that are killed in numbers are one look through the open requests", %{
+    tmp_dir: dir
+  } do
+    pool = start_pool(workers: 1, window: 1)
+    {running, gate} = occupy(pool, dir)
+    call = fn -> ErlangPython.eval("1", %{}, pool: pool, timeout: :infinity) end
+    callers = for _ <- 1..1_000, do: spawn(call)
+    eventually(fn -> assert %{queued: 1_000} = Pool.stats(pool) end)
+
+    watcher = Directory.whereis(handle(pool), :callers)
+    reductions = fn -> watcher |> Process.info(:reductions) |> elem(1) end
+    :ok = :sys.suspend(watcher)
+    refs = Enum.map(callers, &Process.monitor/1)
+    Enum.each(callers, &Process.exit(&1, :kill))
+    for ref <- refs, do: assert_receive({:DOWN, ^ref, _, _, _})
+    before = reductions.()
+    :ok = :sys.resume(watcher)
+    eventually(fn -> assert %{queued: 0} = Pool.stats(pool) end)
+    # Behind all of them.
+    :sys.get_state(watcher)
+    assert (reductions.() - before) / 1_000 < 200
+    assert :ets.info(handle(pool).callers, :size) == 1
+
+    File.touch!(gate.go)
+    assert Task.await(running) == :ok
+    await_whole(pool, 1)
+  end
+
   test "requests end when their pool does, also if the heir had to be replaced", %{tmp_dir: dir} do
     pool = start_pool(workers: 1)
     {running, _gate} = occupy(pool, dir)

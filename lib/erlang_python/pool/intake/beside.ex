@@ -16,7 +16,7 @@ defmodule ErlangPython.Pool.Intake.Beside do
           {:ok, Intake.place()} | {:error, Error.t()}
   def submit(handle, request, origin) do
     with :ok <- Admission.enter(handle, origin) do
-      Callers.watch(handle, request.caller, request.watch)
+      Callers.watch(handle, request.caller)
       to_other_thread(handle, request, origin)
     end
   rescue

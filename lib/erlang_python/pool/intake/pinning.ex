@@ -31,7 +31,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
           {:ok, Intake.place()} | {:error, Error.t()}
   def submit(handle, request, {slot, generation} = place, held_by) do
     with :ok <- Admission.enter(handle, nil) do
-      Callers.watch(handle, request.caller, request.watch)
+      Callers.watch(handle, request.caller)
 
       case Directory.worker(handle, slot) do
         {^generation, _worker, writer} ->
@@ -81,7 +81,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
   defp enter(_handle, nil), do: :ok
 
   defp enter(handle, caller) do
-    Callers.watch(handle, caller, :waiting)
+    Callers.watch(handle, caller)
     Admission.go_on(handle)
   end
 
