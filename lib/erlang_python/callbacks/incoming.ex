@@ -3,7 +3,7 @@ defmodule ErlangPython.Callbacks.Incoming do
   # What a worker's reader does with the messages of Python code that calls into the BEAM. It runs in
   # the reader, so it starts processes and waits for none.
 
-  alias ErlangPython.Callbacks.{Courier, Invocation, Origin, Running}
+  alias ErlangPython.Callbacks.{CastLimit, Courier, Invocation, Origin, Running}
   alias ErlangPython.{MessagePack, Protocol}
   alias ErlangPython.Pool.{Handle, Pending, Slots}
   alias ErlangPython.Pool.Intake.Cancellation
@@ -47,8 +47,9 @@ defmodule ErlangPython.Callbacks.Incoming do
     }
 
     # A cast outlives its thread and its worker.
-    options = if type == Protocol.type(:cast), do: [], else: [:monitor]
-    :erlang.spawn_opt(Invocation, :run, [message, origin], options)
+    if type == Protocol.type(:cast),
+      do: CastLimit.start(state.handle, fn -> Invocation.run(message, origin) end),
+      else: :erlang.spawn_opt(Invocation, :run, [message, origin], [:monitor])
   end
 
   @doc """

@@ -1,7 +1,7 @@
 defmodule ErlangPython.Pool.Callers do
   @moduledoc false
-  # Owns the tables of a pool, cancels the requests of callers that die, closes their streams, and tells workers which objects
-  # to let go.
+  # Owns the tables of a pool, cancels the requests of callers that die, closes their streams, tells workers which objects
+  # to let go, and counts casts from Python off that have ended.
   #
   # One monitor per calling process, made at its first call and kept: a monitor per call would
   # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
@@ -9,6 +9,7 @@ defmodule ErlangPython.Pool.Callers do
 
   use GenServer
 
+  alias ErlangPython.Callbacks.CastLimit
   alias ErlangPython.Telemetry.Events
 
   alias ErlangPython.Pool.{
@@ -114,6 +115,26 @@ defmodule ErlangPython.Pool.Callers do
     killed = [caller | more_killed(state.heir, @most_killed - 1)]
     handle |> Pending.of_callers(killed) |> Enum.each(&Cancellation.cancel(handle, &1))
     {:noreply, ended(state, killed)}
+  end
+
+  def handle_info({:cast, cast}, state) do
+    CastLimit.watch(cast)
+    {:noreply, state}
+  end
+
+  def handle_info({:cast_ended, _ref, :process, _cast, _reason}, state) do
+    Slots.add_casts(state.handle, -1)
+    {:noreply, state}
+  end
+
+  def handle_info(:casts_dropped, state) do
+    CastLimit.tell_later()
+    {:noreply, state}
+  end
+
+  def handle_info(:tell_dropped_casts, state) do
+    CastLimit.tell_dropped(state.handle)
+    {:noreply, state}
   end
 
   def handle_info({:release, place, ids}, state), do: {:noreply, release({place, ids}, state)}

@@ -26,6 +26,8 @@ defmodule ErlangPython.Pool.Slots do
   @last_id 1 + @line
   @queued 1 + 2 * @line
   @admitted 1 + 3 * @line
+  @casts 2 + 3 * @line
+  @dropped_casts 3 + 3 * @line
   @globals 4 * @line
   @per_slot 2 * @line
   # By claims and readers.
@@ -107,6 +109,19 @@ defmodule ErlangPython.Pool.Slots do
 
   @spec add_admitted(Handle.t(), integer()) :: integer()
   def add_admitted(%{counters: counters}, n), do: :atomics.add_get(counters, @admitted, n)
+
+  @doc "Counts the casts from Python that run."
+  @spec add_casts(Handle.t(), integer()) :: integer()
+  def add_casts(%{counters: counters}, n), do: :atomics.add_get(counters, @casts, n)
+
+  @doc "Counts those that were dropped since it was last told."
+  @spec add_dropped_casts(Handle.t(), integer()) :: integer()
+  def add_dropped_casts(%{counters: counters}, n),
+    do: :atomics.add_get(counters, @dropped_casts, n)
+
+  @spec take_dropped_casts(Handle.t()) :: integer()
+  def take_dropped_casts(%{counters: counters}),
+    do: :atomics.exchange(counters, @dropped_casts, 0)
 
   @doc "Who looks at the pool (`ErlangPython.Telemetry.Events`); 0 is nobody."
   @spec observed(Handle.t()) :: non_neg_integer()

@@ -4,7 +4,8 @@ defmodule ErlangPython.Callbacks.CastsTest do
 
   import ExUnit.CaptureLog
 
-  alias ErlangPython.Pool.{Directory, Handle}
+  alias ErlangPython.LogEvents
+  alias ErlangPython.Pool.{Directory, Handle, Slots}
 
   setup do: {:ok, pool: start_pool(workers: 1, grace: 10_000)}
 
@@ -60,6 +61,42 @@ defmodule ErlangPython.Callbacks.CastsTest do
       assert_receive {:done, 1}
     end
 
+    test "run 10,000 at a time: what comes then is dropped, and the log says how many", %{
+      pool: pool
+    } do
+      handle = handle(pool)
+      test = self()
+      LogEvents.forward()
+
+      register(:wait, fn ->
+        send(test, {:in, self()})
+        receive do: (:go -> :ok)
+      end)
+
+      run!(pool, "for n in range(10_025): erlang.cast('wait')")
+
+      casts =
+        for _ <- 1..10_000,
+            do:
+              (
+                assert_receive({:in, pid})
+                pid
+              )
+
+      assert told_dropped("10000 casts of the pool #{inspect(pool)} run already", 25) == 25
+      # Others are served.
+      assert run!(pool, "erlang.call(f, 1)", %{f: & &1}) == 1
+
+      {killed, ended} = Enum.split(casts, 5_000)
+      Enum.each(killed, &Process.exit(&1, :kill))
+      Enum.each(ended, &send(&1, :go))
+      eventually(fn -> assert Slots.add_casts(handle, 0) == 0 end)
+      run!(pool, "erlang.cast('wait')")
+      assert_receive {:in, pid}
+      send(pid, :go)
+      refute_received {:in, _}
+    end
+
     test "by name only where the application allows it", %{pool: pool} do
       Process.register(self(), :callbacks_test_inbox)
       assert {"UnknownFunction", text} = caught(pool, "erlang.send('callbacks_test_inbox', 1)")
@@ -80,6 +117,16 @@ defmodule ErlangPython.Callbacks.CastsTest do
       run!(pool, "for n in range(1000): erlang.send(pid, n)", %{pid: self()})
       for n <- 0..999, do: assert_receive(m when m == n)
     end
+  end
+
+  # Once, if not a second passes between them.
+  defp told_dropped(_why, left) when left <= 0, do: 0
+
+  defp told_dropped(why, left) do
+    assert_receive {:logged, :warning, text}
+    [count, ^why] = String.split(text, " casts from Python were dropped: ")
+    count = String.to_integer(count)
+    count + told_dropped(why, left - count)
   end
 
   defp connections(pool) do
