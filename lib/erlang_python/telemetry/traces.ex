@@ -114,11 +114,7 @@ defmodule ErlangPython.Telemetry.Traces do
   def handle_call({:switch, on?}, _from, state) do
     Events.put_tracing(on?)
 
-    for name when is_atom(name) <-
-          Registry.select(ErlangPython.Pool.Names, [{{:"$1", :_, :_}, [], [:"$1"]}]),
-        {:ok, handle} <- [Handle.fetch(name)],
-        do: Events.observe(handle)
-
+    Enum.each(Handle.published(), &Events.observe/1)
     {:reply, :ok, state}
   end
 
@@ -229,34 +225,57 @@ defmodule ErlangPython.Telemetry.Traces do
     }
   end
 
+  # As docs/protocol.md has it; a worker may send what it likes.
   defp python(
-         [name, trace, id, parent, start, took, status, message, attributes, events],
+         [
+           name,
+           <<trace::binary-16>>,
+           <<id::binary-8>>,
+           parent,
+           start,
+           took,
+           status,
+           message,
+           attributes,
+           events
+         ],
          pool,
          slot
        )
        when is_binary(name) and is_integer(start) and is_integer(took) and is_map(attributes) and
-              status in ["ok", "error", "unset"] do
-    {:ok,
-     %{
-       name: name,
-       kind: :python,
-       trace_id: TraceContext.hex_of(trace),
-       span_id: TraceContext.hex_of(id),
-       parent_id: parent && TraceContext.hex_of(parent),
-       start_time: div(start, 1_000),
-       end_time: div(start + took, 1_000),
-       duration_us: div(took, 1_000),
-       status: String.to_existing_atom(status),
-       message: message,
-       attributes: attributes,
-       events:
-         for([name, at, attributes] <- events) do
-           %{name: name, time: div(at, 1_000), attributes: attributes}
-         end,
-       pool: pool,
-       worker: slot
-     }}
+              status in ["ok", "error", "unset"] and (message == nil or is_binary(message)) and
+              is_list(events) do
+    with {:ok, parent} <- parent(parent), {:ok, events} <- events(events, []) do
+      {:ok,
+       %{
+         name: name,
+         kind: :python,
+         trace_id: TraceContext.hex_of(trace),
+         span_id: TraceContext.hex_of(id),
+         parent_id: parent,
+         start_time: div(start, 1_000),
+         end_time: div(start + took, 1_000),
+         duration_us: div(took, 1_000),
+         status: String.to_existing_atom(status),
+         message: message,
+         attributes: attributes,
+         events: events,
+         pool: pool,
+         worker: slot
+       }}
+    end
   end
 
   defp python(_other, _pool, _slot), do: :error
+
+  defp parent(nil), do: {:ok, nil}
+  defp parent(<<id::binary-8>>), do: {:ok, TraceContext.hex_of(id)}
+  defp parent(_other), do: :error
+
+  defp events([[name, at, attributes] | rest], events)
+       when is_binary(name) and is_integer(at) and is_map(attributes),
+       do: events(rest, [%{name: name, time: div(at, 1_000), attributes: attributes} | events])
+
+  defp events([], events), do: {:ok, Enum.reverse(events)}
+  defp events(_other, _events), do: :error
 end

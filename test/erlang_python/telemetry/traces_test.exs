@@ -300,6 +300,37 @@ defmodule ErlangPython.Telemetry.TracesTest do
     assert Traces.receive_from(handle, 1, <<1>>) == :error
   end
 
+  test "what is no span counts as dropped, and harms no others" do
+    context = TraceContext.child(nil)
+    {trace, id} = {context.trace_id, context.span_id}
+    span = fn name, tail -> [name, trace, id, nil, 0, 0, "ok", nil, %{}] ++ tail end
+
+    broken = [
+      span.("no events", [nil]),
+      span.("an event of a wrong form", [[["event", nil, %{}]]]),
+      span.("more events than that", [[["event", 0, %{}], ["event", 0]]]),
+      ["no ids", nil, nil, nil, 0, 0, "ok", nil, %{}, []],
+      ["a short id", trace, "id", nil, 0, 0, "ok", nil, %{}, []],
+      ["a wrong parent", trace, id, 7, 0, 0, "ok", nil, %{}, []],
+      ["a wrong message", trace, id, nil, 0, 0, "ok", 7, %{}, []],
+      ["a short one"],
+      7
+    ]
+
+    traces = Process.whereis(Traces)
+    pool = start_pool(workers: 1)
+
+    spans = broken ++ [span.("good", [[["event", 1_000, %{"a" => 1}]]])]
+    {:ok, packed, []} = ErlangPython.MessagePack.encode(spans)
+    body = IO.iodata_to_binary([<<0::32, length(spans)::32>>, packed])
+    :ok = Traces.receive_from(handle(pool), 1, body)
+
+    assert [%{name: "good", events: [event]}] = Telemetry.get_traces()
+    assert event == %{name: "event", time: 1, attributes: %{"a" => 1}}
+    assert Telemetry.dropped() == length(broken)
+    assert Process.whereis(Traces) == traces
+  end
+
   test "py:get_traces gives them to Erlang" do
     pool = start_pool(workers: 1)
     assert :py.enable_tracing() == :ok
