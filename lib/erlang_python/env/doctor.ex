@@ -108,7 +108,7 @@ defmodule ErlangPython.Env.Doctor do
         failed(
           "socket folder",
           reason,
-          "set TMPDIR to a short folder that this user may write to, or give the pools `endpoint: :tcp`"
+          "set TMPDIR to a short folder that this user may write to"
         )
     end
   end
