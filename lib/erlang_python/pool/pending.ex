@@ -328,10 +328,6 @@ defmodule ErlangPython.Pool.Pending do
     :ets.select_count(table, spec)
   end
 
-  @spec all(Handle.t()) :: [id()]
-  def all(%{pending: table}),
-    do: :ets.select(table, [{{:"$1", :_, :_, :_, :_, :_, :_, :_, :_}, [], [:"$1"]}])
-
   @spec of_caller(Handle.t(), pid()) :: [id()]
   def of_caller(%{pending: table}, pid),
     do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_, :_}, [], [:"$1"]}])

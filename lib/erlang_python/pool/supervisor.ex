@@ -5,9 +5,9 @@ defmodule ErlangPython.Pool.Supervisor do
   #     Callers      the pool's tables and counters; cancels what dead callers leave
   #     Router       the ROUTER socket; one reader and one writer per connection
   #     workers      one process per Python process
-  #     Manager      starts them again; restarted with them, never without
+  #     Manager      starts them again
   #
-  # A Manager that crashed knows nothing of the workers that are there, so a new one ends them.
+  # A Manager that crashes is restarted alone. It knows nothing of the workers that are there, so first of all it ends them.
 
   use Supervisor
 

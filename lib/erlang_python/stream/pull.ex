@@ -10,6 +10,7 @@ defmodule ErlangPython.Stream.Pull do
   alias ErlangPython.{Error, MessagePack, Timeout}
   alias ErlangPython.Pool.{Directory, Handle, NoPool, Slots, Streams}
   alias ErlangPython.Pool.Intake.{Cancellation, Pinning, Stuck}
+  alias ErlangPython.Request
   alias ErlangPython.Request.{Options, Reply}
 
   @enforce_keys [:handle, :stream, :id, :ref, :most, :trace, :started, :flush_after, :patience]
@@ -64,7 +65,7 @@ defmodule ErlangPython.Stream.Pull do
 
     case submit(pull) do
       :ok ->
-        await(pull, ref, options, deadline(options.timeout))
+        await(pull, ref, options, Request.deadline(options.timeout))
 
       {:error, error} ->
         :erlang.unalias(ref)
@@ -80,10 +81,10 @@ defmodule ErlangPython.Stream.Pull do
 
   @doc "Waits for items of a pull that goes on."
   @spec await(t(), Options.t()) :: result()
-  def await(pull, options), do: await(pull, pull.ref, options, deadline(options.timeout))
+  def await(pull, options), do: await(pull, pull.ref, options, Request.deadline(options.timeout))
 
   defp await(pull, ref, options, deadline) do
-    left = remaining(deadline)
+    left = Request.remaining(deadline)
     patience = min(left, pull.flush_after || pull.patience)
 
     receive do
@@ -137,7 +138,7 @@ defmodule ErlangPython.Stream.Pull do
       {:DOWN, ^flushed, :process, _worker, _reason} ->
         await(%{pull | flush_after: nil}, ref, options, deadline)
     after
-      Timeout.receivable(remaining(deadline)) ->
+      Timeout.receivable(Request.remaining(deadline)) ->
         Process.demonitor(flushed, [:flush])
 
         # It may have come just before; the reader gives up all the same.
@@ -211,10 +212,4 @@ defmodule ErlangPython.Stream.Pull do
   end
 
   defp now_us, do: System.monotonic_time(:microsecond)
-
-  defp deadline(:infinity), do: :infinity
-  defp deadline(timeout), do: System.monotonic_time(:millisecond) + timeout
-
-  defp remaining(:infinity), do: :infinity
-  defp remaining(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
 end

@@ -15,8 +15,6 @@ defmodule ErlangPython.Worker.Channel do
 
   require Protocol
 
-  @control "/control"
-
   @impl true
   def init(peer, writer, %Handle{} = handle) do
     {token, channel} = channel(peer.routing_id)
@@ -49,11 +47,8 @@ defmodule ErlangPython.Worker.Channel do
     ArgumentError -> {:reject, "its pool has ended"}
   end
 
-  @spec control_id(binary()) :: binary()
-  def control_id(token), do: token <> @control
-
   defp channel(<<token::binary-size(32)>>), do: {token, :main}
-  defp channel(<<token::binary-size(32), @control>>), do: {token, :control}
+  defp channel(<<token::binary-size(32), "/control">>), do: {token, :control}
   defp channel(<<token::binary-size(32), "/t", number::binary>>), do: {token, {:thread, number}}
   defp channel(<<token::binary-size(32), "/a", number::binary>>), do: {token, {:loop, number}}
   defp channel(other), do: {other, :unknown}
