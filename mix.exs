@@ -53,8 +53,8 @@ defmodule ErlangPython.MixProject do
     [
       licenses: ["Apache-2.0"],
       files: ~w(lib mix.exs README.md CHANGELOG.md LICENSE .formatter.exs docs
-                priv/python/*.py priv/python/requirements.lock
-                priv/python/erlang priv/python/erlang_python_worker priv/python/erlport_path),
+                priv/erlport priv/programs/*.py priv/programs/requirements.lock
+                priv/python/erlang priv/python/erlang_python_worker),
       exclude_patterns: ["__pycache__"]
     ]
   end

@@ -22,6 +22,7 @@ import msgpack
 import zmq
 
 PYTHON = Path(__file__).parent.parent / "priv" / "python"
+BOOTSTRAP = PYTHON.parent / "programs" / "bootstrap.py"
 DEADLINE_MS = 30_000  # only reached on deadlock
 
 CALL, EVAL, EXEC, RUN, SETUP = 0x01, 0x02, 0x03, 0x04, 0x05
@@ -110,7 +111,7 @@ class Peer:
         popen.setdefault("stdin", subprocess.PIPE)
         popen.setdefault("stdout", subprocess.PIPE)
         popen.setdefault("stderr", subprocess.STDOUT)
-        command = popen.pop("command", [python, str(PYTHON / "bootstrap.py")])
+        command = popen.pop("command", [python, str(BOOTSTRAP)])
         return subprocess.Popen(command, env=env, **popen)
 
     def environment(self) -> dict[str, str]:

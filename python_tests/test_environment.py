@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = ROOT / "priv/python/environment.py"
+SCRIPT = ROOT / "priv/programs/environment.py"
 # uv is there, and nothing of the network.
 ENVIRONMENT = {
     **{n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "UV_", "PYTHON"))},

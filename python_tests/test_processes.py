@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peer import CANCELLED, EVAL, EXEC, PYTHON, READY, RESULT, RUN, SHUTDOWN, Peer
+from peer import BOOTSTRAP, CANCELLED, EVAL, EXEC, PYTHON, READY, RESULT, RUN, SHUTDOWN, Peer
 
 FORK = """
 import os
@@ -164,7 +164,7 @@ worker.wait()
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("code", STATES.values(), ids=STATES)
 def test_nothing_outlives_a_parent_killed_with_9(start: "type[Peer]", code: str) -> None:
-    command = [sys.executable, "-c", PARENT, sys.executable, str(PYTHON / "bootstrap.py")]
+    command = [sys.executable, "-c", PARENT, sys.executable, str(BOOTSTRAP)]
     peer = start(command=command, start_new_session=True)
     assert peer.set_up().type == READY
     pid = peer.hello.body["pid"]
@@ -195,7 +195,7 @@ runpy.run_path({bootstrap!r}, run_name='__main__')
 
 @pytest.mark.parametrize("code", ["0", STATES["spins"], STATES["sleeps"], STATES["swallows"]])
 def test_without_sigio_the_thread_ends_the_worker(start: "type[Peer]", code: str) -> None:
-    script = WITHOUT_SIGIO.format(bootstrap=str(PYTHON / "bootstrap.py"), folder=str(PYTHON))
+    script = WITHOUT_SIGIO.format(bootstrap=str(BOOTSTRAP), folder=str(PYTHON))
     peer = start(command=[sys.executable, "-c", script])
     assert (
         peer.set_up(preload=[["code", "import atexit; atexit.register(print, 'bye')"]]).type
@@ -216,7 +216,7 @@ def test_without_sigio_the_thread_ends_the_worker(start: "type[Peer]", code: str
 
 
 def test_a_worker_started_by_hand_says_so() -> None:
-    done = subprocess.run([sys.executable, PYTHON / "bootstrap.py"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, BOOTSTRAP], capture_output=True, text=True)
     assert done.returncode == 2
     assert "started by the BEAM" in done.stderr
 
@@ -224,7 +224,7 @@ def test_a_worker_started_by_hand_says_so() -> None:
 def test_bootstrap_parses_on_old_pythons() -> None:
     import ast
 
-    tree = ast.parse((PYTHON / "bootstrap.py").read_text(), feature_version=(3, 4))
+    tree = ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 4))
     # Nor does it have what a Python 2 can't read.
     for node in ast.walk(tree):
         assert not isinstance(node, (ast.AnnAssign, ast.JoinedStr))
@@ -236,18 +236,24 @@ def test_bootstrap_parses_on_old_pythons() -> None:
 def test_interpreter_options_make_no_difference(start: "type[Peer]", options: "list[str]") -> None:
     if options == ["-P"] and sys.version_info < (3, 11):
         pytest.skip("-P came with Python 3.11")
-    peer = start(command=[sys.executable, *options, str(PYTHON / "bootstrap.py")])
+    peer = start(command=[sys.executable, *options, str(BOOTSTRAP)])
     assert peer.set_up().type == READY
     path = peer.value("import sys; sys.path")
     assert [n for n, entry in enumerate(path) if entry == str(PYTHON)] == [len(path) - 1]
 
 
-def test_a_module_of_the_users_is_not_hidden(start: "type[Peer]", tmp_path: Path) -> None:
-    for name in ("bootstrap", "provision"):
-        (tmp_path / f"{name}.py").write_text("mine = True")
-    peer = start()
-    peer.set_up(paths=[str(tmp_path)])
-    assert peer.value("import bootstrap, provision; bootstrap.mine and provision.mine") is True
+@pytest.mark.parametrize("options", [[], ["-I"]])
+def test_nothing_of_ours_is_imported_but_our_two_packages(
+    start: "type[Peer]", options: "list[str]"
+) -> None:
+    priv = PYTHON.parent
+    names = {file.stem for file in [*priv.iterdir(), *priv.glob("*/[!_]*"), *priv.glob("*/_[!_]*")]}
+    peer = start(command=[sys.executable, *options, str(BOOTSTRAP)])
+    assert peer.set_up().type == READY
+    # A folder without an __init__.py would be found as well.
+    find = "import importlib.util; [name for name in names if importlib.util.find_spec(name)]"
+    found = peer.value(f"names = {sorted(names)!r}\n{find}")
+    assert found == ["erlang", "erlang_python_worker"]
 
 
 def test_an_erlang_package_of_the_users_does_not_break_the_worker(

@@ -19,8 +19,8 @@ from erlang_python_worker._wheels import WheelError, fits, locked_versions, unpa
 from erlang_python_worker.runtime import abi_tag
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = ROOT / "priv/python/provision.py"
-LOCK = ROOT / "priv/python/requirements.lock"
+SCRIPT = ROOT / "priv/programs/provision.py"
+LOCK = ROOT / "priv/programs/requirements.lock"
 UV = Path(sys.prefix) / "bin" / "uv"
 # No pip setting of the machine, and no uv unless a test gives it.
 PLAIN = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "UV_", "PYTHON"))}

@@ -14,7 +14,7 @@ lock() {
         --custom-compile-command "make lock" --output-file "$2" "$1"
 }
 
-lock priv/python/requirements.in priv/python/requirements.lock
+lock priv/programs/requirements.in priv/programs/requirements.lock
 lock requirements/dev.in requirements/dev.lock
 lock requirements/docs.in requirements/docs.lock
 lock requirements/uvloop.in requirements/uvloop.lock

@@ -41,6 +41,9 @@ defmodule ErlangPython.Release do
   alias ErlangPython.{Env, Error}
   alias ErlangPython.Env.{Ahead, Build, Runtime, Shipped}
 
+  # Below our priv folder.
+  @python_folders ~w(erlport programs python)
+
   @doc """
   The step. Raises `ErlangPython.Error` if an environment can't be built or the packages can't be
   installed.
@@ -58,7 +61,7 @@ defmodule ErlangPython.Release do
     File.rm_rf!(shipped)
     File.mkdir_p!(Path.join(shipped, "envs"))
 
-    for place <- places, do: add_place(place, shipped, Path.join(priv, "python"))
+    for place <- places, do: add_place(place, shipped, priv)
 
     Shipped.write_index!(
       shipped,
@@ -75,13 +78,13 @@ defmodule ErlangPython.Release do
   defp priv(_release),
     do: raise(ArgumentError, "the release has no application :erlang_python: is it a dependency?")
 
-  defp add_place(place, shipped, python_code) do
+  defp add_place(place, shipped, priv) do
     root = Path.join([shipped, "runtime", Runtime.lock_id()])
 
     case Ahead.prepare(place, root: root, progress: &step/1) do
       {:ok, python} ->
         if built?(place), do: copy(python, place.python, shipped)
-        compile(python, python_code)
+        for folder <- @python_folders, do: compile(python, Path.join(priv, folder))
         step("#{Ahead.name(place)} is in the release (#{python})")
 
       {:error, error} ->

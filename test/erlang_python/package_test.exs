@@ -110,7 +110,7 @@ defmodule ErlangPython.PackageTest do
 
   test "ships its Python code and no traces of having run it", %{shipped: shipped} do
     for file <-
-          ~w(mix.exs README.md LICENSE priv/python/bootstrap.py priv/python/erlang/py.typed),
+          ~w(mix.exs README.md LICENSE priv/programs/bootstrap.py priv/python/erlang/py.typed),
         do: assert(file in shipped)
 
     assert Enum.filter(shipped, &(&1 =~ ~r/__pycache__|\.pyc$|test|bench/)) == []

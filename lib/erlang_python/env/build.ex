@@ -1,7 +1,7 @@
 defmodule ErlangPython.Env.Build do
   @moduledoc false
   # From an environment that packages are installed into to its interpreter: the release's own, else the
-  # one in the cache, which priv/python/environment.py builds.
+  # one in the cache, which priv/programs/environment.py builds.
 
   alias ErlangPython.{Env, Error}
 

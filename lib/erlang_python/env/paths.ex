@@ -5,11 +5,15 @@ defmodule ErlangPython.Env.Paths do
   @spec priv() :: Path.t()
   def priv, do: :erlang_python |> :code.priv_dir() |> to_string()
 
+  @doc "The folder in which workers find our two packages; all else is kept out of what they can import."
   @spec python_code() :: Path.t()
   def python_code, do: Path.join(priv(), "python")
 
+  @spec programs() :: Path.t()
+  def programs, do: Path.join(priv(), "programs")
+
   @spec bootstrap() :: Path.t()
-  def bootstrap, do: Path.join(python_code(), "bootstrap.py")
+  def bootstrap, do: Path.join(programs(), "bootstrap.py")
 
   @doc """
   The arguments with which a Python runs one of our programs. A module in the current folder or in PYTHONPATH must not
@@ -20,17 +24,17 @@ defmodule ErlangPython.Env.Paths do
 
   @doc "The folder in which workers of `ErlangPython.ErlPort` find the package `erlport`."
   @spec erlport() :: Path.t()
-  def erlport, do: Path.join(python_code(), "erlport_path")
+  def erlport, do: Path.join(priv(), "erlport")
 
   @spec provision_script() :: Path.t()
-  def provision_script, do: Path.join(python_code(), "provision.py")
+  def provision_script, do: Path.join(programs(), "provision.py")
 
   @spec environment_script() :: Path.t()
-  def environment_script, do: Path.join(python_code(), "environment.py")
+  def environment_script, do: Path.join(programs(), "environment.py")
 
   @spec identity_script() :: Path.t()
-  def identity_script, do: Path.join(python_code(), "identity.py")
+  def identity_script, do: Path.join(programs(), "identity.py")
 
   @spec lock() :: Path.t()
-  def lock, do: Path.join(python_code(), "requirements.lock")
+  def lock, do: Path.join(programs(), "requirements.lock")
 end

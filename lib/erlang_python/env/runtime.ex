@@ -1,13 +1,13 @@
 defmodule ErlangPython.Env.Runtime do
   @moduledoc false
   # The cache of what a worker needs besides the interpreter: one folder per lock file, in it
-  # one per interpreter ABI, filled by priv/python/provision.py at the first use.
+  # one per interpreter ABI, filled by priv/programs/provision.py at the first use.
 
   alias ErlangPython.Env
   alias ErlangPython.Env.{Cache, Paths, Provisioner, Shipped}
   alias ErlangPython.Error
 
-  @lock Path.expand("../../../priv/python/requirements.lock", __DIR__)
+  @lock Path.expand("../../../priv/programs/requirements.lock", __DIR__)
   @external_resource @lock
   # Two releases of this package with different locks don't take each other's folder.
   @lock_id Cache.hash(File.read!(@lock))

@@ -23,10 +23,11 @@ _MAX_NOTES = 64
 
 _AST = os.path.join(os.path.dirname(os.__file__), "ast.py")
 _MACHINERY = (_AST, importlib.__file__, "<frozen importlib")
+_PRIV = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _OURS = (
     os.path.dirname(os.path.abspath(__file__)) + os.sep,
     os.path.dirname(os.path.abspath(erlang.__file__)) + os.sep,
-    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "erlport_path", ""),
+    os.path.join(_PRIV, "erlport", ""),
 )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from erlang_python_worker._errors import clean, shown_frames
 
 # What stands under all code of a thread.
-_BOOTSTRAP = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bootstrap.py")
+_PRIV = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+_BOOTSTRAP = os.path.join(_PRIV, "programs", "bootstrap.py")
 _STARTERS = (_BOOTSTRAP, threading.__file__)
 
 

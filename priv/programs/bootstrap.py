@@ -31,13 +31,13 @@ def main():
         runpy.run_path(sys.argv[0], run_name="__main__")
         return
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    # Python has put this folder at the front, unless told not to (-I, -P). It stays there
-    # only until our two packages are loaded: from then on nothing here shadows the user's.
+    packages = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "python")
+    # Python has put this file's folder at the front, unless told not to (-I, -P): no user's import
+    # is to find a program. That of our two packages stands there only until they are loaded.
     if sys.flags.isolated or getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, here)
+        sys.path.insert(0, packages)
     else:
-        sys.path[0] = here
+        sys.path[0] = packages
 
     import erlang  # noqa: F401
     from erlang_python_worker import _start

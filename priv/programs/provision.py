@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-# Isolated mode (-I) leaves this folder out.
+# Isolated mode (-I) leaves this folder out, and the worker's code is in another.
+sys.path.insert(0, str(Path(__file__).resolve().parent.with_name("python")))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _installers import (
