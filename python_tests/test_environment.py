@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import _installers
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "priv/programs/environment.py"
@@ -128,3 +132,48 @@ def test_failure_is_seen_where_sigchld_is_ignored(tmp_path: Path, small: Path) -
         check=False,
     )
     assert done.returncode == 1
+
+
+def test_without_uv_pip_s_settings_do_not_count_and_scripts_run(
+    tmp_path: Path, small: Path
+) -> None:
+    settings = {"PIP_TARGET": str(tmp_path / "elsewhere"), "PIP_USER": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        command(tmp_path, small),
+        env={**ENVIRONMENT, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "by venv and pip" in done.stdout
+    assert has_six(tmp_path)
+    programs = tmp_path / "envs" / "six" / "bin"
+    pip = subprocess.run([programs / "pip", "--version"], capture_output=True, text=True)
+    assert str(programs.parent) in pip.stdout
+    activated = [". ./activate && command -v python"]
+    shell = subprocess.run(
+        ["sh", "-c", *activated], cwd=programs, capture_output=True, text=True, check=True
+    )
+    assert shell.stdout == f"{programs}/python\n"
+
+
+def test_without_file_locks_two_builders_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_args: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    final = tmp_path / "made"
+    with contextlib.ExitStack() as both:
+        scratches = []
+        for _ in range(2):
+            alone = both.enter_context(_installers.file_lock(tmp_path / ".made.lock"))
+            scratches.append(both.enter_context(_installers.scratch_for(final, alone)))
+        for number, scratch in enumerate(scratches):
+            (scratch / "new").mkdir()
+            (scratch / "new" / str(number)).touch()
+            _installers.put_in_place(scratch / "new", final, scratch)
+    assert [path.name for path in final.iterdir()] == ["1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".made.lock", "made"]

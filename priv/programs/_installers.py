@@ -118,13 +118,15 @@ def from_wheels(wheels: Path | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def scratch_for(final: Path) -> Iterator[Path]:
+def scratch_for(final: Path, alone: bool) -> Iterator[Path]:
     """A folder beside `final`, in which that is made and which then goes with all that is in it.
 
-    Its holder has the lock: what an earlier one left, because it was killed, goes first.
+    Args:
+        alone: nobody else makes one: what an earlier one left, because it was killed, goes first.
     """
-    for leftover in final.parent.glob(f".{final.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if alone:
+        for leftover in final.parent.glob(f".{final.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
         yield scratch
@@ -140,10 +142,16 @@ def put_in_place(made: Path, final: Path, scratch: Path) -> None:
 
 
 @contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system frees it when its holder dies."""
+def file_lock(path: Path) -> Iterator[bool]:
+    """Held by one process at a time; the system frees it when its holder dies.
+
+    Gives whether it is held. Some network file systems have no locks: two may build at once there,
+    each in a scratch folder of its own, and the renames keep what the last one leaves whole.
+    """
     with open(path, "w", encoding="utf-8") as file:
-        # Some network file systems have no locks. The rename keeps the result whole there too.
-        with contextlib.suppress(OSError):
+        held = True
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            held = False
+        yield held

@@ -45,10 +45,10 @@ def find_uv(base: Path, wheels: Path | None) -> str:
         if candidate and new_enough(candidate):
             return candidate
     base.mkdir(parents=True, exist_ok=True)
-    with file_lock(base / ".uv.lock"):
+    with file_lock(base / ".uv.lock") as alone:
         if not new_enough(str(own)):
             tell(f"installing uv into {own.parent.parent}")
-            install_uv(own.parent.parent, wheels)
+            install_uv(own.parent.parent, wheels, alone)
     return str(own)
 
 
@@ -61,10 +61,10 @@ def new_enough(uv: str) -> bool:
     return match is not None and (int(match[1]), int(match[2])) >= OLDEST
 
 
-def install_uv(folder: Path, wheels: Path | None) -> None:
+def install_uv(folder: Path, wheels: Path | None, alone: bool) -> None:
     oldest = ".".join(map(str, OLDEST))
     wanted = ["--only-binary", ":all:", *from_wheels(wheels), f"uv>={oldest}"]
-    with scratch_for(folder) as scratch:
+    with scratch_for(folder, alone) as scratch:
         made = scratch / "uv"
         made.mkdir()
         try:

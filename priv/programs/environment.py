@@ -26,6 +26,7 @@ from _installers import (
     file_lock,
     from_wheels,
     has_pip,
+    pip_environment,
     put_in_place,
     run,
     scratch_for,
@@ -60,6 +61,11 @@ class Options:
     downloads: bool
 
     @property
+    def final(self) -> Path:
+        """Where the environment lands."""
+        return self.base / "envs" / self.id
+
+    @property
     def packages(self) -> list[str]:
         """What an installer is to install, as its arguments; empty for a project."""
         if self.requirements_file is not None:
@@ -81,16 +87,16 @@ def ensure(options: Options) -> Path:
         ProvisionError: it could not be built.
         OSError: the cache folder can't be written.
     """
-    final = options.base / "envs" / options.id
+    final = options.final
     if defect(final) is None:
         return final / "bin" / "python"
     final.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(final.parent / f".{options.id}.lock"):
+    with file_lock(final.parent / f".{options.id}.lock") as alone:
         # Somebody else may have built it while this process waited.
         reason = defect(final)
         if reason is not None:
             tell(f"building the environment {final}: {reason}")
-            build(options, final)
+            build(options, final, alone)
     return final / "bin" / "python"
 
 
@@ -112,8 +118,8 @@ def identity(python: Path) -> str:
     return run([str(python), "-I", str(IDENTITY)], dict(os.environ), Path("/"))
 
 
-def build(options: Options, final: Path) -> None:
-    with scratch_for(final) as scratch:
+def build(options: Options, final: Path, alone: bool) -> None:
+    with scratch_for(final, alone) as scratch:
         made = scratch / "environment"
         install(options, scratch, made)
         (made / MARKER).write_text(identity(made / "bin" / "python"), encoding="utf-8")
@@ -137,9 +143,22 @@ def by_pip(options: Options, scratch: Path, made: Path) -> None:
     python = options.python or sys.executable
     tell("there is no uv: by venv and pip")
     run([python, "-I", "-m", "venv", str(made)], dict(os.environ), scratch)
-    command = [str(made / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
-    command += [*from_wheels(options.wheels), *options.packages]
-    run(command, dict(os.environ), options.folder or scratch, each_line=tell_step)
+    pip = [str(made / "bin" / "python"), "-I", "-m", "pip"]
+    command = [*pip, "install", *from_wheels(options.wheels), *options.packages]
+    cwd = options.folder or scratch
+    run(command, pip_environment(pip, cwd), cwd, each_line=tell_step)
+    rename_in_scripts(made, options.final)
+
+
+def rename_in_scripts(made: Path, final: Path) -> None:
+    """venv and pip write the environment's folder into its scripts, which uv makes relocatable."""
+    old, new = os.fsencode(made), os.fsencode(final)
+    for script in (made / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        content = script.read_bytes()
+        if old in content and b"\0" not in content:
+            script.write_bytes(content.replace(old, new))
 
 
 def tell_step(line: str) -> None:
@@ -289,8 +308,7 @@ def main(arguments: list[str]) -> int:
         print(f"ready: {ensure(options)}", flush=True)
 
     wanted = options.python or options.folder or "pyproject.toml"
-    folder = options.base / "envs" / options.id
-    failed = f"cannot build the environment {folder} (for {wanted})"
+    failed = f"cannot build the environment {options.final} (for {wanted})"
     return finish(__file__, arguments, task, failed)
 
 

@@ -71,17 +71,17 @@ def provision(options: Options) -> Path:
     if defect(final, options.lock) is None:
         return final
     options.runtime.mkdir(parents=True, exist_ok=True)
-    with file_lock(options.runtime / f".{final.name}.lock"):
+    with file_lock(options.runtime / f".{final.name}.lock") as alone:
         # Somebody else may have installed them while this process waited.
         reason = defect(final, options.lock)
         if reason is not None:
             tell(f"installing pyzmq and msgpack into {final}: {reason}")
-            build(options, final)
+            build(options, final, alone)
     return final
 
 
-def build(options: Options, final: Path) -> None:
-    with scratch_for(final) as scratch:
+def build(options: Options, final: Path, alone: bool) -> None:
+    with scratch_for(final, alone) as scratch:
         packages = install(options, scratch)
         # By content: the folder may be copied into a release, and what is in it never changes.
         by_content = PycInvalidationMode.UNCHECKED_HASH
