@@ -1,6 +1,6 @@
 from typing import Any
 
-from peer import EVAL, EXEC, RESULT, SHUTDOWN, Peer
+from peer import CLOSE, EVAL, EXEC, OPENED, PULL, RESULT, SHUTDOWN, STREAM_EVAL, Peer
 
 DROP_CONTEXT = 0x0C
 
@@ -73,3 +73,15 @@ def test_the_end_does_not_wait_for_it(worker: Peer) -> None:
         assert worker.request(DROP_CONTEXT, [context]).body is None
     worker.control(SHUTDOWN, 0)
     assert worker.exit_status() == 0
+
+
+def test_a_stream_finds_the_main_module_of_its_context(shared: Peer) -> None:
+    code = "import pickle\nclass C: pass\ndef some():\n    try:\n"
+    code += "        while True: yield len(pickle.dumps(C())) > 0\n"
+    code += "    finally:\n        left = pickle.dumps(C())"
+    assert run(shared, EXEC, code, 5).type == RESULT
+    end = run(shared, STREAM_EVAL, "some()", 5)
+    assert (end.type, end.body) == (OPENED, [[True], None])
+    assert shared.request(PULL, [end.id, 1]).body == [[True], None]
+    assert shared.request(CLOSE, [end.id]).body is None
+    assert shared.value("'C' in __import__('sys').modules['__main__'].__dict__") is False

@@ -14,6 +14,7 @@ from peer import (
     CALL,
     CANCELLED,
     CLOSE,
+    DETACHED,
     ERROR,
     EVAL,
     FLUSH,
@@ -49,6 +50,15 @@ def pull(peer: Peer, stream: int, most: int) -> Any:
 
 def close(peer: Peer, stream: int) -> Message:
     return peer.request(CLOSE, [stream])
+
+
+def beside_end(peer: Peer, number: int | None = None) -> Message:
+    """The next end of a request that an event loop runs."""
+    while True:
+        message = peer.receive_from_any()
+        if message.type != DETACHED:
+            assert number in (None, message.id), message
+            return message
 
 
 def failure(end: bytes) -> Failure:
@@ -254,6 +264,20 @@ class TestEnds:
         assert ends == {number: [[2], True], closing: None}
         assert worker.value("left") == ["closed"]
         assert pull(worker, stream, 1) == [[], True]
+
+    def test_ends_a_pull_that_waits_for_an_asynchronous_iterator(self, worker: Peer) -> None:
+        define(
+            worker,
+            "import asyncio\nasync def some():\n    yield 1\n"
+            "    print('waiting', flush=True)\n    await asyncio.Event().wait()",
+        )
+        stream = worker.begin_code(STREAM_EVAL, "some()")
+        assert beside_end(worker, stream).type == OPENED
+        number = worker.begin(PULL, [stream, 2])
+        worker.wait_line(b"waiting")
+        closing = worker.begin(CLOSE, [stream])
+        ends = {end.id: end.body for end in (beside_end(worker), beside_end(worker))}
+        assert ends == {number: [[], True], closing: None}
 
     def test_may_come_from_the_generator_itself(self, worker: Peer) -> None:
         define(

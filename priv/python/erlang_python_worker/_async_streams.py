@@ -92,11 +92,14 @@ class AsyncStream:
             self._fill(True)
         except BaseException as error:
             filled, self._filled = self._filled, None
-            if filled is not None and not filled.done():
-                filled.set_exception(error)
-            else:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if filled is None or filled.done():
                 self._failure = error
-            if isinstance(error, asyncio.CancelledError):
+            elif cancelled and self.closed:
+                filled.set_result(True)
+            else:
+                filled.set_exception(error)
+            if cancelled:
                 raise
 
     async def _put(self, item: Any) -> None:

@@ -100,11 +100,15 @@ class Executor:
             if context in self._dropped:
                 raise ContextDropped
             namespace = self._contexts[context] = Namespace(context)
-        self.enter(namespace)
+        return self.within(namespace, run, body)
+
+    def within(self, context: Namespace, do: "Callable[..., Any]", *args: Any) -> Any:
+        """Do a part of a request that belongs to this context."""
+        self.enter(context)
         # For pickle and others that look for it; `namespace` does not depend on it.
-        sys.modules["__main__"] = namespace.module
+        sys.modules["__main__"] = context.module
         try:
-            return run(body)
+            return do(*args)
         finally:
             # Not what was there before: contexts whose requests overlap may end in any order.
             sys.modules["__main__"] = _namespace_of(self._outer(), self._process).module

@@ -63,7 +63,7 @@ class StreamRequests:
                 return _end(wire.RESULT, _NO_ITEMS)
             self._enter_context(stream)
             if isinstance(stream, Stream):
-                return self._pull(stream, number, key, most, wire.RESULT)
+                return self._within(stream, self._pull, stream, number, key, most, wire.RESULT)
             if self._blocked(stream.thread):
                 self._streams.remove(number)
                 stream.close_later()
@@ -73,7 +73,7 @@ class StreamRequests:
         if closed is not None:
             self._enter_context(closed)
         if isinstance(closed, Stream):
-            closed.close()
+            self._within(closed, closed.close)
         elif closed is not None and self._blocked(closed.thread):
             closed.close_later()
         elif closed is not None:
@@ -87,7 +87,7 @@ class StreamRequests:
             stream = self._in_context(self._async(value, face))
             return self._pull_async(stream, _number(key), key, 1, wire.OPENED)
         stream = self._in_context(open_stream(value, face))
-        return self._pull(stream, _number(key), key, 1, wire.OPENED)
+        return self._within(stream, self._pull, stream, _number(key), key, 1, wire.OPENED)
 
     def _in_context(self, stream: Any) -> Any:
         stream.context = self._executor.context
@@ -97,6 +97,10 @@ class StreamRequests:
         # A pull does not name the context of what it goes on with.
         if stream.context is not None:
             self._executor.enter(stream.context)
+
+    def _within(self, stream: Stream, do: "Callable[..., Any]", *args: Any) -> Any:
+        context = stream.context
+        return do(*args) if context is None else self._executor.within(context, do, *args)
 
     # On the event loop
 
