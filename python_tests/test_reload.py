@@ -141,3 +141,10 @@ def _tuple() -> object:
     import msgpack
 
     return msgpack.ExtType(32, b"")
+
+
+def test_deep_looks_at_modules_while_others_are_imported(worker: Peer, package: Path) -> None:
+    code = "class Name(str):\n    def startswith(self, prefix):\n"
+    code += "        sys.modules['imported_meanwhile'] = sys\n        return False\n"
+    worker.value(f"import sys\n{code}sys.modules[Name('other')] = sys\nNone")
+    assert reload(worker, "shop", deep=True) is None

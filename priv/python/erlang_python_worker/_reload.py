@@ -32,11 +32,12 @@ def reload(name: str, deep: bool) -> None:
         _check_exists(name)
         return
     prefix = name + "."
-    names = [n for n in sys.modules if deep and n.startswith(prefix)]
-    gone = [n for n in names if _is_gone(sys.modules[n])]
+    modules = sys.modules.copy()  # other threads may import meanwhile
+    names = [n for n in modules if deep and n.startswith(prefix)]
+    gone = [n for n in names if _is_gone(modules[n])]
     names = [n for n in names if n not in gone] + [name]
     with _forgotten(gone):
-        load({n: module for n in names if isinstance(module := sys.modules[n], ModuleType)})
+        load({n: module for n in names if isinstance(module := modules[n], ModuleType)})
 
 
 def _is_gone(module: ModuleType) -> bool:
