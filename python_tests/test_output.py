@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from peer import CANCELLED, EXEC, LOG, OUTPUT, READY, RESULT, RUN, STREAM_EVAL, Message, Peer
+from peer import (
+    CANCELLED,
+    EXEC,
+    LOG,
+    OUTPUT,
+    READY,
+    RESULT,
+    RUN,
+    SERVICE,
+    STREAM_EVAL,
+    Callback,
+    Message,
+    Peer,
+)
 
 # Python 3.12 and newer warn of forks beside threads, of which a worker has one of its own.
 FORK = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\n"
@@ -362,3 +375,51 @@ def test_forked_children_log_to_the_descriptor(caller: Peer) -> None:
     code += "if pid == 0:\n    logging.error('child')\n    os._exit(0)\nos.waitpid(pid, 0)[1]"
     assert caller.value(code) == 0
     caller.wait_line(b"child")
+
+
+def test_forked_children_log_to_what_is_stderr_by_then(caller: Peer) -> None:
+    code = "import contextlib, io\n"
+    code += "with contextlib.redirect_stderr(io.StringIO()) as first:\n    import logging\n"
+    code += f"    erlang.log\n{FORK}"
+    code += "if pid == 0:\n    logging.error('child')\n    os._exit(len(first.getvalue()))\n"
+    assert caller.value(f"{code}os.waitpid(pid, 0)[1]") == 0
+    caller.wait_line(b"child")
+
+
+def read_from(peer: Peer, code: str, lines: list[str]) -> Message:
+    """The end of a request whose caller types these lines."""
+    peer.begin_code(RUN, f"import sys\n{code}")
+    while (message := peer.receive()).type == SERVICE:
+        peer.answer(Callback(message), lines.pop(0) if lines else "")
+    return message
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("[sys.stdin.read(1), sys.stdin.readline(), input()]", ["a", "b\n", "cd"]),
+        ("[sys.stdin.readline(1), sys.stdin.readline(9), sys.stdin.readline(0)]", ["a", "b\n", ""]),
+        ("[sys.stdin.read(4), sys.stdin.read()]", ["ab\nc", "d\ne\n"]),
+        ("[sys.stdin.read(100), sys.stdin.read(1)]", ["ab\ncd\ne\n", ""]),
+        ("[sys.stdin.read(1), list(sys.stdin)]", ["a", ["b\n", "cd\n", "e\n"]]),
+        ("[sys.stdin.readlines(4), next(sys.stdin)]", [["ab\n", "cd\n"], "e\n"]),
+    ],
+)
+def test_input_is_read_in_any_size(start: type[Peer], code: str, expected: list[object]) -> None:
+    peer = start()
+    peer.set_up(stdin="caller")
+    assert read_from(peer, code, ["ab\n", "cd\n", "e\n"]).body == expected
+    # What was not taken has ended with its request.
+    assert read_from(peer, "sys.stdin.read(1)", ["x\n"]).body == "x"
+    assert read_from(peer, "sys.stdin.read(1)", ["y\n"]).body == "y"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "text"), [("caller", "gives text alone"), ("none", "has no standard input")]
+)
+def test_input_says_that_it_has_no_bytes(start: type[Peer], stdin: str, text: str) -> None:
+    peer = start()
+    peer.set_up(stdin=stdin)
+    failure = peer.failure("import sys; sys.stdin.buffer.read()")
+    assert failure.type == "AttributeError"
+    assert text in failure.message

@@ -135,7 +135,7 @@ STATES = {
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return state(pid) != "Z"
     except (FileNotFoundError, ProcessLookupError):  # the latter between opening and reading
         return False
 
@@ -296,3 +296,32 @@ def test_large_buffers_are_given_back(worker: Peer) -> None:
         assert len(worker.code(EVAL, "b'x' * 50_000_000").buffers[0]) == 50_000_000
     worker.value("1")
     assert worker.ping()["rss"] < before + (60 << 20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_signal_raises_does_not_end_an_idle_worker(start: "type[Peer]") -> None:
+    peer = start()
+    assert peer.set_up().type == READY
+    code = "import signal\ndef late(*args): raise TimeoutError('late')\n"
+    peer.value(f"{code}signal.signal(signal.SIGUSR1, late)\nNone")
+    for _ in range(2):
+        assert peer.settles(lambda: state(peer.process.pid) == "S")
+        os.kill(peer.process.pid, signal.SIGUSR1)
+        assert peer.process.stdout is not None
+        while peer.process.stdout.readline() != b"TimeoutError: late\n":
+            pass
+    assert peer.value("1 + 1") == 2
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_call_at_exit_says_that_the_worker_is_leaving(start: "type[Peer]") -> None:
+    peer = start()
+    assert peer.set_up().type == READY
+    code = "def bye():\n    try: erlang.call('f')\n    except RuntimeError as error: print(error)\n"
+    peer.value(f"{code}import atexit\natexit.register(bye)\nNone")
+    peer.control(SHUTDOWN, 0)
+    peer.wait_line(b"the worker is leaving, and can't call Elixir any more")
+    assert peer.exit_status() == 0

@@ -30,6 +30,9 @@ class _Bridge(Protocol):
 # Set by the worker; None in processes that are no workers.
 _bridge: "Optional[_Bridge]" = None
 
+# Is this a worker whose last code runs, such as that of `atexit`?
+leaving = False
+
 
 def connected() -> bool:
     """Is this process a worker?"""
@@ -43,6 +46,8 @@ def bridge() -> _Bridge:
 
 
 def no_worker() -> RuntimeError:
+    if leaving:
+        return RuntimeError("the worker is leaving, and can't call Elixir any more")
     return RuntimeError(
         f"process {os.getpid()} is no worker of erlang_python, or a child of one: it has no "
         "Elixir to call; let it return its results to its parent, and call from there"

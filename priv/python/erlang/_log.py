@@ -19,7 +19,6 @@ class LogHandler(logging.Handler):
     def __init__(self, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._inside = threading.local()
-        self._elsewhere = logging.StreamHandler()
 
     def emit(self, record: logging.LogRecord) -> None:
         # What is logged while a record is made into text would be logged without end.
@@ -46,7 +45,8 @@ class LogHandler(logging.Handler):
             ]
         )
         if not sent:
-            self._elsewhere.emit(record)
+            # Made anew: `sys.stderr` may be another by now.
+            logging.StreamHandler().emit(record)
 
     def format_message(self, record: logging.LogRecord) -> str:
         """The message alone, unless a formatter was set: Logger knows time and level itself."""

@@ -20,6 +20,7 @@ class Running:
     progress: Any = None  # the pid that gets it, if anybody does
     progressed = 0.0  # when it last told of it
     bar_open = False  # has it drawn a bar that is not full yet?
+    input_rest = ""  # of the line that it has read a part of (_process.py)
     output: Any = None  # what it has printed (_output.py); made when it prints
     deadline: Any = _NOT_ASKED
     trace: Any = None  # the trace that it belongs to, if it came with one (_tracing.py)

@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import Any, Callable, NoReturn
 
+import erlang._request
+
 
 def adopt() -> None:
     """Undo what the BEAM's children inherit, and lead a group of our own."""
@@ -35,8 +37,16 @@ def _let_the_beam_finish() -> None:
         pass
 
 
+_NO_INPUT = (
+    "a worker of erlang_python has no standard input: pass arguments instead, "
+    "or give the pool stdin: :caller"
+)
+
+
 class _Input(io.TextIOBase):
     """stdin for user code."""
+
+    _no_bytes = "sys.stdin in a worker of erlang_python gives text alone: read that, and encode it"
 
     encoding = "utf-8"
     errors = "strict"
@@ -47,15 +57,19 @@ class _Input(io.TextIOBase):
     def fileno(self) -> int:
         return 0  # an empty file by then, so that programs started here read nothing
 
+    @property
+    def buffer(self) -> NoReturn:
+        # So that `hasattr` and `getattr` with a default tell that there is none.
+        raise AttributeError(self._no_bytes)
+
 
 class _NoInput(_Input):
     """Says why there is nothing to read."""
 
+    _no_bytes = _NO_INPUT
+
     def _refuse(self, *_args: Any) -> NoReturn:
-        raise EOFError(
-            "a worker of erlang_python has no standard input: pass arguments instead, "
-            "or give the pool stdin: :caller"
-        )
+        raise EOFError(_NO_INPUT)
 
     read = readline = readlines = __next__ = _refuse
 
@@ -67,23 +81,32 @@ class CallerInput(_Input):
         read_line: gives the next line, empty at the end.
     """
 
+    input_rest = ""
+
     def __init__(self, read_line: "Callable[[], str]") -> None:
         self._read_line = read_line
 
-    def readline(self, _size: "int | None" = -1) -> str:  # type: ignore[override]
-        return self._read_line()
+    def readline(self, size: "int | None" = -1) -> str:  # type: ignore[override]
+        if size == 0:
+            return ""
+        # Each request reads from its own caller, and what it has not taken ends with it.
+        reader: Any = erlang._request._current() or self
+        line: str = reader.input_rest or self._read_line()
+        end = len(line) if size is None or size < 0 else size
+        reader.input_rest = line[end:]
+        return line[:end]
 
-    def readlines(self, _hint: "int | None" = -1) -> "list[str]":  # type: ignore[override]
-        return list(iter(self._read_line, ""))
-
-    def read(self, _size: "int | None" = -1) -> str:
-        return "".join(self.readlines())
-
-    def __next__(self) -> str:  # type: ignore[override]
-        line = self._read_line()
-        if not line:
-            raise StopIteration
-        return line
+    def read(self, size: "int | None" = -1) -> str:
+        if size is None or size < 0:
+            return "".join(self.readlines())
+        parts, left = [], size
+        while left > 0:
+            part = self.readline(left)
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return "".join(parts)
 
 
 def prepare_streams() -> None:
@@ -92,6 +115,16 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     sys.stdin = sys.__stdin__ = _NoInput()  # type: ignore[misc,assignment]
+
+
+def from_signal_handler(error: BaseException) -> bool:
+    """Was it raised in a function that takes a signal?"""
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code not in codes:
+        frame = frame.tb_next
+    return frame is not None
 
 
 class Forks:

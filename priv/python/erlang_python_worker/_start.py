@@ -87,6 +87,8 @@ def main() -> None:
     status = _run(Worker(line, server, runner, requests, executor, limits, output), channel)
 
     loops.end()
+    erlang._calls._bridge = None
+    erlang._calls.leaving = True
     channel.close()
     bridge.end()
     beam.end()

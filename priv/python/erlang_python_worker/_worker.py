@@ -14,7 +14,7 @@ from erlang_python_worker._execute import Executor
 from erlang_python_worker._lines import left_behind
 from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._output import Output
-from erlang_python_worker._process import CallerInput
+from erlang_python_worker._process import CallerInput, from_signal_handler
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
 from erlang_python_worker._requests import Requests, Stop
 from erlang_python_worker._runner import GUARDED, Limits, Runner, Server
@@ -88,7 +88,11 @@ class Worker:
         try:
             requests.receiving = True
             while not requests.stopping:
-                head, buffers = self._line.next()
+                try:
+                    head, buffers = self._line.next()
+                except Exception as error:
+                    _survive(error)
+                    continue
                 self._serve(head, buffers)
                 del head, buffers  # may be large, and the next may be long in coming
                 if self._executor.litter.any:
@@ -102,7 +106,11 @@ class Worker:
         """Free what closed contexts have left, when it is time; until then requests go first."""
         requests, litter = self._requests, self._executor.litter
         wait_ms = litter.wait_ms
-        if wait_ms and self._line.has_message(wait_ms):
+        try:
+            if wait_ms and self._line.has_message(wait_ms):
+                return
+        except Exception as error:
+            _survive(error)
             return
         # Destructors run here, where a `Stop` would be lost.
         requests.receiving = False
@@ -120,3 +128,12 @@ class Worker:
             self._requests.end()
             if left_behind:
                 self._line.catch_up()
+
+
+def _survive(error: Exception) -> None:
+    """Go on after what a signal has raised while no request ran, such as an alarm left behind."""
+    if not from_signal_handler(error):
+        raise error
+    import traceback
+
+    traceback.print_exception(type(error), error, error.__traceback__)
