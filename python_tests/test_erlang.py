@@ -1,7 +1,9 @@
 """What users import."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import pytest
 
@@ -78,7 +80,7 @@ def test_outside_of_a_worker_there_is_no_request() -> None:
 )
 def test_register_encoder_refuses(kind: object, encoder: object) -> None:
     with pytest.raises(TypeError):
-        erlang.register_encoder(kind, encoder)  # type: ignore[arg-type]
+        erlang.register_encoder(kind, encoder)  # type: ignore[call-overload]
 
 
 def test_an_encoder_for_atoms_serves_atoms_that_were_sent_before() -> None:
@@ -120,3 +122,31 @@ def test_a_registered_encoder_serves_subclasses_and_the_latest_wins() -> None:
     erlang.register_encoder(Base, lambda value: value)
     with pytest.raises(EncodeError, match="same type"):
         encode(Base())
+
+
+def test_register_encoder_is_a_decorator_too() -> None:
+    from erlang_python_worker._encoder import Encoder
+    from erlang_python_worker._types import find
+
+    class Price:
+        pass
+
+    @erlang.register_encoder(Price)
+    def encode(price: Price) -> int:
+        return 5
+
+    assert encode(Price()) == 5
+    assert Encoder(find).encode(Price())[0] == b"\x05"
+
+
+def test_handles_are_weak_keys() -> None:
+    pid = handle("pid")
+    held = weakref.WeakKeyDictionary({pid: 1})
+    assert held[handle("pid")] == 1
+    del pid
+    gc.collect()
+    assert len(held) == 0
+
+
+def test_the_names_that_are_listed_have_log() -> None:
+    assert {"log", *erlang.__all__} <= set(dir(erlang))

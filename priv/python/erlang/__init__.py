@@ -69,6 +69,10 @@ for _name in __all__:
     globals()[_name].__module__ = __name__
 
 
+def __dir__() -> "list[str]":
+    return sorted({*globals(), "log"})
+
+
 def __getattr__(name: str) -> _calls.Function:
     if name == "log":  # logging takes long to import
         # By itself, before the module below does: when logging is there, workers attach the

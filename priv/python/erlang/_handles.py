@@ -10,7 +10,7 @@ class Opaque:
     come back, so making one up gains nothing.
     """
 
-    __slots__ = ("_data",)
+    __slots__ = ("__weakref__", "_data")
     _data: bytes
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> "Opaque":

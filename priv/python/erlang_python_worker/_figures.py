@@ -5,9 +5,7 @@ import sys
 from typing import Any
 
 import erlang
-from erlang_python_worker._display import FIGURE
 from erlang_python_worker._import_hooks import when_imported
-from erlang_python_worker._types import name
 
 _BACKEND = "module://erlang_python_worker._matplotlib_backend"
 
@@ -44,7 +42,3 @@ def close_open() -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")
-
-
-def is_figure(value: Any) -> bool:
-    return any(name(base) == FIGURE for base in type(value).__mro__)
