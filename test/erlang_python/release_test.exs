@@ -15,10 +15,10 @@ defmodule ErlangPython.ReleaseTest do
     on_exit(fn -> {_, 0} = System.cmd("rm", ["-rf", folder]) end)
     mix_settings = for {"MIX_" <> _rest = name, _value} <- System.get_env(), do: {name, nil}
 
-    # What was fetched is kept; uv is there.
+    # What was fetched is kept.
     env = %{
       "ERLANG_PYTHON_RUNTIME_DIR" => Path.join(@root, ".cache/release-runtime"),
-      "PATH" => Path.dirname(TestPython.executable()) <> ":" <> System.get_env("PATH")
+      "PATH" => path()
     }
 
     image =
@@ -35,6 +35,27 @@ defmodule ErlangPython.ReleaseTest do
     no_home = Path.join(folder, "no-home")
     File.write!(no_home, "a file, in which nobody can make a folder")
     %{folder: folder, image: image, no_home: no_home}
+  end
+
+  @system "/usr/bin:/bin"
+
+  # As in the image, where Elixir is the system's and that has a Python with which the image could be made.
+  defp path do
+    python = """
+    import sys
+    assert sys.version_info >= (3, 9)
+    try: import pip
+    except ImportError: import ensurepip
+    """
+
+    with true <- Enum.all?(~w(elixir erl mix), &(System.find_executable(&1) == "/usr/bin/#{&1}")),
+         true <- File.exists?("/usr/bin/python3"),
+         {_, 0} <- System.cmd("/usr/bin/python3", ["-c", python], stderr_to_stdout: true) do
+      @system
+    else
+      # uv is there.
+      _ -> Path.dirname(TestPython.executable()) <> ":" <> System.get_env("PATH")
+    end
   end
 
   test "starts several nodes without a network, and writes nothing", context do
@@ -122,7 +143,7 @@ defmodule ErlangPython.ReleaseTest do
   # Nothing but what the image sets, and a network that leads nowhere.
   defp words(image, %{no_home: no_home}) do
     variables =
-      [{"PATH", "/usr/bin:/bin"}, {"HOME", no_home}] ++
+      [{"PATH", @system}, {"HOME", no_home}] ++
         NoNetwork.variables() ++ Map.to_list(image.env)
 
     ["-i" | Enum.map(variables, fn {name, value} -> "#{name}=#{value}" end)]
