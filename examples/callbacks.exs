@@ -62,6 +62,9 @@ IO.puts("  one callback that starts ten tasks: #{ms} ms")
 
 IO.puts("  ten callbacks from ten threads: #{ms} ms")
 
+{^names, ms} = run.("[erlang.ask_one(name) for name in names]", %{names: names})
+IO.puts("  ten callbacks one after another: #{ms} ms")
+
 IO.puts("\nRecursion: Elixir opens a folder, Python adds up what is in it, in one worker.")
 
 :ok =

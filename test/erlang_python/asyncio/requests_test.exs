@@ -157,7 +157,7 @@ defmodule ErlangPython.Asyncio.RequestsTest do
                run(code, %{}, pool: pool, timeout: 200)
 
       eventually(fn -> assert beside(pool) == [0] end)
-      assert [%{requests: _}] = Pool.workers(pool)
+      assert run("cleaned", %{}, pool: pool) == {:ok, [1]}
     end
 
     test "the end of the caller cancels the task" do
