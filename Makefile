@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo examples test lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result random-mix
+.PHONY: help ready setup demo examples test test-repeat lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result random-mix
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -14,6 +14,10 @@ export LC_ALL := $(if $(filter Darwin,$(shell uname)),en_US.UTF-8,C.UTF-8)
 export ERL_LIBS := $(CURDIR)/.cache/erlang:$(ERL_LIBS)
 
 venv := .cache/venv/bin
+
+elixir_tests := mix test
+python_tests := $(venv)/python -m pytest --numprocesses auto --dist worksteal
+N ?= 20
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -31,8 +35,11 @@ examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs s
 	@scripts/examples.sh $(ARGS)
 
 test: ready .cache/dataframes.stamp ## the Elixir and Erlang tests with the examples, then the Python tests
-	mix test
-	$(venv)/python -m pytest --numprocesses auto --dist worksteal
+	$(elixir_tests)
+	$(python_tests)
+
+test-repeat: ready .cache/dataframes.stamp ## the tests of `make test` 20 times, with times and failures in .cache/test-repeat; N=5 runs fewer
+	@scripts/test_repeat.sh $(N) .cache/test-repeat "$(elixir_tests)" "$(python_tests)"
 
 random-mix: ready ## a minute of everything at once, under a seed that is printed; RANDOM_MIX_SEED and RANDOM_MIX_SECONDS
 	mix test --only random_mix
