@@ -152,6 +152,9 @@ defmodule ErlangPython.DocsTest do
           {"an unknown setting", "elixir",
            "# config/config.exs\nimport Config\nconfig :erlang_python, pool: []", "no match"},
           {"another dependency", "elixir", "# mix.exs\n{:erlport, \"~> 0.1\"}", "no match"},
+          {"a test that fails", "elixir",
+           "defmodule T do\n  use ExUnit.Case\n  test(\"x\", do: assert(1 == 2))\nend",
+           "1 test, 1 failure"},
           {"an Erlang module that does not compile", "erlang", "-module(m).\nf() -> 1.",
            "unused_function"},
           {"an Erlang module with broken syntax", "erlang", "-module(m).\nf( -> 1.",
@@ -162,6 +165,7 @@ defmodule ErlangPython.DocsTest do
           {"a missing target of make", "sh", "make tests", "no target tests"},
           {"a missing task of mix", "sh", "mix erlang_python.set", "could not be found"},
           {"another command", "sh", "echo", "no function clause"},
+          {"a shell without the library", "sh", "ERL_LIBS=/nowhere erl", "no such file"},
           {"a language that nothing runs", "rust", "fn", "nothing runs rust"},
           {"no language", "", "x", "names no language"}
         ] do
@@ -189,6 +193,11 @@ defmodule ErlangPython.DocsTest do
 
       assert_raise ExUnit.AssertionError, fn -> run(marker <> "```elixir\nfoo(\n```") end
       assert_raise ExUnit.AssertionError, fn -> run(marker <> "```python\nfoo(\n```") end
+      assert_raise ExUnit.AssertionError, fn -> run(marker <> "```erlang\n1> foo(\n```") end
+
+      assert_raise ExUnit.AssertionError, fn ->
+        run(marker <> "```erlang\n-module(m).\nf( -> 1.\n```")
+      end
 
       assert_raise ExUnit.AssertionError, fn ->
         run("<!-- not run: -->\n```elixir\nhd([])\n```")

@@ -7,9 +7,10 @@ defmodule ErlangPython.DocBlocks do
   #     `#=> ** (Error) text` is what it raises. Lines after `iex>` and `1>` prompts are values too.
   #   * `elixir` that begins with `# mix.exs` or `# config/...`: a dependency; settings, whose pool options are
   #     checked. So are those of `erlang` that begins with `% sys.config`.
+  #   * `elixir` with `use ExUnit.Case`: a file of tests, which must pass.
   #   * `erlang` that begins with `-module(name)`: compiled and loaded.
   #   * `python`: executed by the pool `:single`; one that begins with `# folder/name.py` is a file, put there.
-  #   * `sh`: `make` and its targets, or `mix` and a task, which must exist.
+  #   * `sh`: `make` and its targets, or `mix` and a task, which must exist; `ERL_LIBS=... erl`, which must find the library.
   #   * `text`: a drawing; after `<!-- printed -->` what the block before it has printed.
   #
   # A block after `<!-- not run: reason -->` is parsed only. Anything else fails, so no block is passed over
@@ -88,8 +89,7 @@ defmodule ErlangPython.DocBlocks do
   end
 
   defp block(%{language: "elixir", code: code}, state) do
-    {printed, elixir} = ElixirCode.run(code, state.elixir)
-    {:ran, %{state | elixir: elixir, printed: printed}}
+    if code =~ ~r/^  use ExUnit\.Case/m, do: test(code, state), else: evaluate(code, state)
   end
 
   defp block(%{language: "erlang", code: "% sys.config" <> _ = code}, state) do
@@ -121,13 +121,7 @@ defmodule ErlangPython.DocBlocks do
   end
 
   defp block(%{language: "sh", code: code}, state) do
-    for line <- String.split(code, "\n", trim: true) do
-      [command | _comment] = String.split(line, "#")
-      # Without settings, ARGS="a b".
-      bare = String.replace(command, ~r/ [A-Z]+=("[^"]*"|\S+)/, "")
-      bare |> String.split() |> command!(state.makefile)
-    end
-
+    for line <- String.split(code, "\n", trim: true), do: command!(line, state.makefile)
     {:checked, state}
   end
 
@@ -140,6 +134,48 @@ defmodule ErlangPython.DocBlocks do
 
   defp block(%{language: ""}, _state), do: raise("it names no language")
   defp block(%{language: language}, _state), do: raise("nothing runs #{language}")
+
+  defp evaluate(code, state) do
+    {printed, elixir} = ElixirCode.run(code, state.elixir)
+    {:ran, %{state | elixir: elixir, printed: printed}}
+  end
+
+  # In a BEAM of its own: this one runs tests already.
+  defp test(code, state) do
+    File.write!("page_test.exs", code)
+    start = "{:ok, _} = Application.ensure_all_started(:erlang_python); ExUnit.start()"
+
+    shell!([
+      "elixir",
+      "-pa",
+      Path.join(:code.lib_dir(:erlang_python), "ebin"),
+      "-e",
+      start,
+      "-r",
+      "page_test.exs"
+    ])
+
+    {:ran, state}
+  end
+
+  defp shell!([command | arguments]) do
+    {output, status} = System.cmd(command, arguments, stderr_to_stdout: true)
+    if status != 0, do: raise("#{command} ended with #{status}:\n#{output}")
+  end
+
+  # As it is compiled for these tests.
+  defp command!("ERL_LIBS=" <> _ = line, _makefile) do
+    line = String.replace(line, "_build/prod/lib", Path.dirname(:code.lib_dir(:erlang_python)))
+    check = "{ok, _} = application:ensure_all_started(erlang_python), halt()."
+    shell!(["sh", "-c", "#{line} -noinput -eval '#{check}'"])
+  end
+
+  defp command!(line, makefile) when is_binary(line) do
+    [command | _comment] = String.split(line, "#")
+    # Without settings, ARGS="a b".
+    bare = String.replace(command, ~r/(^| )[A-Z_]+=("[^"]*"|\S+)/, "")
+    bare |> String.split() |> command!(makefile)
+  end
 
   defp command!(["mix", task], _makefile), do: Mix.Task.get!(task)
 
@@ -159,5 +195,6 @@ defmodule ErlangPython.DocBlocks do
   defp syntax!("python", code),
     do: ErlangPython.exec!("compile(code, 'page', 'exec')", %{code: code}, pool: :single)
 
+  defp syntax!("erlang", code), do: ErlangCode.syntax!(code)
   defp syntax!(_other, _code), do: :ok
 end

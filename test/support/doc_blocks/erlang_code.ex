@@ -28,34 +28,33 @@ defmodule ErlangPython.DocBlocks.ErlangCode do
   @spec value(String.t()) :: term()
   def value(code), do: code |> eval([]) |> elem(0)
 
+  @doc "Is it a module, or are its parts expressions? Raises where it is neither."
+  @spec syntax!(String.t()) :: term()
+  def syntax!("-module(" <> _ = code), do: compile!(code)
+  def syntax!(code), do: for({part, _expected} <- Values.split(code), do: parse!(part))
+
   @doc "Makes a module of its source, which must give no warning, and loads it."
   @spec load!(String.t()) :: :ok
   def load!(code) do
+    {module, beam} = compile!(code)
+    {:module, ^module} = :code.load_binary(module, ~c"page", beam)
+    :ok
+  end
+
+  # As a file, as only that may have macros.
+  defp compile!("-module(" <> rest = code) do
+    [name, _more] = String.split(rest, ")", parts: 2)
+    File.write!(name <> ".erl", code)
     options = [:binary, :return_errors, :return_warnings, :warnings_as_errors]
 
-    case code |> forms!() |> :compile.forms(options) do
+    case :compile.file(String.to_charlist(name), options) do
       {:ok, module, beam, []} ->
-        {:module, ^module} = :code.load_binary(module, ~c"page", beam)
-        :ok
+        {module, beam}
 
       {:error, errors, warnings} ->
         raise "the module does not compile: #{inspect(errors ++ warnings)}"
     end
   end
-
-  defp forms!(code) do
-    {:ok, tokens, _line} = code |> String.to_charlist() |> :erl_scan.string()
-
-    for form <- Enum.chunk_while(tokens, [], &form/2, fn [] -> {:cont, []} end) do
-      case :erl_parse.parse_form(form) do
-        {:ok, parsed} -> parsed
-        {:error, {_line, module, reason}} -> raise to_string(module.format_error(reason))
-      end
-    end
-  end
-
-  defp form({:dot, _line} = dot, form), do: {:cont, Enum.reverse([dot | form]), []}
-  defp form(token, form), do: {:cont, [token | form]}
 
   defp eval(code, bindings) when is_binary(code), do: code |> parse!() |> eval(bindings)
 
