@@ -109,6 +109,19 @@ defmodule ErlangPython.OutputTest do
     assert captured(pool, "f()\nprint('after')", %{f: deeper}) == "deeper\nafter\n"
   end
 
+  test "a thread of an executor prints for the request that submitted its work" do
+    pool = output_pool()
+
+    start = """
+    from concurrent.futures import ThreadPoolExecutor
+    threads = ThreadPoolExecutor(1)
+    threads.submit(print, "first").result()
+    """
+
+    assert captured(pool, start) == "first\n"
+    assert captured(pool, "threads.submit(print, 'second').result()") == "second\n"
+  end
+
   test "what belongs to no request, or to one that has ended, goes to the Logger" do
     pool = output_pool()
 
