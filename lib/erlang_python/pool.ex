@@ -218,8 +218,8 @@ defmodule ErlangPython.Pool do
   end
 
   @doc """
-  The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (`:starting`, `:idle`,
-  `:busy` or `:draining`), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if
+  The workers: maps with `:id`, `:os_pid` (`nil` while it starts), `:state` (as in `stats/1`, and `:draining` for one that ends when
+  it has ended what it has), `:requests` (served so far) and `:memory` (resident, in bytes; `nil` if
   the worker did not say so within half a second). Raises `ErlangPython.Error` if there is no such pool.
   """
   @spec workers(atom()) :: [map()]
@@ -249,8 +249,13 @@ defmodule ErlangPython.Pool do
     }
   end
 
-  defp worker_state(handle, %{phase: :ready, slot: slot}),
-    do: if(Slots.in_flight(handle, slot) + Slots.beside(handle, slot) > 0, do: :busy, else: :idle)
+  defp worker_state(handle, %{phase: :ready, slot: slot}) do
+    case slot_state(handle, slot) do
+      # It has served as many as it may.
+      {:starting, 0} -> :draining
+      {state, _in_flight} -> state
+    end
+  end
 
   defp worker_state(_handle, %{phase: phase}) when phase in [:draining, :closing], do: :draining
   defp worker_state(_handle, _not_ready), do: :starting

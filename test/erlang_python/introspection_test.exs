@@ -46,6 +46,27 @@ defmodule ErlangPython.IntrospectionTest do
     end
   end
 
+  test "Pool.workers/1 says of each worker what Pool.stats/1 counts" do
+    pool = start_pool(workers: 3)
+    {:ok, context} = ErlangPython.Context.open(pool: pool)
+    test = self()
+
+    wait = fn ->
+      send(test, {:waits, self()})
+      receive do: (:go -> 7)
+    end
+
+    task = Task.async(fn -> ErlangPython.eval("wait()", %{wait: wait}, pool: pool) end)
+    assert_receive {:waits, callback}
+    assert %{bound: 1, in_callback: 1, idle: 1} = Pool.stats(pool)
+    states = for %{state: state} <- Pool.workers(pool), do: state
+    assert Enum.sort(states) == [:bound, :idle, :in_callback]
+    send(callback, :go)
+    assert Task.await(task) == {:ok, 7}
+    ErlangPython.Context.close(context)
+    await_whole(pool, 3)
+  end
+
   describe "Pool.interrupt/2" do
     test "of an idle worker, and of none" do
       pool = start_pool(workers: 1)
