@@ -33,7 +33,7 @@ defmodule ErlangPython.Error do
   | `:python` | Python code raised | `:yes` | `:formatted` (Python's own text), `:relation` of the cause |
   | `:timeout` | the deadline passed; Python was told to stop | `:no` if it was still queued, else `:maybe` | `:timeout` in ms |
   | `:cancelled` | somebody else stopped the request | `:maybe` | |
-  | `:worker_exit` | the worker's process ended under the request | `:maybe` | `:status` or `:signal`, `:output` (its last lines) |
+  | `:worker_exit` | the worker's process ended under the request | `:maybe`; `:no` for the part of a broadcast that had not begun | `:status` or `:signal`, `:output` (its last lines) |
   | `:overloaded` | the pool's queue or its concurrency limit is full | `:no` | `:current`, `:max` |
   | `:no_pool` | no such pool, or it is stopping | `:no`; `:maybe` if it ended under the request | `:pool` |
   | `:no_workers` | workers can't start, or all are set aside for contexts | `:no` | `:output`, `:status` or `:signal` |
