@@ -58,7 +58,7 @@ defmodule ErlangPython.ArrowTest do
   test "are no lazy ones, and no series", %{pool: pool} do
     for code <- ["polars.LazyFrame({'n': [1]})", "polars.Series([1])"] do
       assert {:error, %Error{kind: :encode} = error} = run(pool, "import polars\n" <> code)
-      assert Exception.message(error) =~ "return plain data"
+      assert Exception.message(error) =~ "return its ."
     end
   end
 

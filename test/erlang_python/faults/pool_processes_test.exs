@@ -133,11 +133,15 @@ defmodule ErlangPython.Faults.PoolProcessesTest do
 
     killed = ErlangPython.Pool.Supervisor.whereis(name)
     Process.exit(killed, :kill)
+
+    eventually(fn ->
+      assert [{_id, started, _type, _modules}] = Supervisor.which_children(above)
+      assert is_pid(started) and started != killed
+      assert started == ErlangPython.Pool.Supervisor.whereis(name)
+    end)
+
     eventually(fn -> assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: name) end)
     await_whole(name, 2)
-    assert [{_id, started, _type, _modules}] = Supervisor.which_children(above)
-    assert started == ErlangPython.Pool.Supervisor.whereis(name)
-    assert started != killed
   end
 
   test "callers that are killed in numbers are one look through the open requests", %{
