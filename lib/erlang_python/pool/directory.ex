@@ -70,9 +70,12 @@ defmodule ErlangPython.Pool.Directory do
     end
   end
 
-  @spec put_endpoint(Handle.t(), String.t(), folder :: Path.t()) :: true
-  def put_endpoint(%{directory: table}, endpoint, folder),
-    do: :ets.insert(table, [{:endpoint, endpoint}, {:folder, folder}])
+  @spec put_router(Handle.t(), pid(), endpoint :: String.t(), folder :: Path.t()) :: true
+  def put_router(%{directory: table}, router, endpoint, folder),
+    do: :ets.insert(table, [{:router, router}, {:endpoint, endpoint}, {:folder, folder}])
+
+  @spec router(Handle.t()) :: pid()
+  def router(%{directory: table}), do: :ets.lookup_element(table, :router, 2)
 
   @spec endpoint(Handle.t()) :: String.t()
   def endpoint(%{directory: table}), do: :ets.lookup_element(table, :endpoint, 2)

@@ -106,7 +106,7 @@ defmodule ErlangPython.Pool.Supervisor do
       )
 
     with {:ok, pid} <- router do
-      Directory.put_endpoint(handle, ZMTP.Router.endpoint(pid), ZMTP.Router.folder(pid))
+      Directory.put_router(handle, pid, ZMTP.Router.endpoint(pid), ZMTP.Router.folder(pid))
       router
     end
   end

@@ -5,6 +5,7 @@ defmodule ErlangPython.Worker.Launch do
   alias ErlangPython.{Env, Error, Protocol}
   alias ErlangPython.Pool.{Directory, Replay}
   alias ErlangPython.Worker.{OSProcess, Printing, Running, State}
+  alias ErlangPython.ZMTP.Router
 
   require Protocol
 
@@ -61,6 +62,8 @@ defmodule ErlangPython.Worker.Launch do
     runtime = runtime(state)
     token = 16 |> :crypto.strong_rand_bytes() |> Base.encode16(case: :lower)
 
+    Router.mend(Directory.router(handle))
+
     case Running.create(Directory.folder(handle), token) do
       {:ok, running} ->
         Directory.put_token(handle, token, self())
@@ -85,11 +88,11 @@ defmodule ErlangPython.Worker.Launch do
     end
   end
 
-  defp variables(state, runtime) do
+  defp variables(%{running: {running, _device}} = state, runtime) do
     %{
       "ERLANG_PYTHON_ENDPOINT" => Directory.endpoint(state.handle),
       "ERLANG_PYTHON_TOKEN" => state.token,
-      "ERLANG_PYTHON_RUNNING" => state.running,
+      "ERLANG_PYTHON_RUNNING" => running,
       "ERLANG_PYTHON_CHANNEL" => Atom.to_string(state.handle.options.channel),
       "ERLANG_PYTHON_RUNTIME" => runtime
     }

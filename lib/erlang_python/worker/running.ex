@@ -13,15 +13,19 @@ defmodule ErlangPython.Worker.Running do
   @none <<0::size(@size)-unit(8)>>
 
   @type id :: non_neg_integer()
+  @typedoc "Kept open by the worker's process: a cleaner of temporary files may remove the name at any time."
+  @type file :: {Path.t(), :file.fd()}
   @type t :: %{last: id(), begun: MapSet.t(id())} | :unknown
 
   @doc "Makes the file of a worker that is about to start."
-  @spec create(Path.t(), String.t()) :: {:ok, Path.t()} | {:error, Error.t()}
+  @spec create(Path.t(), String.t()) :: {:ok, file()} | {:error, Error.t()}
   def create(directory, name) do
     path = Path.join(directory, name)
 
-    case File.write(path, @none) do
-      :ok -> {:ok, path}
+    with {:ok, device} <- :file.open(path, [:raw, :binary, :read, :write]),
+         :ok <- :file.write(device, @none) do
+      {:ok, {path, device}}
+    else
       {:error, posix} -> {:error, unwritable(path, posix)}
     end
   end
@@ -37,10 +41,10 @@ defmodule ErlangPython.Worker.Running do
 
   defp reason(posix), do: to_string(:file.format_error(posix))
 
-  @doc "What the worker has begun; `:unknown` if the file can't be read."
-  @spec read(Path.t()) :: t()
-  def read(path) do
-    case File.read(path) do
+  @doc "What the worker has begun; `:unknown` if the file can't be read. Only for the process that made it."
+  @spec read(file()) :: t()
+  def read({_path, device}) do
+    case :file.pread(device, 0, @size) do
       {:ok, <<last::64, ring::binary>>} ->
         %{last: last, begun: MapSet.new(for(<<id::64 <- ring>>, id > 0, do: id))}
 
@@ -75,6 +79,9 @@ defmodule ErlangPython.Worker.Running do
   def last?(:unknown, _id), do: true
   def last?(running, id), do: id == running.last
 
-  @spec delete(Path.t()) :: term()
-  def delete(path), do: File.rm(path)
+  @spec delete(file()) :: term()
+  def delete({path, device}) do
+    :file.close(device)
+    File.rm(path)
+  end
 end

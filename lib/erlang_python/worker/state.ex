@@ -47,7 +47,7 @@ defmodule ErlangPython.Worker.State do
           port: port() | nil,
           os_pid: pos_integer() | nil,
           token: String.t() | nil,
-          running: Path.t() | nil,
+          running: Running.file() | nil,
           writers: %{optional(Worker.channel()) => pid()},
           readers: %{optional(reference()) => {Worker.channel(), pid()}},
           hello: map() | nil,

@@ -45,6 +45,33 @@ defmodule ErlangPython.ZMTP.Listener do
     end
   end
 
+  @doc "Replaces what is missing of the folder and the socket in it. A listener with a new socket leaves the old one open."
+  @spec mend(t(), timeout()) :: :whole | {:ok, t()} | {:error, String.t()}
+  def mend(%Listener{endpoint: endpoint, dir: dir} = listener, send_timeout) do
+    case endpoint do
+      "ipc://" <> path -> unless_there(path, fn -> listen_anew(listener, send_timeout) end)
+      "tcp://" <> _port -> unless_there(dir.path, fn -> remake(listener) end)
+    end
+  end
+
+  defp unless_there(path, make), do: if(File.exists?(path), do: :whole, else: make.())
+
+  defp listen_anew(%{dir: dir} = listener, send_timeout) do
+    with {:ok, listener} <- remake(listener) do
+      case listen(:ipc, dir, options(send_timeout)) do
+        {:ok, socket, _endpoint} ->
+          {:ok, %{listener | socket: socket}}
+
+        {:error, where, reason} ->
+          {:error, "cannot listen on #{where}: #{:inet.format_error(reason)}"}
+      end
+    end
+  end
+
+  defp remake(%{dir: dir} = listener) do
+    with {:ok, dir} <- SocketDir.remake(dir), do: {:ok, %{listener | dir: dir}}
+  end
+
   @spec close(t()) :: :ok
   def close(%Listener{socket: socket, dir: dir}) do
     :gen_tcp.close(socket)

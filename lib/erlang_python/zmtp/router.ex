@@ -70,6 +70,17 @@ defmodule ErlangPython.ZMTP.Router do
   @spec folder(GenServer.server()) :: Path.t()
   def folder(router), do: GenServer.call(router, :folder)
 
+  @doc """
+  Makes its folder, and the socket in it, anew under the same path, if a cleaner of temporary files has removed them.
+  Connections that there are stay.
+  """
+  @spec mend(GenServer.server()) :: :ok
+  def mend(router) do
+    GenServer.call(router, :mend, :infinity)
+  catch
+    :exit, _it_has_ended -> :ok
+  end
+
   @doc "The writer of the peer with this routing id."
   @spec writer(GenServer.server(), binary()) :: {:ok, pid()} | :error
   def writer(router, routing_id), do: GenServer.call(router, {:writer, routing_id})
@@ -118,6 +129,7 @@ defmodule ErlangPython.ZMTP.Router do
            listener: listener,
            acceptor: Acceptor.start_link(listener.socket, self()),
            config: connection_config(options, listener),
+           send_timeout: options.send_timeout,
            max_connections: options.max_connections,
            handover?: options.handover,
            connections: MapSet.new(),
@@ -146,6 +158,21 @@ defmodule ErlangPython.ZMTP.Router do
   def handle_call(:endpoint, _from, state), do: {:reply, state.listener.endpoint, state}
 
   def handle_call(:folder, _from, state), do: {:reply, state.listener.dir.path, state}
+
+  def handle_call(:mend, _from, state) do
+    case Listener.mend(state.listener, state.send_timeout) do
+      :whole ->
+        {:reply, :ok, state}
+
+      {:ok, listener} ->
+        Logger.warning("made #{listener.dir.path} anew, which something had removed")
+        {:reply, :ok, listen_to(state, listener)}
+
+      {:error, reason} ->
+        Logger.error("#{state.listener.dir.path} is gone: #{reason}")
+        {:reply, :ok, state}
+    end
+  end
 
   def handle_call({:writer, routing_id}, _from, state) do
     case RoutingTable.fetch(state.table, routing_id) do
@@ -178,6 +205,15 @@ defmodule ErlangPython.ZMTP.Router do
         if turned_away, do: GenServer.reply(turned_away.from, {:error, :in_use})
         {:noreply, %{state | table: table}}
     end
+  end
+
+  defp listen_to(%{listener: %{socket: socket}} = state, %{socket: socket} = listener),
+    do: %{state | listener: listener}
+
+  # Its acceptor ends with the old socket.
+  defp listen_to(state, listener) do
+    :gen_tcp.close(state.listener.socket)
+    %{state | listener: listener, acceptor: Acceptor.start_link(listener.socket, self())}
   end
 
   @impl true

@@ -29,6 +29,13 @@ defmodule ErlangPython.ZMTP.SocketDir do
     end
   end
 
+  @doc "Makes it again where it was; what is left of it goes."
+  @spec remake(t()) :: {:ok, t()} | {:error, String.t()}
+  def remake(%SocketDir{path: path} = dir) do
+    remove(dir)
+    make(Path.dirname(path), Path.basename(path))
+  end
+
   @spec remove(t()) :: :ok
   def remove(%SocketDir{path: path}) do
     _ = File.rm_rf(path)

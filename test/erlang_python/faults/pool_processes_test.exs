@@ -119,6 +119,58 @@ defmodule ErlangPython.Faults.PoolProcessesTest do
     end
   end
 
+  describe "a cleaner of temporary files removes" do
+    defp remove(pool, what) do
+      folder = Directory.folder(handle(pool))
+      for name <- File.ls!(folder), what.(name), do: File.rm!(Path.join(folder, name))
+      folder
+    end
+
+    for endpoint <- [:ipc, :tcp] do
+      test "the pool's folder: new workers have it again (#{endpoint})" do
+        pool = start_pool(workers: 2, endpoint: unquote(endpoint))
+        await_whole(pool, 2)
+        before = Enum.map(Pool.workers(pool), & &1.os_pid)
+        File.rmdir!(remove(pool, fn _name -> true end))
+        assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: pool)
+
+        for _worker <- 1..2 do
+          exit = ErlangPython.exec("import os; os._exit(1)", %{}, pool: pool)
+          assert {:error, %Error{kind: :worker_exit}} = exit
+        end
+
+        eventually(fn -> assert {:ok, 1} = ErlangPython.eval("1", %{}, pool: pool) end)
+        await_whole(pool, 2)
+        assert [_one, _two] = Enum.map(Pool.workers(pool), & &1.os_pid) -- before
+      end
+    end
+
+    test "the socket alone: the next worker finds a new one, and the others keep their connections" do
+      pool = start_pool(workers: 2)
+      await_whole(pool, 2)
+      folder = remove(pool, &(&1 == "zmq"))
+      {:ok, os_pid} = ErlangPython.eval("__import__('os').getpid()", %{}, pool: pool)
+      {:error, _exit} = ErlangPython.exec("import os; os._exit(1)", %{}, pool: pool)
+      eventually(fn -> assert File.exists?(Path.join(folder, "zmq")) end)
+      await_whole(pool, 2)
+      assert length(Enum.map(Pool.workers(pool), & &1.os_pid) -- [os_pid]) in 1..2
+    end
+
+    test "what says which requests had begun: those that had not are run all the same", %{
+      tmp_dir: dir
+    } do
+      pool = start_pool(workers: 1, window: 8)
+      {:ok, 1} = ErlangPython.eval("1", %{}, pool: pool)
+      remove(pool, &(&1 != "zmq"))
+      {running, _gate} = occupy(pool, dir)
+      others = for _request <- 1..4, do: Task.async(ErlangPython, :eval, ["2", %{}, [pool: pool]])
+      eventually(fn -> assert Pool.stats(pool).in_flight + Pool.stats(pool).queued == 5 end)
+      assert Pool.interrupt(pool, 1) == :ok
+      assert {:error, %Error{kind: :cancelled}} = Task.await(running)
+      assert Task.await_many(others) == List.duplicate({:ok, 2}, 4)
+    end
+  end
+
   test "the pool's supervisor is killed: the one above it starts the pool again" do
     name = unique_name()
     python = ErlangPython.TestPython.executable()

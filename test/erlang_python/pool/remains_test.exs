@@ -6,9 +6,9 @@ defmodule ErlangPython.Pool.RemainsTest do
 
   # As a worker's file says it that began these in turn.
   defp begun(%{tmp_dir: dir}, ids) do
-    path = Path.join(dir, "running")
+    {:ok, {path, _device} = file} = Running.create(dir, "running")
     File.write!(path, [<<List.last(ids, 0)::64>>, for(id <- ids, do: <<id::64>>)])
-    Running.read(path)
+    Running.read(file)
   end
 
   defp all(_id), do: true
