@@ -267,13 +267,16 @@ defmodule ErlangPython.Worker do
 
   @impl true
   def terminate(reason, state) do
-    state = if state.port, do: Ending.end_process(state), else: state
-    # Its supervisor stops it with the pool, or for a new manager: no manager sees this end.
-    if reason == :shutdown,
-      do: Events.worker_exited(state.handle, state, {:stopped, state.status})
+    try do
+      state = if state.port, do: Ending.end_process(state), else: state
+      # Its supervisor stops it with the pool, or for a new manager: no manager sees this end.
+      if reason == :shutdown,
+        do: Events.worker_exited(state.handle, state, {:stopped, state.status})
 
-    Printing.finish(state.printing)
-    Launch.forget(state)
+      Printing.finish(state.printing)
+    after
+      Launch.forget(state)
+    end
   rescue
     # The tables have gone, and the pool with them.
     ArgumentError -> :ok

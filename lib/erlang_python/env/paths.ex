@@ -3,7 +3,11 @@ defmodule ErlangPython.Env.Paths do
   # Where this package's Python code is: in the source tree, a dependency or a release.
 
   @spec priv() :: Path.t()
-  def priv, do: :erlang_python |> :code.priv_dir() |> to_string()
+  def priv do
+    # As bytes: under a locale without UTF-8 each element of the charlist is one.
+    encoding = :file.native_name_encoding()
+    :erlang_python |> :code.priv_dir() |> :unicode.characters_to_binary(encoding, encoding)
+  end
 
   @doc "The folder in which workers find our two packages; all else is kept out of what they can import."
   @spec python_code() :: Path.t()

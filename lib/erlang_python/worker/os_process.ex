@@ -2,9 +2,15 @@ defmodule ErlangPython.Worker.OSProcess do
   @moduledoc false
   # A worker's OS process: started through a port, ended by signals to its process group.
 
+  require Logger
+
   alias ErlangPython.Env.Paths
   alias ErlangPython.Error
   alias ErlangPython.Pool.Options
+
+  # How often, and how far apart, a signal is tried that could not be sent.
+  @tries 20
+  @retry_ms 100
 
   @doc """
   Starts `python bootstrap.py` with the protocol's environment variables. The port belongs to the
@@ -39,7 +45,7 @@ defmodule ErlangPython.Worker.OSProcess do
       nil -> {:ok, port, 0}
     end
   rescue
-    error in ErlangError -> {:error, not_started(executable, reason(error.original))}
+    error -> {:error, not_started(executable, reason(error))}
   end
 
   defp not_started(executable, reason) do
@@ -54,25 +60,52 @@ defmodule ErlangPython.Worker.OSProcess do
   # The user's own variables first: the protocol's are not theirs to change.
   defp environment(options, protocol) do
     for {name, value} <- options.env ++ Enum.to_list(protocol) do
-      {String.to_charlist(name), if(value, do: String.to_charlist(value), else: false)}
+      {native(name), if(value, do: native(value), else: false)}
     end
   end
 
-  defp reason(posix) when is_atom(posix), do: to_string(:file.format_error(posix))
-  defp reason(other), do: inspect(other)
+  # Under a locale without UTF-8 the runtime takes each element for a byte.
+  defp native(text) do
+    if :file.native_name_encoding() == :latin1,
+      do: :binary.bin_to_list(text),
+      else: String.to_charlist(text)
+  end
+
+  defp reason(%ErlangError{original: posix}) when is_atom(posix),
+    do: to_string(:file.format_error(posix))
+
+  defp reason(error), do: Exception.message(error)
 
   @doc """
   Sends a signal to the process and to all of its group, children that Python started included.
-  A process that has ended is no error.
+  A process that has ended is no error. Where the BEAM can't start a program for it (out of descriptors or
+  processes), it is sent a little later; whoever then closes the port ends the process anyhow.
   """
   @spec signal(pos_integer(), :term | :kill) :: :ok
-  def signal(os_pid, name) when os_pid > 1 do
+  def signal(os_pid, name), do: signal(os_pid, name, @tries)
+
+  defp signal(os_pid, name, tries) when os_pid > 1 do
+    unless sent?(os_pid, name) or tries == 1 do
+      spawn(fn ->
+        Process.sleep(@retry_ms)
+        signal(os_pid, name, tries - 1)
+      end)
+    end
+
+    :ok
+  end
+
+  defp signal(_unknown, _name, _tries), do: :ok
+
+  defp sent?(os_pid, name) do
     # The group exists from the moment that bootstrap.py makes it, so both are named. The shell's own
     # `kill`: slim images have no other.
     kill = "kill -s #{if name == :kill, do: "KILL", else: "TERM"} -- -#{os_pid} #{os_pid}"
     {_output, _status} = System.cmd("/bin/sh", ["-c", kill], stderr_to_stdout: true)
-    :ok
+    true
+  rescue
+    error in [ErlangError, SystemLimitError] ->
+      Logger.warning("can't signal the OS process #{os_pid} now: #{Exception.message(error)}")
+      false
   end
-
-  def signal(_unknown, _name), do: :ok
 end

@@ -1,0 +1,87 @@
+defmodule ErlangPython.SurroundingsTest do
+  # BEAMs whose surroundings lack something. Each test starts one of its own.
+  use ExUnit.Case, async: true
+
+  alias ErlangPython.TestPython
+
+  @moduletag :tmp_dir
+
+  test "out of descriptors, workers that must be killed end alone" do
+    said =
+      assert_beam(
+        """
+        for {application, _, _} <- Application.loaded_applications(),
+            module <- Application.spec(application, :modules) || [],
+            do: Code.ensure_loaded(module)
+
+        {:ok, supervisor} = Supervisor.start_link([pool.(workers: 2, grace: 50)], strategy: :one_for_one)
+        holds_gil = "import re\\nre.match(r'(a+)+$', 'a' * 64 + 'b')"
+        {:error, %{kind: :timeout}} = ErlangPython.exec(holds_gil, %{}, pool: :p, timeout: 50)
+        until.(fn -> match?(%{workers: 2, idle: 2}, Pool.stats(:p)) end)
+        sleeps = "import time\\ntime.sleep(3600)"
+        other = Task.async(fn -> ErlangPython.exec(sleeps, %{}, pool: :p, timeout: :infinity) end)
+        until.(fn -> Pool.stats(:p).busy == 1 end)
+
+        Stream.repeatedly(fn -> :file.open(~c"/dev/null", [:read, :raw]) end)
+        |> Enum.take_while(&match?({:ok, _device}, &1))
+        |> then(&Process.put(:descriptors, &1))
+
+        {:error, %{kind: :timeout}} = ErlangPython.exec(holds_gil, %{}, pool: :p, timeout: 50)
+        until.(fn -> match?(%{in_flight: 1}, Pool.stats(:p)) end)
+        for {:ok, device} <- Process.get(:descriptors), do: :file.close(device)
+        until.(fn -> match?(%{workers: 2, idle: 1, busy: 1}, Pool.stats(:p)) end)
+        {:ok, 4.0} = ErlangPython.call(:math, :sqrt, [16], pool: :p)
+        nil = Task.yield(other, 0)
+        true = Process.alive?(supervisor)
+        """,
+        limits: "ulimit -n 256; "
+      )
+
+    assert said =~ ~r/can.t signal the OS process \d+ now/
+    refute said =~ "terminating"
+  end
+
+  test "without a UTF-8 locale, variables and paths arrive as they are", %{tmp_dir: dir} do
+    application = Path.join(dir, "ü☃/erlang_python")
+    File.mkdir_p!(application)
+    ebin = Application.app_dir(:erlang_python, "ebin")
+    for part <- ["ebin", "priv"], do: link_to(Path.join(Path.dirname(ebin), part), application)
+
+    assert_beam(
+      """
+      :latin1 = :file.native_name_encoding()
+      here = System.get_env("HERE") |> String.to_charlist() |> :binary.list_to_bin()
+      text = <<"Z", 195, 188, "rich ", 226, 152, 131>>
+      {:ok, _pool} = Supervisor.start_link([pool.(workers: 1, cd: here, env: %{"CITY" => text})], strategy: :one_for_one)
+      {:ok, [^text, ^here]} = ErlangPython.run("import os\\n[os.environ['CITY'], os.getcwd()]", %{}, pool: :p)
+      """,
+      env: [{"LC_ALL", "C"}, {"LANG", "C"}, {"HERE", Path.expand(application)}],
+      ebin: Path.join(application, "ebin")
+    )
+  end
+
+  defp link_to(target, folder), do: File.ln_s!(target, Path.join(folder, Path.basename(target)))
+
+  # A BEAM in which this code runs to its end.
+  defp assert_beam(code, options) do
+    ebin = options[:ebin] || Application.app_dir(:erlang_python, "ebin")
+    options = Keyword.put_new(options, :env, [])
+
+    program = """
+    alias ErlangPython.Pool
+    {:ok, _started} = Application.ensure_all_started(:erlang_python)
+    pool = &{Pool, [name: :p, python: #{inspect(TestPython.executable())}, stdout: :ignore] ++ &1}
+    until = fn condition ->
+      Enum.find(1..3_000, fn _try -> condition.() || Process.sleep(10) == false end) || raise "it never is"
+    end
+    #{code}
+    System.halt(42)
+    """
+
+    elixir = "#{options[:limits]}exec elixir -pa \"$EBIN\" -e \"$PROGRAM\""
+    env = [{"EBIN", ebin}, {"PROGRAM", program} | options[:env]]
+    {said, status} = System.cmd("sh", ["-c", elixir], env: env, stderr_to_stdout: true)
+    assert status == 42, said
+    said
+  end
+end
