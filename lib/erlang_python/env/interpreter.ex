@@ -6,6 +6,10 @@ defmodule ErlangPython.Env.Interpreter do
 
   alias ErlangPython.Env.Problem
   alias ErlangPython.Error
+  alias ErlangPython.Worker.OSProcess
+
+  # A shim of pyenv or asdf may read many files on a cold and busy disk.
+  @ask_ms 30_000
 
   @default_names ["python3", "python"]
   @takes "`:python` takes the path of an interpreter, its name on the PATH, a version such as \"3.12\", or an " <>
@@ -166,11 +170,11 @@ defmodule ErlangPython.Env.Interpreter do
   end
 
   # A script in the interpreter's place (a shim of pyenv or asdf) costs 60 ms and more at
-  # each start, so it is asked once for the interpreter behind it.
+  # each start, so it is asked once for the interpreter behind it, as long as that is there.
   defp resolve(path) do
     key = {__MODULE__, path}
 
-    with nil <- :persistent_term.get(key, nil),
+    with nil <- known(key),
          true <- script?(path),
          {:ok, real} <- ask(path) do
       :persistent_term.put(key, real)
@@ -184,9 +188,46 @@ defmodule ErlangPython.Env.Interpreter do
 
   defp script?(path), do: File.open!(path, [:read, :binary], &IO.binread(&1, 2)) == "#!"
 
-  defp ask(path) do
+  defp known(key) do
+    real = :persistent_term.get(key, nil)
+    if real && File.regular?(real), do: real
+  end
+
+  @doc "Asks a shim for the interpreter behind it."
+  @spec ask(Path.t(), timeout :: pos_integer()) :: {:ok, Path.t()} | {:error, Error.t()}
+  def ask(path, timeout \\ @ask_ms) do
+    settings = [:binary, :exit_status, :stderr_to_stdout, :hide]
     command = ["-c", "import sys; print(sys.executable)"]
-    {output, status} = System.cmd(path, command, stderr_to_stdout: true)
+    port = Port.open({:spawn_executable, path}, [{:args, command} | settings])
+    answered(path, collect(port, "", now() + timeout), timeout)
+  rescue
+    error in ErlangError ->
+      Problem.error("#{path} can't be started: #{inspect(error.original)}", path)
+  end
+
+  defp collect(port, output, deadline) do
+    receive do
+      {^port, {:data, bytes}} -> collect(port, output <> bytes, deadline)
+      {^port, {:exit_status, status}} -> {status, output}
+    after
+      max(deadline - now(), 0) ->
+        with {:os_pid, os_pid} <- Port.info(port, :os_pid), do: OSProcess.signal(os_pid, :kill)
+        receive do: ({^port, {:exit_status, _killed}} -> {:timeout, output})
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+
+  defp answered(path, {:timeout, output}, timeout) do
+    Problem.error(
+      "#{path} is a script that should start a Python, and did not say within #{timeout} ms which: " <>
+        "give `:python` the path of the interpreter itself",
+      path,
+      output
+    )
+  end
+
+  defp answered(path, {status, output}, _timeout) do
     real = last_line(output)
 
     if status == 0 and File.regular?(real),

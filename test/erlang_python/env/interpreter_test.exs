@@ -2,6 +2,8 @@ defmodule ErlangPython.Env.InterpreterTest do
   # Not async: PATH and PYENV_ROOT belong to the whole node.
   use ExUnit.Case, async: false
 
+  import ErlangPython.PoolCase, only: [eventually: 1, os_process?: 1]
+
   alias ErlangPython.Env.Interpreter
   alias ErlangPython.{Error, TestPython}
 
@@ -148,6 +150,23 @@ defmodule ErlangPython.Env.InterpreterTest do
       assert find(shim) == {:ok, real}
       assert find(shim) == {:ok, real}
       assert File.read!(log) == "started\n"
+    end
+
+    test "asks again when that interpreter is gone", %{dir: dir, real: real} do
+      old = link(real, Path.join(dir, "old/python3"))
+      shim = script(Path.join(dir, "shim"), ~s(exec #{real} "$@"))
+      :persistent_term.put({Interpreter, shim}, old)
+      assert find(shim) == {:ok, old}
+      File.rm!(old)
+      assert find(shim) == {:ok, real}
+    end
+
+    test "gives up one that says nothing", %{dir: dir} do
+      shim = script(Path.join(dir, "hangs"), "echo $$; exec sleep 3600")
+      assert {:error, %Error{kind: :environment} = error} = Interpreter.ask(shim, 1_000)
+      assert error.message =~ "did not say within 1000 ms which"
+      assert [os_pid] = error.details.output
+      eventually(fn -> refute os_process?(os_pid) end)
     end
 
     test "shows what a broken one says", %{dir: dir} do
