@@ -49,9 +49,9 @@ ollama = fn url ->
   model = System.get_env("OLLAMA_MODEL", "llama3.2")
   IO.puts("#{model}, served by #{url}\n")
 
-  fn passage, question ->
+  fn passage, turns ->
     system = "Answer in one short sentence, only from this text: #{passage}"
-    arguments = [url, model, system, question]
+    arguments = [url, model, [%{role: "system", content: system} | turns]]
     ErlangPython.stream(:ollama_chat, :chat, arguments, pool: :search, timeout: 120_000)
   end
 end
@@ -63,6 +63,18 @@ generate =
     {url, _flag} -> ollama.(url)
   end
 
+# An answer, which is printed as it comes. The turns are the conversation so far.
+answer = fn passage, turns ->
+  {micros, tokens} =
+    :timer.tc(fn ->
+      IO.write("  >")
+      passage |> generate.(turns) |> Stream.each(&IO.write/1) |> Enum.to_list()
+    end)
+
+  IO.puts("  (#{length(tokens)} tokens, #{div(micros, 1000)} ms)\n")
+  Enum.join(tokens)
+end
+
 # A question, and what a right answer has.
 questions = [
   {"How many days do I have to return a purchase?", "30"},
@@ -70,23 +82,38 @@ questions = [
   {"On which day is the shop closed?", "Sunday"}
 ]
 
-for {question, expected} <- questions do
+find = fn question ->
   [%{"text" => passage, "score" => score}] =
     ErlangPython.call!(:search, :search, [question, 1], pool: :search)
 
-  IO.puts("? #{question}\n  [#{Float.round(score, 2)}] #{passage}")
+  IO.puts("  [#{Float.round(score, 2)}] #{passage}")
+  passage
+end
+
+for {question, expected} <- questions do
+  IO.puts("? #{question}")
+  passage = find.(question)
   true = passage =~ expected
+  if generate, do: true = answer.(passage, [%{role: "user", content: question}]) =~ expected
+end
 
-  if generate do
-    {micros, tokens} =
-      :timer.tc(fn ->
-        IO.write("  >")
-        passage |> generate.(question) |> Stream.each(&IO.write/1) |> Enum.to_list()
-      end)
+# A conversation about one passage: what the second question is about, the model knows by the turns before.
+if generate do
+  conversation = [
+    {"How many days does a parcel take within the country?", ~r/two|2/i},
+    {"And to the rest of Europe?", ~r/five|5/i}
+  ]
 
-    IO.puts("  (#{length(tokens)} tokens, #{div(micros, 1000)} ms)\n")
-    true = Enum.join(tokens) =~ expected
-  end
+  IO.puts("A conversation:\n")
+
+  Enum.reduce(conversation, {nil, []}, fn {question, expected}, {passage, turns} ->
+    IO.puts("? #{question}")
+    passage = passage || find.(question)
+    turns = turns ++ [%{role: "user", content: question}]
+    text = answer.(passage, turns)
+    true = text =~ expected
+    {passage, turns ++ [%{role: "assistant", content: text}]}
+  end)
 end
 
 unless generate do

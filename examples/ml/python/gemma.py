@@ -25,7 +25,7 @@ Question: What does a dog pay?
 Answer: A dog pays half the price.
 
 Text: {text}
-Question: {question}
+{turns}
 Answer:"""
 
 
@@ -90,5 +90,8 @@ def complete(prompt: str, most: int = 60) -> Iterator[str]:
         thread.join()
 
 
-def answer(text: str, question: str) -> Iterator[str]:
-    yield from complete(EXAMPLES.format(text=text, question=question))
+def answer(text: str, turns: list[dict[str, str]]) -> Iterator[str]:
+    """The answer to the last question of a conversation, as `ollama_chat` has it."""
+    names = {"user": "Question", "assistant": "Answer"}
+    lines = (f"{names[turn['role']]}: {turn['content'].strip()}" for turn in turns)
+    yield from complete(EXAMPLES.format(text=text, turns="\n".join(lines)))

@@ -240,18 +240,39 @@ defmodule PhoenixMlTest do
       &ErlangPython.stream(
         :ollama_chat,
         :chat,
-        ["http://127.0.0.1:#{port}/", &1, "Be short.", "How long?"],
+        ["http://127.0.0.1:#{port}/", &1, &2],
         pool: :chat
       )
 
-    assert "llama3.2" |> ask.() |> Enum.to_list() == ["Thirty ", "days."]
+    question = [
+      %{"role" => "system", "content" => "Be short."},
+      %{"role" => "user", "content" => "How long?"}
+    ]
 
-    assert [["/api/chat", %{"model" => "llama3.2", "stream" => true, "messages" => messages}]] =
-             ErlangPython.eval!("[list(pair) for pair in asked]", %{}, pool: :chat)
+    assert "llama3.2" |> ask.(question) |> Enum.to_list() == ["Thirty ", "days."]
 
-    assert [%{"role" => "system"}, %{"role" => "user", "content" => "How long?"}] = messages
+    # The next turn, with all before it.
+    conversation =
+      question ++
+        [
+          %{"role" => "assistant", "content" => "Thirty days."},
+          %{"role" => "user", "content" => "And a book?"}
+        ]
 
-    error = assert_raise ErlangPython.Error, fn -> "broken" |> ask.() |> Enum.to_list() end
+    assert "llama3.2" |> ask.(conversation) |> Enum.to_list() == ["Thirty ", "days."]
+
+    assert ErlangPython.eval!("[list(pair) for pair in asked]", %{}, pool: :chat) ==
+             for(
+               messages <- [question, conversation],
+               do: [
+                 "/api/chat",
+                 %{"model" => "llama3.2", "stream" => true, "messages" => messages}
+               ]
+             )
+
+    error =
+      assert_raise ErlangPython.Error, fn -> "broken" |> ask.(question) |> Enum.to_list() end
+
     assert error.message == "Ollama: out of memory"
     ErlangPython.Pool.stop(:chat)
   end

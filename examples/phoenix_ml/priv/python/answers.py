@@ -18,7 +18,11 @@ def answer(question: str) -> Iterator[str]:
         yield "Nothing here is about that."
     elif url := os.environ.get("OLLAMA_URL"):
         model = os.environ.get("OLLAMA_MODEL", "llama3.2")
-        yield from ollama_chat.chat(url, model, instructions(near), question)
+        messages = [
+            {"role": "system", "content": instructions(near)},
+            {"role": "user", "content": question},
+        ]
+        yield from ollama_chat.chat(url, model, messages)
     else:
         yield from (word + " " for word in near[0].split())
 
