@@ -208,7 +208,7 @@ defmodule Bench.Profile do
   end
 
   defp claim(handle) do
-    Callers.watch(handle, self(), :waiting)
+    Callers.watch(handle, self())
     {:ok, slot} = Slots.claim(handle)
     Directory.worker(handle, slot)
     Slots.release(handle, slot)
