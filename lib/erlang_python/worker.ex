@@ -198,13 +198,13 @@ defmodule ErlangPython.Worker do
   def handle_info({:EXIT, port, _reason}, state) when is_port(port), do: {:noreply, state}
   def handle_info({:EXIT, _parent, reason}, state), do: {:stop, reason, state}
 
-  def handle_info({:DOWN, ref, :process, reader, _reason}, state) do
+  def handle_info({:DOWN, ref, :process, reader, reason}, state) do
     {{channel, ^reader}, readers} = Map.pop!(state.readers, ref)
     state = %{state | readers: readers}
 
     if channel in [:main, :control],
       do: Ending.over(state),
-      else: Ending.closed(%{state | writers: Map.delete(state.writers, channel)})
+      else: Ending.closed(%{state | writers: Map.delete(state.writers, channel)}, channel, reason)
   end
 
   def handle_info({:beside, wire}, state) do

@@ -9,6 +9,7 @@ defmodule ErlangPython.Worker.Ending do
   alias ErlangPython.Pool.{Slots, Streams}
   alias ErlangPython.Request.Reply
   alias ErlangPython.Worker.{Exit, OSProcess, Printing, State}
+  alias ErlangPython.ZMTP.ProtocolError
 
   require Protocol
 
@@ -66,10 +67,32 @@ defmodule ErlangPython.Worker.Ending do
     over(%{state | port: nil})
   end
 
-  @doc "The channel of a thread or a loop has closed: only the last of all parts matters."
-  @spec closed(State.t()) :: step()
-  def closed(%{port: nil, readers: readers} = state) when readers == %{}, do: stop(state)
-  def closed(state), do: {:noreply, state}
+  @doc """
+  The channel of a thread or a loop has closed. Where Python did it, as when its loop ends, only the last of all parts
+  matters; else what it still says there reaches nobody.
+  """
+  @spec closed(State.t(), Worker.channel(), reason :: term()) :: step()
+  def closed(%{port: nil, readers: readers} = state, _channel, _reason) when readers == %{},
+    do: stop(state)
+
+  def closed(%{port: port} = state, {kind, _number}, reason) when port != nil do
+    if lost?(reason),
+      do: {:noreply, State.kill(state, "lost the connection of its #{owner(kind)}")},
+      else: {:noreply, state}
+  end
+
+  def closed(state, _channel, _reason), do: {:noreply, state}
+
+  defp lost?({:shutdown, %ProtocolError{}}), do: true
+  defp lost?({:shutdown, {:send, :timeout}}), do: true
+  # Of its writer, or of the router, with which all go.
+  defp lost?({:shutdown, {:exit, reason}}), do: reason != :shutdown
+  defp lost?(closed) when closed in [:normal, :noproc, :shutdown], do: false
+  defp lost?({:shutdown, _closed}), do: false
+  defp lost?(_crash), do: true
+
+  defp owner(:loop), do: "event loop"
+  defp owner(:thread), do: "thread"
 
   @doc "Called whenever a part of it has ended: the OS process or one of its two connections."
   @spec over(State.t()) :: step()

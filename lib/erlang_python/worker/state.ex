@@ -55,7 +55,7 @@ defmodule ErlangPython.Worker.State do
           printing: Printing.t(),
           provisioned?: boolean(),
           start_timer: reference() | nil,
-          cancels: %{optional(Pending.id()) => %{timer: reference(), running?: boolean()}},
+          cancels: %{optional(Pending.id()) => %{timer: reference(), begun?: boolean()}},
           rebalancing: %{optional(Pending.id()) => Slots.slot() | nil},
           pings: Pings.t(),
           flushes: %{optional(Pending.id()) => reference()},

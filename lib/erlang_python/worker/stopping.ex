@@ -52,7 +52,7 @@ defmodule ErlangPython.Worker.Stopping do
 
   defp await_stop(state, id) do
     timer = Process.send_after(self(), {:grace, id}, state.handle.options.grace)
-    put_in(state.cancels[id], %{timer: timer, running?: false})
+    put_in(state.cancels[id], %{timer: timer, begun?: false})
   end
 
   @doc "A request that was to stop has had its time."
@@ -65,7 +65,7 @@ defmodule ErlangPython.Worker.Stopping do
       cancel == nil or not Pending.member?(state.handle, id) ->
         state
 
-      cancel.running? or not behind_another?(state, id) ->
+      cancel.begun? or not behind_another?(state, id) ->
         did = "did not stop within #{state.handle.options.grace} ms of being told to"
         State.kill(state, did, :unstopped)
 
@@ -122,16 +122,15 @@ defmodule ErlangPython.Worker.Stopping do
     case answer do
       "revoked" -> {:ok, revoked(state, id, next)}
       # Its end comes, or has come.
-      "running" -> {:ok, running(state, id)}
-      "done" -> {:ok, state}
+      begun when begun in ["running", "done"] -> {:ok, begun(state, id)}
       _other -> :error
     end
   end
 
   # Also one beside the main thread, of which the file of what has begun says nothing.
-  defp running(state, id) do
+  defp begun(state, id) do
     if is_map_key(state.cancels, id),
-      do: put_in(state.cancels[id].running?, true),
+      do: put_in(state.cancels[id].begun?, true),
       else: state
   end
 

@@ -3,6 +3,9 @@ defmodule ErlangPython.Faults.RequestsTest do
   # unharmed, and the pool is whole afterwards. Here: requests around one that fails, or that moves.
   use ErlangPython.PoolCase, async: true
 
+  require ErlangPython.Protocol
+
+  alias ErlangPython.{MessagePack, Protocol}
   alias ErlangPython.Pool.{Directory, Pending, Slots}
 
   @moduletag :tmp_dir
@@ -26,6 +29,30 @@ defmodule ErlangPython.Faults.RequestsTest do
 
   defp await_in_flight(pool, n),
     do: eventually(fn -> assert %{in_flight: ^n} = Pool.stats(pool) end)
+
+  test "one whose end was lost does not wait for another to end", %{tmp_dir: dir} do
+    pool = start_pool(workers: 1, window: 4, grace: 50)
+    {:ok, os_pid} = ErlangPython.eval("__import__('os').getpid()", %{}, pool: pool)
+    # What no other worker can take is sent at once.
+    {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
+    {running, _gate} = occupy(pool, dir)
+    options = [context: context, timeout: :infinity]
+    behind = Task.async(fn -> ErlangPython.eval("1", %{}, options) end)
+    await_in_flight(pool, 2)
+    id = pool |> handle() |> Pending.places() |> Enum.map(&elem(&1, 0)) |> Enum.max()
+    {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
+
+    # Python says nothing any more: the test says it.
+    System.cmd("kill", ["-STOP", "#{os_pid}"])
+    {:ok, done, []} = MessagePack.encode("done")
+    head = IO.iodata_to_binary([Protocol.head(Protocol.type(:cancel_ack), id) | done])
+    send(worker, {:cancel, id})
+    send(worker, {:message, :control, [head]})
+
+    assert {:error, %Error{kind: :worker_exit} = error} = Task.await(running, 60_000)
+    assert error.message =~ "did not stop within 50 ms"
+    assert {:error, %Error{kind: :worker_exit}} = Task.await(behind)
+  end
 
   # They go to the worker all at once when the first has ended.
   defp await_queued(pool, n),

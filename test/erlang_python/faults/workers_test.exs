@@ -3,6 +3,8 @@ defmodule ErlangPython.Faults.WorkersTest do
   # unharmed, and the pool is whole afterwards. Here: workers that come and go, or flood the BEAM.
   use ErlangPython.PoolCase, async: true
 
+  alias ErlangPython.Pool.Directory
+
   @moduletag :tmp_dir
 
   @gated gated()
@@ -87,6 +89,47 @@ defmodule ErlangPython.Faults.WorkersTest do
       assert {:error, error} = ErlangPython.eval("1", %{}, pool: pool, timeout: 50)
       assert {error.kind, error.executed} == {:timeout, :no}
       assert error.message =~ "all of them are still starting"
+    end
+
+    for {what, owner, part} <- [
+          {"loop's reader", "event loop", :reader},
+          {"loop's writer", "event loop", :writer},
+          {"thread's reader", "thread", :reader}
+        ] do
+      test "loses its #{what}: it is replaced" do
+        pool = start_pool(workers: 1)
+        test = self()
+        ErlangPython.register("#{pool}_meet", fn -> tell(test, :met) end)
+
+        code =
+          case unquote(owner) do
+            "event loop" ->
+              "import asyncio, erlang\nawait erlang.acall(name)\nawait asyncio.sleep(3600)"
+
+            "thread" ->
+              "import erlang, threading, time\nthreading.Thread(target=erlang.call, args=(name,)).start()\ntime.sleep(3600)"
+          end
+
+        request =
+          Task.async(ErlangPython, :exec, [
+            code,
+            %{name: "#{pool}_meet"},
+            [pool: pool, timeout: :infinity]
+          ])
+
+        assert_receive :met
+        {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
+        state = :sys.get_state(worker)
+        {_ref, {channel, reader}} = Enum.find(state.readers, &is_tuple(elem(elem(&1, 1), 0)))
+        victim = if unquote(part) == :reader, do: reader, else: state.writers[channel]
+        Process.exit(victim, :kill)
+        assert {:error, %Error{kind: :worker_exit} = error} = Task.await(request, 60_000)
+
+        assert error.message =~
+                 "was killed because it lost the connection of its #{unquote(owner)}"
+
+        await_whole(pool, 1)
+      end
     end
 
     test "dies while it starts: the pool says so, and tries again", %{tmp_dir: dir} do
