@@ -4,6 +4,8 @@ defmodule ErlangPython.Callbacks.Running do
   # is what ends a callback, so that it has exactly one answer, or none when its request is stopped.
   #
   # The row is deleted before the answer is sent.
+  #
+  # The table goes when the application stops, while pools of others may still run: then no callback is found.
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.Pool.Slots
@@ -20,6 +22,10 @@ defmodule ErlangPython.Callbacks.Running do
       read_concurrency: true
     ])
   end
+
+  @doc "Has the application not stopped?"
+  @spec there?() :: boolean()
+  def there?, do: :ets.whereis(@table) != :undefined
 
   @doc "The calling process works on this callback now."
   @spec enter(Origin.t()) :: :ok
@@ -40,6 +46,8 @@ defmodule ErlangPython.Callbacks.Running do
       [] ->
         nil
     end
+  rescue
+    ArgumentError -> nil
   end
 
   @spec lookup(pid()) :: Origin.t() | nil
@@ -48,21 +56,29 @@ defmodule ErlangPython.Callbacks.Running do
       [{_pid, _parent, _pool, origin}] -> origin
       [] -> nil
     end
+  rescue
+    ArgumentError -> nil
   end
 
   @doc "The callbacks on behalf of a request."
   @spec of_request(ErlangPython.Pool.Handle.t(), pos_integer()) :: [pid()]
   def of_request(%{pending: pool}, id),
-    do: :ets.select(@table, [{{:"$1", id, pool, :_}, [], [:"$1"]}])
+    do: select([{{:"$1", id, pool, :_}, [], [:"$1"]}])
 
   @doc "The requests whose callbacks the threads of a worker wait for."
   @spec parents(ErlangPython.Pool.Handle.t(), Slots.slot()) :: [pos_integer()]
   def parents(%{pending: pool}, slot) do
     of_slot = {:==, {:map_get, :slot, :"$2"}, slot}
 
-    @table
-    |> :ets.select([{{:_, :"$1", pool, :"$2"}, [of_slot, {:>, :"$1", 0}], [:"$1"]}])
+    [{{:_, :"$1", pool, :"$2"}, [of_slot, {:>, :"$1", 0}], [:"$1"]}]
+    |> select()
     |> Enum.uniq()
+  end
+
+  defp select(spec) do
+    :ets.select(@table, spec)
+  rescue
+    ArgumentError -> []
   end
 
   @doc "For whom a process works: nobody, if it works on no callback."

@@ -21,6 +21,8 @@ defmodule ErlangPython.Pool.Supervisor do
   @max_frames 65_536
   # Each worker has two, and one more for each of its threads that calls Elixir.
   @max_connections 65_536
+  # A thread that connects waits while C code holds Python's lock.
+  @handshake_timeout 60_000
 
   @spec start_link(Options.t()) :: Supervisor.on_start()
   def start_link(options) do
@@ -101,6 +103,7 @@ defmodule ErlangPython.Pool.Supervisor do
         max_message_size: options.max_message_size,
         max_frames: @max_frames,
         max_connections: @max_connections,
+        handshake_timeout: @handshake_timeout,
         # Python reads between two requests only, and one may take as long as it likes.
         send_timeout: :infinity
       )

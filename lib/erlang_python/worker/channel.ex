@@ -7,7 +7,7 @@ defmodule ErlangPython.Worker.Channel do
 
   import ErlangPython.Callbacks.Incoming, only: [is_callback: 1]
 
-  alias ErlangPython.Callbacks.Incoming
+  alias ErlangPython.Callbacks.{Incoming, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Refs, Slots, Streams, Window}
   alias ErlangPython.{MessagePack, Protocol, Worker}
   alias ErlangPython.Telemetry.Traces
@@ -310,7 +310,8 @@ defmodule ErlangPython.Worker.Channel do
 
   defp other({:DOWN, _ref, :process, callback, reason}, state) do
     Incoming.ended(state.handle, callback, reason)
-    {:ok, state}
+    # Python would wait for its answer for ever.
+    if Running.there?(), do: {:ok, state}, else: {:close, :no_application}
   end
 
   # The OS process has ended.

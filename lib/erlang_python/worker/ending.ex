@@ -85,6 +85,7 @@ defmodule ErlangPython.Worker.Ending do
 
   defp lost?({:shutdown, %ProtocolError{}}), do: true
   defp lost?({:shutdown, {:send, :timeout}}), do: true
+  defp lost?({:shutdown, {:handler, _reason}}), do: true
   # Of its writer, or of the router, with which all go.
   defp lost?({:shutdown, {:exit, reason}}), do: reason != :shutdown
   defp lost?(closed) when closed in [:normal, :noproc, :shutdown], do: false
