@@ -111,7 +111,18 @@ defmodule ErlangPython.Pool do
 
   alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Env, Error, Worker}
-  alias ErlangPython.Pool.{Broadcast, Configured, Directory, Handle, Manager, Options, Slots}
+
+  alias ErlangPython.Pool.{
+    Broadcast,
+    Configured,
+    Directory,
+    Handle,
+    Manager,
+    NoPool,
+    Options,
+    Slots
+  }
+
   alias ErlangPython.{MessagePack, Request, Timeout}
   alias ErlangPython.Request.Text
 
@@ -162,6 +173,8 @@ defmodule ErlangPython.Pool do
     with :ok <- Configured.check_application(options.name),
          {:ok, pid} <- ErlangPython.Pool.Supervisor.start_link(options) do
       if options.lazy, do: {:ok, pid}, else: await_ready(pid, options.name)
+    else
+      {:error, reason} -> {:error, NoPool.start_error(reason)}
     end
   end
 

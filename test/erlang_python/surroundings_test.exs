@@ -60,10 +60,55 @@ defmodule ErlangPython.SurroundingsTest do
     )
   end
 
+  test "without the application, which has stopped, callers of a pool that is left get errors" do
+    said =
+      assert_beam("""
+      {:ok, _supervisor} = Supervisor.start_link([pool.(workers: 1, grace: 50)], strategy: :one_for_one)
+      Process.flag(:trap_exit, true)
+      test = self()
+      ErlangPython.register("wait", fn -> send(test, self()) && receive(do: (:go -> nil)) end)
+      options = [pool: :p, timeout: :infinity]
+
+      requests =
+        for code <- ["import erlang\nerlang.call('wait')", "1", "2"],
+            do: Task.async(fn -> ErlangPython.exec(code, %{}, options) end)
+
+      callback = receive do: (pid when is_pid(pid) -> pid)
+      until.(fn -> match?(%{queued: 2}, Pool.stats(:p)) end)
+      :ok = Application.stop(:erlang_python)
+      # Longer than a caller waits until it looks whether it waits in vain.
+      nil = Task.yield(List.last(requests), 300)
+      send(callback, :go)
+
+      for {:error, %ErlangPython.Error{} = error} <- Task.await_many(requests, 60_000),
+          do: true = error.kind in [:no_pool, :worker_exit, :elixir, :python]
+
+      {:error, %{kind: :no_pool}} = ErlangPython.eval("1", %{}, options)
+      """)
+
+    refute said =~ "a ZMTP connection crashed"
+  end
+
+  test "without a folder for sockets, no pool starts, and the error says why" do
+    assert_beam(
+      """
+      Process.flag(:trap_exit, true)
+      {Pool, options} = pool.(workers: 1)
+      Application.put_env(:erlang_python, :pools, [[name: :default, workers: 1]])
+
+      for {:error, error} <- [Pool.start_link(options), ErlangPython.eval("1")] do
+        %ErlangPython.Error{kind: :environment, executed: :no} = error
+        true = error.message =~ "cannot make the directory /proc/erlang_python"
+      end
+      """,
+      env: [{"TMPDIR", "/proc"}]
+    )
+  end
+
   defp link_to(target, folder), do: File.ln_s!(target, Path.join(folder, Path.basename(target)))
 
   # A BEAM in which this code runs to its end.
-  defp assert_beam(code, options) do
+  defp assert_beam(code, options \\ []) do
     ebin = options[:ebin] || Application.app_dir(:erlang_python, "ebin")
     options = Keyword.put_new(options, :env, [])
 

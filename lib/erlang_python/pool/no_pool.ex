@@ -5,9 +5,15 @@ defmodule ErlangPython.Pool.NoPool do
   alias ErlangPython.{Error, UnknownOption}
   alias ErlangPython.Pool.Handle
 
-  @doc "There is none of this name; `others` are those that there are."
+  @doc "There is none of this name; `others` are those that there are, of which one of this name starts just now."
   @spec missing(atom(), others :: [atom()]) :: Error.t()
   def missing(name, others) do
+    if name in others,
+      do: error(name, "the pool #{inspect(name)} is starting again, or about to end", :no),
+      else: unknown(name, others)
+  end
+
+  defp unknown(name, others) do
     error(
       name,
       "there is no running pool #{inspect(name)}#{UnknownOption.meant(name, others, "")}: start {ErlangPython.Pool, name: " <>
@@ -31,12 +37,22 @@ defmodule ErlangPython.Pool.NoPool do
 
   @doc "It is configured, and can't start; workers have not been tried yet."
   @spec not_startable(atom(), reason :: term()) :: Error.t()
-  def not_startable(name, reason),
-    do: error(name, "the pool #{inspect(name)} could not start: #{why(reason)}", :no)
+  def not_startable(name, reason) do
+    with reason when not is_struct(reason, Error) <- start_error(reason),
+         do: error(name, "the pool #{inspect(name)} could not start: #{why(reason)}", :no)
+  end
 
   defp why({:shutdown, {:failed_to_start_child, _child, reason}}), do: why(reason)
-  defp why(text) when is_binary(text), do: text
   defp why(other), do: Exception.format_exit(other)
+
+  @doc "What a supervisor says of a part of the pool that says in a sentence what it lacks; any other reason as it is."
+  @spec start_error(reason :: term()) :: Error.t() | term()
+  def start_error({:shutdown, {:failed_to_start_child, _part, text}}) when is_binary(text) do
+    message = "the pool could not start: " <> text
+    %Error{kind: :environment, message: message, executed: :no, details: %{output: []}}
+  end
+
+  def start_error(reason), do: reason
 
   @doc "It takes no more requests."
   @spec stopping(Handle.t()) :: Error.t()

@@ -5,12 +5,15 @@ defmodule ErlangPython.Pool.StartTest do
   @moduletag :tmp_dir
 
   test "a worker that finds no place for its file says so, and leaves nothing" do
-    pool = start_pool(workers: 1)
+    pool = start_pool(workers: 1, endpoint: :tcp)
     alias ErlangPython.Pool.Directory
     folder = Directory.folder(handle(pool))
     File.rename!(folder, folder <> "x")
+    # Missing, it would be made anew.
+    File.touch!(folder)
     assert {:error, %Error{kind: :environment, executed: :no} = error} = Pool.restart(pool)
     assert error.message =~ "cannot write #{folder}/"
+    File.rm!(folder)
     File.rename!(folder <> "x", folder)
     eventually(fn -> assert {:ok, 2} = ErlangPython.eval("1 + 1", %{}, pool: pool) end)
     assert [_of_the_worker] = :ets.match(handle(pool).directory, {{:token, :"$1"}, :_})
@@ -229,5 +232,20 @@ defmodule ErlangPython.Pool.StartTest do
 
     assert {:error, error} = ErlangPython.eval("1", %{}, pool: :defalt)
     assert error.message =~ "no running pool :defalt (did you mean :default?): start"
+  end
+
+  # Its thread may have to wait for Python's lock in the middle of it.
+  test "a peer may take longer for its handshake than C code holds Python's lock" do
+    pool = start_pool(workers: 1)
+    socket = ErlangPython.ZMTPRawPeer.connect(ErlangPython.Pool.Directory.router(handle(pool)))
+    assert {:ok, _greeting} = :gen_tcp.recv(socket, 64)
+    assert :gen_tcp.recv(socket, 1, 6_000) == {:error, :timeout}
+  end
+
+  test "one that starts again under its supervisor says so" do
+    pool = unique_name()
+    {:ok, _registry} = Registry.register(ErlangPython.Pool.Names, pool, nil)
+    assert {:error, %Error{kind: :no_pool} = error} = ErlangPython.eval("1", %{}, pool: pool)
+    assert error.message == "the pool #{inspect(pool)} is starting again, or about to end"
   end
 end
