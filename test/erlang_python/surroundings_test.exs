@@ -80,10 +80,9 @@ defmodule ErlangPython.SurroundingsTest do
       nil = Task.yield(List.last(requests), 300)
       send(callback, :go)
 
-      for {:error, %ErlangPython.Error{} = error} <- Task.await_many(requests, 60_000),
-          do: true = error.kind in [:no_pool, :worker_exit, :elixir, :python]
-
-      {:error, %{kind: :no_pool}} = ErlangPython.eval("1", %{}, options)
+      # Which, depends on what of it is still there.
+      for result <- Task.await_many(requests, 60_000), do: {:error, %ErlangPython.Error{}} = result
+      {:error, %ErlangPython.Error{}} = ErlangPython.eval("1", %{}, options)
       """)
 
     refute said =~ "a ZMTP connection crashed"
