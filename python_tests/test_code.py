@@ -1,9 +1,15 @@
 """eval, exec and run: namespaces, bindings, names of sources."""
 
+import linecache
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from erlang_python_worker import _sources
+from erlang_python_worker._sources import Sources
 from peer import CALL, EVAL, EXEC, RESULT, RUN, Failure, Peer
 
 
@@ -83,6 +89,34 @@ def test_the_same_text_is_compiled_once(worker: Peer) -> None:
     assert worker.failure("nope", EVAL).frames[0][0] == "<eval-1>"
     assert worker.failure("nope", EVAL).frames[0][0] == "<eval-1>"
     assert worker.failure("nope ", EVAL).frames[0][0] == "<eval-2>"
+
+
+def test_code_that_runs_while_other_code_is_compiled_is_compiled(worker: Peer) -> None:
+    worker.value("import erlang, warnings\nwarnings.showwarning = lambda *_: erlang.call('f')")
+    number = worker.begin_code(EVAL, "0 is 0")
+    call = worker.callback()
+    nested = worker.nest(call, EVAL, "1 + 1")
+    assert worker.end(nested).body == 2
+    worker.answer(call)
+    assert worker.end(number).body is True
+
+
+def test_of_a_text_that_two_threads_compile_one_program_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources, both, compile_it = Sources(), threading.Barrier(2), _sources.program
+
+    def wait_and_compile(*args: Any) -> Any:
+        both.wait(10)
+        return compile_it(*args)
+
+    monkeypatch.setattr(_sources, "program", wait_and_compile)
+    with ThreadPoolExecutor(2) as threads:
+        made = list(threads.map(lambda _: sources.compile("eval", "two_threads", None, 1), "ab"))
+    assert made[0] is made[1] is sources.compile("eval", "two_threads", None, 1)
+    assert made[0][1] is not None
+    kept = [name for name in linecache.cache if linecache.getlines(name) == ["two_threads"]]
+    assert kept == [made[0][1].co_filename]
 
 
 def test_sources_are_kept_in_a_bounded_cache(worker: Peer) -> None:

@@ -2,6 +2,8 @@ import datetime
 import decimal
 import struct
 import sys
+import time
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 import erlang
 import strategies
 import vectors
+from erlang_python_worker import _encoder
 from erlang_python_worker._decoder import Decoder
 from erlang_python_worker._encoder import EncodeError, Encoder
 from erlang_python_worker._extensions import DecodeError
@@ -435,6 +438,39 @@ def test_many_large_items_and_look_alikes_come_back() -> None:
         b"x" * LARGE,
         {"t": ("y" * LARGE, [bytes(LARGE)])},
     ]
+
+
+def test_a_large_body_is_searched_in_one_go() -> None:
+    body = msgpack.packb(["short"] * 12_000_000)
+
+    def took(step: Any) -> float:
+        begun = time.thread_time()
+        assert not step()
+        return time.thread_time() - begun
+
+    searched = min(took(lambda: _encoder._may_hold_large_data(body)) for _ in range(3))
+    # Two bytes of our own choice are looked for as fast as Python can.
+    assert searched < 4 * took(lambda: body.count(b"\xc6\0"))
+
+
+@pytest.mark.parametrize("size", [1 << 16, 1 << 24, (1 << 24) + 1, 3 << 24])
+@pytest.mark.parametrize("make", [bytes, lambda size: "x" * size])
+def test_large_data_is_found_at_any_depth(size: int, make: Any) -> None:
+    body, buffers = encode([{"deep": [[make(size)], 1]}])
+    assert len(body) < 100
+    assert [len(buffer) for buffer in buffers] == [size]
+
+
+@pytest.mark.parametrize("arguments", [[[bytes(1 << 22)], None], [[], {"data": bytes(1 << 22)}]])
+def test_large_arguments_of_a_callback_are_not_packed(arguments: Any) -> None:
+    encoder = Encoder(find, parts=True)
+    tracemalloc.start()
+    try:
+        _, buffers = encoder.encode([1, "f", *arguments])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 21
+    finally:
+        tracemalloc.stop()
+    assert [len(buffer) for buffer in buffers] == [1 << 22]
 
 
 def test_the_order_of_keys_is_kept() -> None:

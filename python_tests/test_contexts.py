@@ -1,6 +1,20 @@
 from typing import Any
 
-from peer import CLOSE, EVAL, EXEC, OPENED, PULL, RESULT, SHUTDOWN, STREAM_EVAL, Peer
+import pytest
+
+from peer import (
+    CLOSE,
+    DETACHED,
+    EVAL,
+    EXEC,
+    OPENED,
+    PULL,
+    RESULT,
+    RUN,
+    SHUTDOWN,
+    STREAM_EVAL,
+    Peer,
+)
 
 DROP_CONTEXT = 0x0C
 
@@ -43,6 +57,65 @@ def test_what_a_closed_context_leaves_is_freed(worker: Peer) -> None:
         assert run(worker, EXEC, LITTER, context).type == RESULT
         assert worker.request(DROP_CONTEXT, [context]).body is None
         worker.wait_line(b"freed")
+
+
+# What a request of the context does before it is closed, at a place that outlives it.
+OUTLIVED = {
+    "a class of its own with an encoding": (
+        "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\nPoint(1)"
+    ),
+    "the event loop": "async def g(): return held and 1\ng()",
+    "a thread of the event loop's": (
+        "import asyncio\nasync def g(): return held and await asyncio.to_thread(int)\ng()"
+    ),
+    "a pool of threads": (
+        "import concurrent.futures\nerlang.pool = concurrent.futures.ThreadPoolExecutor(1)\n"
+        "erlang.pool.submit(int).result()"
+    ),
+}
+
+
+@pytest.mark.parametrize("code", OUTLIVED.values(), ids=OUTLIVED)
+def test_nothing_that_outlives_a_context_keeps_it(worker: Peer, code: str) -> None:
+    number = worker.begin(RUN, [LITTER + code, None, None, 1, 0, 1])
+    assert end_of(worker, number).type == RESULT
+    # The event loop has done with the first when it has begun another.
+    end_of(worker, worker.begin_code(RUN, "async def f(): pass\nf()"))
+    drop(worker)
+
+
+def test_an_event_loop_that_another_thread_makes_keeps_no_context(worker: Peer) -> None:
+    number = worker.begin_id()
+    code = LITTER + "async def g(): return held and 1\ng()"
+    worker.control(RUN, number, [code, None, None, 1, 0, 1])
+    assert end_of(worker, number).body == 1
+    end_of(worker, worker.begin_code(RUN, "async def f(): pass\nf()"))
+    drop(worker)
+
+
+def test_a_thread_that_takes_over_for_the_main_one_keeps_no_context(worker: Peer) -> None:
+    code = LITTER + "erlang.call('f')"
+    waiting = worker.begin(RUN, [code, None, None, 1, 0, 1])
+    call = worker.callback()
+    # Only this worker has the context, so it does not wait for the main thread.
+    assert end_of(worker, worker.begin(RUN, ["2", None, None, 1, 0, 2])).body == 2
+    worker.answer(call, 1)
+    assert end_of(worker, waiting).body == 1
+    drop(worker)
+
+
+def drop(peer: Peer) -> None:
+    """Close the first context, and wait until what it held has gone."""
+    assert end_of(peer, peer.begin(DROP_CONTEXT, [1])).body is None
+    peer.wait_line(b"freed")
+
+
+def end_of(peer: Peer, number: int) -> Any:
+    while True:
+        message = peer.receive_from_any()
+        if message.type != DETACHED:
+            assert message.id == number, message
+            return message
 
 
 def test_requests_go_first(worker: Peer) -> None:

@@ -106,6 +106,21 @@ def test_a_frame_that_ends_early_is_a_closed_connection(size: int, missing: int)
             direct.receive_buffers()
 
 
+@pytest.mark.parametrize("step", ["receive_head", "receive_buffers", "send_head", "send"])
+def test_a_connection_that_is_reset_is_a_closed_one(step: str) -> None:
+    peer, ours = socket_pair("ipc")
+    with closing(peer), closing(ours):
+        peer.sendall(_direct_channel._GREETING + _direct_channel._frame(COMMAND, b"\x05READY"))
+        direct = DirectChannel(ours, "name")
+        if step == "receive_buffers":
+            peer.sendall(wire([b"head", body(1_000_000)])[:10])
+            assert direct.receive_head() == b"head"
+        peer.close()  # with bytes of ours that it has not read
+        steps = {"send_head": (b"head",), "send": (b"head", [bytes(1_000_000)])}
+        with pytest.raises(Closed):
+            getattr(direct, step)(*steps.get(step, ()))
+
+
 def test_a_ping_between_large_frames_is_answered() -> None:
     first, last = _direct_channel._frame(1, body(200_000)), _direct_channel._frame(0, body(90_000))
     sent = wire([b"head", b""])[:-2] + first + _direct_channel._frame(COMMAND, PING) + last

@@ -99,6 +99,25 @@ def test_an_encoder_for_atoms_serves_atoms_that_were_sent_before() -> None:
     assert encode([atom, atom]) == plain
 
 
+def test_an_encoder_that_comes_while_the_type_is_looked_up_serves() -> None:
+    from erlang_python_worker._encoder import Encoder
+    from erlang_python_worker._types import find
+
+    class Meta(type):
+        @property
+        def __dataclass_fields__(cls) -> None:
+            # As another thread may at this point.
+            erlang.register_encoder(Late, lambda value: 1)
+            raise AttributeError
+
+    class Late(list, metaclass=Meta):  # type: ignore[type-arg]
+        pass
+
+    encode = Encoder(find).encode
+    assert encode(Late())[0] == b"\x90"
+    assert encode(Late())[0] == b"\x01"
+
+
 def test_a_registered_encoder_serves_subclasses_and_the_latest_wins() -> None:
     from erlang_python_worker._encoder import EncodeError, Encoder
     from erlang_python_worker._types import find

@@ -3,7 +3,9 @@ import signal
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 
 from peer import (
@@ -68,6 +70,87 @@ def test_an_import_is_not_interrupted_but_what_follows_it(shared: Peer, tmp_path
     go.write_text("")
     assert shared.end(number).type == CANCELLED
     assert shared.value("__import__('package_with_parts').value") == 2
+
+
+def test_an_import_that_prints_is_not_interrupted(start: Any, tmp_path: Path) -> None:
+    peer = start()
+    peer.set_up(stdout="caller", paths=[str(tmp_path)])
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    text = f"import os\nos.write(1, b'in\\n')\nopen({str(go)!r}).read()\nprint('out')\nvalue = 2\n"
+    (tmp_path / "module_that_prints.py").write_text(text)
+    number = peer.begin_code(RUN, "import module_that_prints\nwhile True: pass")
+    peer.wait_line(b"in")
+    assert peer.cancel(number) == "running"
+    go.write_text("")
+    assert peer.receive().body == [1, "out\n"]
+    assert peer.end(number).type == CANCELLED
+    assert peer.value("import sys; sys.modules['module_that_prints'].value") == 2
+
+
+# Interrupts the code that runs within the worker's, where it is called.
+SIGNAL = """
+import erlang, signal, time
+request = erlang.current_request()
+def interrupt():
+    print("in")
+    while not request.cancelled: time.sleep(0.001)
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(("step", "first"), [("_send_frame", 1), ("_take", 70_000)])
+def test_an_interrupt_leaves_the_channel_of_a_loop_whole(
+    worker: Peer, step: str, first: int
+) -> None:
+    worker.value("import asyncio, erlang\nloop = asyncio.new_event_loop()\ndata = bytes(70_000)")
+    ask = "loop.run_until_complete(erlang.acall('f', data))"
+    in_the_middle = f"""{SIGNAL}
+from erlang_python_worker._direct_channel import DirectChannel
+whole = DirectChannel.{step}
+def half(self, first, *rest):
+    if first == {first}:
+        DirectChannel.{step} = whole
+        interrupt()
+    return whole(self, first, *rest)
+DirectChannel.{step} = half
+{ask}"""
+    number = worker.begin_code(RUN, in_the_middle)
+    if step == "_take":
+        answer_large(worker)
+    worker.wait_line(b"in")
+    assert worker.cancel(number) == "running"
+    assert worker.end(number).type == CANCELLED
+    if step == "_send_frame":
+        assert worker.callback().buffers == [bytes(70_000)]
+    number = worker.begin_code(RUN, ask)
+    answer_large(worker)
+    assert worker.end(number).buffers == [bytes(70_000)]
+
+
+def answer_large(peer: Peer) -> None:
+    call = peer.callback()
+    assert call.buffers == [bytes(70_000)]
+    peer.answer(call, msgpack.ExtType(6, struct.pack(">BI", 1, 0)), buffers=call.buffers)
+
+
+def test_the_control_thread_serves_on_after_an_error(worker: Peer) -> None:
+    worker.value(
+        "from erlang_python_worker import _control\n_control.resident_bytes = lambda: 1 / 0"
+    )
+    worker.control(PING, 5)
+    assert worker.cancel(1_000) == "revoked"
+    assert worker.process.stdout is not None
+    assert b"Traceback" in worker.process.stdout.readline()
+
+
+def test_a_module_of_the_users_does_not_hide_what_the_control_thread_needs(
+    start: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "resource.py").write_text("")
+    peer = start()
+    peer.set_up(paths=[str(tmp_path)])
+    assert peer.ping()["running"] == 0
 
 
 def test_ping_is_answered_while_code_runs(shared: Peer) -> None:
@@ -277,3 +360,25 @@ threading.Event().wait()
     worker.cancel(number)
     assert worker.end(number).type == CANCELLED
     assert worker.value("len(signals)") == 2
+
+
+def test_a_shutdown_that_a_destructor_swallows_is_repeated(worker: Peer) -> None:
+    # Garbage is collected wherever something is made, also where the next message is waited for.
+    code = """
+import os, time
+from erlang_python_worker._direct_channel import DirectChannel
+class Slow:
+    def __del__(self):
+        os.write(1, b"in\\n")
+        time.sleep(60)
+whole = DirectChannel._fill
+def fill(self):
+    DirectChannel._fill = whole
+    Slow()
+    whole(self)
+DirectChannel._fill = fill
+"""
+    assert worker.code(EXEC, code).type == RESULT
+    worker.wait_line(b"in")
+    worker.control(SHUTDOWN, 0)
+    assert worker.exit_status() == 0

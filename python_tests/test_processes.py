@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from peer import BOOTSTRAP, CANCELLED, EVAL, EXEC, PYTHON, READY, RESULT, RUN, SHUTDOWN, Peer
+from peer import (
+    BOOTSTRAP,
+    CANCELLED,
+    DETACHED,
+    EVAL,
+    EXEC,
+    PYTHON,
+    READY,
+    RESULT,
+    RUN,
+    SHUTDOWN,
+    Peer,
+)
 
 FORK = """
 import os
@@ -54,6 +66,26 @@ def test_a_child_forked_in_a_thread_ends_alone(worker: Peer) -> None:
     code = "import threading\ndef f():\n    global got\n    got = os.fork() or os._exit(3)\nimport os\nt = threading.Thread(target=f); t.start(); t.join()\nos.waitpid(got, 0)[1] >> 8"
     assert worker.value(code) == 3
     assert worker.value("1") == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("return 1", 0), ("raise SystemExit(8)", 8), ("raise ValueError", 1)]
+)
+def test_a_child_forked_in_a_coroutine_ends_alone(worker: Peer, end: str, status: int) -> None:
+    code = f"""
+import os
+async def f():
+    child = os.fork()
+    if child == 0:
+        {end}
+    return os.waitpid(child, 0)[1] >> 8
+f()
+"""
+    for _ in range(2):
+        number = worker.begin_code(RUN, code)
+        messages = [worker.receive_from_any() for _ in range(2)]
+        assert [(m.id, m.body) for m in messages if m.type != DETACHED] == [(number, status)]
+    assert worker.nothing_waits()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -268,6 +300,16 @@ def test_an_erlang_package_of_the_users_does_not_break_the_worker(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_garbage_of_the_start_is_not_kept(start: "type[Peer]") -> None:
+    code = (
+        "import sys, weakref\nclass Held: pass\nheld = Held()\nheld.itself = held\n"
+        "sys.held = weakref.ref(held)\ndel held"
+    )
+    peer = start()
+    assert peer.set_up(preload=[["code", code]]).type == READY
+    assert peer.value("import sys; sys.held() is None") is True
+
+
 def test_memory_is_flat_over_many_calls(worker: Peer) -> None:
     worker.send(EXEC, 10**6, ["def f(x): return x", None, None, 1, 0])
     worker.end(10**6)

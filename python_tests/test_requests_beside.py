@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from calling import begin, in_callback, working
-from peer import CALL, ERROR, MOVE, RESULT, RUN, Failure, Peer
+from peer import CALL, DETACHED, ERROR, MOVE, RESULT, RUN, Failure, Peer
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -119,6 +119,20 @@ def test_many_at_once_run_beside_each_other(own: Peer) -> None:
     assert own.value("[n, stays]") == ["own", "here"]
 
 
+def test_recursions_in_many_threads_leave_the_limit_as_it_was(own: Peer) -> None:
+    own.value("import sys\nsys.setswitchinterval(1e-5)\ndef deep(): return deep()")
+    before = None
+    for _ in range(3):
+        numbers = {own.beside(RUN, "deep()") for _ in range(8)}
+        ends = [own.receive_from_any() for _ in numbers]
+        assert {end.id for end in ends} == numbers
+        assert {Failure(end.error[1]).type for end in ends} == {"RecursionError"}
+        # The first threads raise it for what is nested in them.
+        limit = own.value("sys.getrecursionlimit()")
+        assert before in (None, limit)
+        before = limit
+
+
 def test_requests_and_callbacks_carry_large_data_beside_the_body(shared: Peer) -> None:
     data = bytes(range(256)) * 1_000
     beside = shared.beside(RUN, "import erlang\nerlang.call('f', data + b'1', 2)[:-1]", data=data)
@@ -141,23 +155,40 @@ def test_a_thread_that_can_not_be_started_is_an_error(own: Peer) -> None:
     assert own.receive_from_any().body == 1
 
 
-def test_a_channel_that_can_not_be_opened_is_an_error(start: Callable[..., Peer]) -> None:
-    peer = start()
-    peer.set_up()
-    peer.value("""
+# Leaves so many descriptors.
+SHORT = """
 import os, resource
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/dev/fd')) + 1, hard))
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/dev/fd')) + 10, hard))
 files = []
 try:
     while True: files.append(open('/dev/null'))
-except OSError: pass""")
+except OSError: pass
+del files[:{left}]"""
+ENOUGH = "files.clear()\nresource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))"
+
+
+# The loop takes three, its channel one.
+@pytest.mark.parametrize("left", [1, 3])
+def test_an_event_loop_that_can_not_be_started_is_an_error(worker: Peer, left: int) -> None:
+    worker.value("import asyncio\nasync def f(): return 5\n" + SHORT.format(left=left))
+    assert Failure(worker.code(RUN, "f()").error[1]).type == "OSError"
+    worker.value(ENOUGH)
+    number = worker.begin_code(RUN, "f()")
+    messages = [worker.receive_from_any() for _ in range(2)]
+    assert [(m.id, m.body) for m in messages if m.type != DETACHED] == [(number, 5)]
+
+
+def test_a_channel_that_can_not_be_opened_is_an_error(start: Callable[..., Peer]) -> None:
+    peer = start()
+    peer.set_up()
+    peer.value(SHORT.format(left=0))
     beside = peer.beside(RUN, "1")
     end = peer.receive("/control")
     assert (end.type, end.id) == (ERROR, beside)
     assert Failure(end.error[1]).type == "OSError"
     body = "try: erlang.call('f')\nexcept OSError as e: return 'no file'"
     assert peer.value(working("a thread", body)) == "no file"
-    peer.value("files.clear()\nresource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))")
+    peer.value(ENOUGH)
     beside = peer.beside(RUN, "1")
     assert peer.receive_from_any().body == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calling import begin, in_callback, working
-from peer import RUN, SHUTDOWN, Peer
+from peer import DETACHED, RUN, SHUTDOWN, Peer
 
 
 def test_a_thread_channel_ends_with_its_thread(own: Peer) -> None:
@@ -67,6 +67,21 @@ def test_the_main_thread_waits_in_a_callback_at_the_end(own: Peer) -> None:
     own.answer(call, 6)
     assert own.end(number).body == 6
     assert own.exit_status() == 0
+
+
+def test_a_worker_whose_connections_are_reset_leaves_in_order(worker: Peer) -> None:
+    worker.beside(RUN, "import erlang; erlang.call('a')")
+    worker.callback("a")
+    worker.value("import erlang\nasync def f(): await erlang.acall('b')")
+    worker.begin_code(RUN, "f()")
+    assert worker.receive().type == DETACHED
+    worker.callback("b")
+    worker.begin_code(RUN, "erlang.call('c')")
+    worker.callback("c")
+    worker.router.close(linger=0)
+    assert worker.exit_status() == 0
+    assert worker.process.stdout is not None
+    assert worker.process.stdout.read() == b""
 
 
 def test_a_worker_whose_beam_has_gone_leaves_a_callback(own: Peer) -> None:

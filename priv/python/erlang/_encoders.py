@@ -11,7 +11,7 @@ _NATIVE = frozenset({type(None), bool, int, float, str, bytes, bytearray, memory
 
 registered: "dict[type, Callable[[Any], Any]]" = {}
 
-# What the worker found for a type, by way of its bases; emptied by each registration.
+# What the worker found for a type, by way of its bases; another dict after each registration.
 resolved: "dict[type, Callable[[Any, Any], Any]]" = {}
 
 # What atoms became without an encoder of the user's: the worker's encoder looks here first.
@@ -50,9 +50,16 @@ def register_encoder(type: Any, encoder: Any = _TO_COME) -> Any:
     if not callable(encoder):
         raise TypeError(f"expected a function of one argument, got {encoder!r}")
     registered[type] = encoder
-    resolved.clear()
+    forget()
     atoms.clear()
     return None
+
+
+def forget() -> None:
+    """Look anew for what each type becomes."""
+    global resolved
+    # Not `clear`: a thread may be about to add what it found before.
+    resolved = {}
 
 
 _class = type

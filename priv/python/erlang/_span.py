@@ -232,6 +232,7 @@ def _of_generator(function: _Any, new_span: "Callable[[], Span]") -> _Any:
             raise
         finally:
             span._end(failure)
+            failure = value = None  # they refer to this frame
 
     return traced
 
@@ -268,5 +269,6 @@ def _of_async_generator(function: _Any, new_span: "Callable[[], Span]") -> _Any:
             raise
         finally:
             span._end(failure)
+            failure = value = None  # they refer to this frame
 
     return traced

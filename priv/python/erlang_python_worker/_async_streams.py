@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Callable, Optional
 
 from erlang import _request
+from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._streams import COLLECT_S, Chunk
 
@@ -18,13 +19,17 @@ class AsyncStream:
     next one; the next pull finds that. The iterator is closed there too: what its code has entered
     in one task (a timeout, a task group, the token of a context variable) can't be left in another.
     That task stays on the loop on which it began.
+
+    Attributes:
+        encoder: of its items; its own, since the thread that opens it has another than the loop's.
     """
 
     context: Any = None
     closed = False
 
-    def __init__(self, iterator: Any, face: int) -> None:
+    def __init__(self, iterator: Any, face: int, encoder: Encoder) -> None:
         self.face = face
+        self.encoder = encoder
         self._iterator = iterator
         # What the iterator does is done for the request that waits for it, also in tasks and
         # threads that an earlier one has started.
@@ -77,7 +82,10 @@ class AsyncStream:
             self._chunk = self._filled = None
             return False
         self._hurry = True
-        return await filled
+        try:
+            return await filled
+        finally:
+            del filled  # what it raises refers to this frame
 
     async def _run(self) -> None:
         Requests.enter(self._asker)
@@ -99,6 +107,7 @@ class AsyncStream:
                 filled.set_result(True)
             else:
                 filled.set_exception(error)
+            del filled  # the error that it holds refers to this frame
             if cancelled:
                 raise
 

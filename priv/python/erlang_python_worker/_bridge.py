@@ -21,7 +21,7 @@ from erlang_python_worker._lines import left_behind
 from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE
-from erlang_python_worker._requests import INHERITED, Requests
+from erlang_python_worker._requests import INHERITED, Requests, Shared
 from erlang_python_worker._thread_line import ThreadLine
 from erlang_python_worker._tracing import SPAN, Tracing, current_span
 
@@ -233,7 +233,7 @@ class SpareThreads:
         line = self._bridge.open()
         inbox: Inbox = SimpleQueue()
         try:
-            threading.Thread(
+            Shared(
                 target=self._run, args=(inbox, line), name="erlang_python spare", daemon=True
             ).start()
         except RuntimeError:
@@ -256,10 +256,11 @@ def inherit_requests(requests: Requests) -> None:
     start = threading.Thread.start
 
     def start_inheriting(self: threading.Thread) -> None:
-        setattr(self, INHERITED, requests.current())
-        span = current_span()
-        if span is not None:
-            setattr(self, SPAN, span)
+        if not (isinstance(self, Shared) or _is_of_executor(self)):
+            setattr(self, INHERITED, requests.current())
+            span = current_span()
+            if span is not None:
+                setattr(self, SPAN, span)
         start(self)
 
     start_inheriting.__doc__ = start.__doc__
@@ -269,6 +270,11 @@ def inherit_requests(requests: Requests) -> None:
 
 
 # A thread of an executor outlives the request that started it, and others wait for what it runs.
+def _is_of_executor(thread: threading.Thread) -> bool:
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", None) == "concurrent.futures.thread"
+
+
 def _inherit(executors: Any, requests: Requests) -> None:
     submit = executors.ThreadPoolExecutor.submit
 

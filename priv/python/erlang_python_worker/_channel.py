@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-class Closed(Exception):
+class Closed(ConnectionError):
     """The connection is gone: the BEAM has closed it, or the worker is leaving."""
 
 
@@ -22,7 +22,7 @@ class Channel(Protocol):
         """Wait for a message; gives its first frame. Raises `Closed`."""
 
     def send_head(self, head: bytes) -> None:
-        """Send a message of one small frame."""
+        """Send a message of one small frame. Raises `Closed`."""
 
     def receive_buffers(self) -> "list[Any]":
         """The out-of-band frames that follow the head just received.
@@ -31,7 +31,7 @@ class Channel(Protocol):
         """
 
     def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
-        """Send a message of any size.
+        """Send a message of any size. Raises `Closed`.
 
         A buffer may be changed as soon as this has returned: the BEAM gets what it was.
         """

@@ -1,5 +1,6 @@
 """The control channel: served beside the main thread, so that it answers while code runs."""
 
+import sys
 import threading
 from typing import Any, Callable
 
@@ -35,7 +36,7 @@ class Control(threading.Thread):
         try:
             while True:
                 self._wait()
-                self._serve(self._channel.receive_head())
+                self._attend(self._channel.receive_head())
         except Closed:  # the main thread is leaving, or the BEAM has left
             self._channel.close()
 
@@ -47,6 +48,14 @@ class Control(threading.Thread):
                 return
             self._requests.repeat_signal()
             pause = min(2 * pause, _LAST_PAUSE_MS)
+
+    def _attend(self, head: bytes) -> None:
+        try:
+            self._serve(head)
+        except Closed:
+            raise
+        except Exception as error:  # whatever it is: without this thread nothing can be stopped
+            sys.__excepthook__(type(error), error, error.__traceback__)
 
     def _serve(self, head: bytes) -> None:
         kind, request_id = head[:1], head[1 : wire.HEAD_SIZE]

@@ -39,6 +39,7 @@ _POSTED_FREELY = 1_000
 _POST_WAIT_S = 0.1
 # gevent and eventlet put others in their place, which wait for their threads alone, or nothing.
 _new_socket, _new_poll = socket.socket, select.poll
+_CLOSED = "the BEAM closed the connection"
 # As on the other side (connection.ex); a tcp socket's buffer is the kernel's to size.
 _SEND_BUFFER = 262_144
 
@@ -151,9 +152,12 @@ class DirectChannel:
         if not self._here and self._at == len(self._read) and _one_frame(self._read):
             self._spin.look()
         self._here = False
-        data = self._socket.recv(_READ_SIZE)
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except ConnectionError:
+            data = b""
         if not data:
-            raise Closed("the BEAM closed the connection")
+            raise Closed(_CLOSED)
         if self._at < len(self._read):
             data = self._read[self._at :] + data
         self._read, self._at = data, 0
@@ -176,16 +180,19 @@ class DirectChannel:
         # `bytes` without a second copy. It need not buffer anything.
         rest = _Rest(self._read[self._at :], self._socket, size)
         self._read, self._at = b"", 0
-        data = io.BufferedReader(rest, 1).read(size)
+        try:
+            data = io.BufferedReader(rest, 1).read(size)
+        except ConnectionError:
+            data = b""
         if len(data) < size:
-            raise Closed("the BEAM closed the connection")
+            raise Closed(_CLOSED)
         return data
 
     def _obey(self, command: bytes) -> None:
         # RFC 37, "Heartbeating": the answer carries the context that follows a 16-bit TTL.
         if command[:5] == b"\x04PING":
             with self._sending:
-                self._socket.sendall(_frame(_COMMAND, b"\x04PONG" + command[7:]))
+                self._transmit(_frame(_COMMAND, b"\x04PONG" + command[7:]))
             self._send_posted()
 
     # Sending
@@ -199,6 +206,8 @@ class DirectChannel:
             if self._posted:
                 self._send_all_posted()
             self._socket.sendall(frame)
+        except ConnectionError:
+            raise Closed(_CLOSED) from None
         finally:
             sending.release()
         if self._posted:
@@ -229,16 +238,22 @@ class DirectChannel:
 
     def _send_all_posted(self) -> None:
         while self._posted:
-            self._socket.sendall(self._posted.popleft())
+            self._transmit(self._posted.popleft())
 
     def _send_frame(self, flags: int, data: Any) -> None:
         with memoryview(data) as view:
             size = view.nbytes
             if size < _JOIN_BELOW:
-                self._socket.sendall(_frame(flags, view.tobytes()))
+                self._transmit(_frame(flags, view.tobytes()))
             else:
-                self._socket.sendall(_pack_long(flags | _LONG, size))
-                self._socket.sendall(view)
+                self._transmit(_pack_long(flags | _LONG, size))
+                self._transmit(view)
+
+    def _transmit(self, data: Any) -> None:
+        try:
+            self._socket.sendall(data)
+        except ConnectionError:
+            raise Closed(_CLOSED) from None
 
     def close(self) -> None:
         self._socket.close()

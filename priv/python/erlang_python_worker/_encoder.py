@@ -54,11 +54,15 @@ class Encoder:
     Args:
         find: gives the converter for a type that MessagePack lacks; it raises `EncodeError`.
         plain: arrays become nested lists and sets become lists (the Erlang face).
+        parts: each value is a list of what others gave, such as the arguments of a callback.
     """
 
-    def __init__(self, find: "Callable[[type], Converter]", plain: bool = False) -> None:
+    def __init__(
+        self, find: "Callable[[type], Converter]", plain: bool = False, parts: bool = False
+    ) -> None:
         self.plain = plain
         self._find = find
+        self._searches = _SEARCHES_OF_PARTS if parts else _SEARCHES
         self._buffers: "list[Any]" = []
         self._lifting = False
         self._busy = False
@@ -90,7 +94,7 @@ class Encoder:
         self._buffers = []
         if type(value) is list:
             value = as_rows(value)
-        search = _SEARCHES.get(type(value))
+        search = self._searches.get(type(value))
         if search is not None and search(value):
             return self._encode_lifted(value)
         try:
@@ -188,15 +192,17 @@ def _may_hold_large_data(body: bytes) -> bool:
     """
     if _is_all_floats(body):
         return False
+    import re  # not every Python has it from the start
+
+    # A size that fits into the body begins with no more than this. What is looked for in one go
+    # starts with one certain byte: no other search is as fast.
+    most = min(len(body) >> 24, 0xFF)
     for form in (b"\xc6", b"\xdb"):
-        for high in range((len(body) >> 24) + 1):
-            lead = form + bytes((high,))
-            at = body.find(lead)
-            while at >= 0:
-                size = int.from_bytes(body[at + 1 : at + 5], "big")
-                if OUT_OF_BAND <= size <= len(body) - at - 5:
-                    return True
-                at = body.find(lead, at + 1)
+        for lead in re.finditer(form + b"[\\0-\\x%02x]" % most, body):
+            at = lead.start()
+            size = int.from_bytes(body[at + 1 : at + 5], "big")
+            if OUT_OF_BAND <= size <= len(body) - at - 5:
+                return True
     return False
 
 
@@ -222,4 +228,14 @@ _SEARCHES: "dict[type, Callable[[Any], Optional[bool]]]" = {
     list: lambda value: len(value) <= _SEARCH_UP_TO and any(map(_is_large, value)),
     tuple: lambda value: len(value) <= _SEARCH_UP_TO and any(map(_is_large, value)),
     dict: lambda value: len(value) <= _SEARCH_UP_TO and any(map(_is_large, value.values())),
+}
+
+
+def _holds_large(value: Any) -> bool:
+    search = _SEARCHES.get(type(value))
+    return search is not None and bool(search(value))
+
+
+_SEARCHES_OF_PARTS: "dict[type, Callable[[Any], Optional[bool]]]" = {
+    list: lambda value: any(map(_holds_large, value)),
 }

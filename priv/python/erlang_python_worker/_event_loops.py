@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from erlang_python_worker._channel import Channel
+from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits, Runner
 
@@ -30,11 +31,13 @@ class EventLoops:
         new_runner: "Callable[[], Runner]",
         limits: Limits,
         requests: Requests,
+        forks: Forks,
     ) -> None:
         self._open_channel = open_channel
         self._new_runner = new_runner
         self._limits = limits
         self._requests = requests
+        self._forks = forks
         self._lines: "Optional[LoopLines]" = None
         self._loops: "list[Loop]" = []
         self._lock = threading.RLock()
@@ -51,9 +54,13 @@ class EventLoops:
 
     def take(self, coroutine: Any, face: Any) -> None:
         """Run the coroutine that a request gave; see `Loop.take`."""
-        with self._lock:
-            loop = self._pick()
-        loop.take(coroutine, face)
+        try:
+            with self._lock:
+                loop = self._pick()
+            loop.take(coroutine, face)
+        except BaseException:
+            coroutine.close()
+            raise
 
     def blocks(self, thread: int) -> bool:
         """Does the loop of that thread wait for what the calling thread is to do?"""
@@ -72,7 +79,7 @@ class EventLoops:
                 return loop
         from erlang_python_worker._loop import Loop
 
-        loop = Loop(self._get_lines(), self._requests, self._new_runner())
+        loop = Loop(self._get_lines(), self._requests, self._new_runner(), self._forks)
         loops.append(loop)
         return loop
 
@@ -81,7 +88,7 @@ class EventLoops:
             if self._lines is None:
                 from erlang_python_worker._loop_lines import LoopLines
 
-                self._lines = LoopLines(self._open_channel, self._limits)
+                self._lines = LoopLines(self._open_channel, self._limits, self._requests)
             return self._lines
 
     def end(self) -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from types import CodeType, CoroutineType
 from typing import Any, Callable, Optional
 
+from erlang import _encoders
 from erlang._request import Running
 from erlang_python_worker._attributes import dotted
 from erlang_python_worker._hints import is_no_module
@@ -21,6 +22,7 @@ from erlang_python_worker._protocol import (
     RUN,
     ProtocolError,
 )
+from erlang_python_worker._requests import whole
 from erlang_python_worker._sources import Sources
 from erlang_python_worker._streams import Streams
 
@@ -91,6 +93,7 @@ class Executor:
             running.progress = progress
         return run(body) if context is None else self._in_context(context, run, body)
 
+    @whole
     def _in_context(self, context: Any, run: "Callable[[Any], Any]", body: Any) -> Any:
         if type(context) is not int:
             raise ProtocolError("a context is an integer")
@@ -102,6 +105,7 @@ class Executor:
             namespace = self._contexts[context] = Namespace(context)
         return self.within(namespace, run, body)
 
+    @whole
     def within(self, context: Namespace, do: "Callable[..., Any]", *args: Any) -> Any:
         """Do a part of a request that belongs to this context."""
         self.enter(context)
@@ -134,8 +138,10 @@ class Executor:
             raise ProtocolError("DROP_CONTEXT has one element")
         if self._contexts.pop(body[0], None) is not None:
             self.litter.add()
+            _encoders.forget()  # its classes would keep all its names
         self._dropped.append(body[0])
 
+    @whole
     def run(self, kind: str, body: Any) -> Any:
         code, bindings, file, line = _check_code(body)
         statements, expression = self._sources.compile(kind, code, file, line)
@@ -210,6 +216,7 @@ class Executor:
             asyncio.run(value)
 
 
+@whole
 def _namespace_of(running: "Optional[Running]", otherwise: Namespace) -> Namespace:
     """Of the context to which a request belongs, if it does to one."""
     namespace: "Optional[Namespace]" = None if running is None else running.namespace

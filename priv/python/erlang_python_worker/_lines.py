@@ -63,7 +63,7 @@ class Line:
         self._channel = channel
         self._limits = limits
         self._decoder = Decoder()
-        self._encoder = Encoder(find)
+        self._encoder = Encoder(find, parts=True)
 
     @staticmethod
     def next_key() -> bytes:
@@ -131,7 +131,7 @@ class BlockingLine(Line, ABC):
         key = self.next_key()
         self._answers[key] = None
         try:
-            self.send(kind, key, body)
+            self._send(kind, key, body)
             while True:
                 answer = self._answers[key]
                 if answer is not None:
@@ -156,11 +156,18 @@ class BlockingLine(Line, ABC):
 
     def tell(self, kind: int, body: "list[Any]") -> None:
         """Send a message that has no answer."""
-        self.send(kind, bytes(8), body)
+        self._send(kind, bytes(8), body)
+
+    def _send(self, kind: int, key: bytes, body: "list[Any]") -> None:
+        """Send what the user's code has to say."""
+        try:
+            self.send(kind, key, body)
+        except Closed:
+            raise erlang.Interrupted("the worker is leaving") from None
 
     def catch_up(self) -> None:
         for message in take_left_behind():
-            self.tell(wire.SEND, message)
+            self.send(wire.SEND, bytes(8), message)
 
     def _receive(self) -> Message:
         try:

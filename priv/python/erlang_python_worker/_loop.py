@@ -5,16 +5,19 @@ leave on the loop's own channel.
 """
 
 import asyncio
+import contextvars
 import threading
+from functools import partial
 from types import CoroutineType
 from typing import Any, Optional
 
 from erlang._request import Running
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._lines import left_behind
-from erlang_python_worker._loop_lines import LoopLines
+from erlang_python_worker._loop_lines import LoopLine, LoopLines
 from erlang_python_worker._output import end_output
-from erlang_python_worker._requests import Requests
+from erlang_python_worker._process import Forks
+from erlang_python_worker._requests import Requests, Shared
 from erlang_python_worker._runner import CANCELLED, Runner, message
 from erlang_python_worker._thread_line import ThreadLine
 
@@ -31,11 +34,13 @@ class Loop:
         runner: encodes results; the loop's alone.
     """
 
-    def __init__(self, lines: LoopLines, requests: Requests, runner: Runner) -> None:
+    def __init__(self, lines: LoopLines, requests: Requests, runner: Runner, forks: Forks) -> None:
         self._lines = lines
         self._requests = requests
         self._runner = runner
+        self._forks = forks
         self._loop: "Optional[asyncio.AbstractEventLoop]" = None
+        self._line: "Optional[LoopLine]" = None
         self._thread: "Optional[threading.Thread]" = None
         self._tasks: "dict[bytes, Task[Any]]" = {}
         self._leaving = False
@@ -56,7 +61,8 @@ class Loop:
         """Run the coroutine that the current request gave; its end comes from here."""
         loop = self._start()
         run = self._requests.detach()
-        run.stop = lambda: self._stop(loop, run)
+        # Without the request itself, which would refer to itself.
+        run.stop = partial(self._stop, loop, run.key)
         loop.call_soon_threadsafe(self._begin, loop, run, coroutine, face)
         # Told to stop while it moved: nobody has done so.
         if run.cancelled:
@@ -65,11 +71,19 @@ class Loop:
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = _new_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._loop,), name="erlang_python loop", daemon=True
+                # Its own callbacks stay in the context in which it is made.
+                loop = contextvars.Context().run(_new_loop)
+                thread = Shared(
+                    target=self._run, args=(loop,), name="erlang_python loop", daemon=True
                 )
-                self._thread.start()
+                try:
+                    # Not when it is needed: a request whose end can't be sent has none.
+                    self._line = self._lines.open(loop)
+                    thread.start()
+                except BaseException:
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -92,22 +106,36 @@ class Loop:
         coroutine: "CoroutineType[Any, Any, Any]",
         face: Any,
     ) -> None:
-        task = loop.create_task(self._serve(run, coroutine))
-        self._tasks[run.key] = task
-        task.add_done_callback(lambda task: self._ended(run, coroutine, face, task))
-
-    async def _serve(self, run: Running, coroutine: "CoroutineType[Any, Any, Any]") -> Any:
+        line = self._line
+        assert line is not None
+        # This is called in a context of its own, of which the task and its callback have copies.
         self._requests.enter(run)
-        self._lines.line().adopt(run)
+        line.adopt(run)
+        task = loop.create_task(self._serve(coroutine))
+        self._tasks[run.key] = task
+        task.add_done_callback(partial(self._ended, run, line, coroutine, face))
+
+    async def _serve(self, coroutine: "CoroutineType[Any, Any, Any]") -> Any:
         try:
-            return await coroutine
-        except (SystemExit, KeyboardInterrupt) as error:
+            value = await coroutine
+        except BaseException as error:
+            self._leave_child(error)
             # These would end the loop, which is not this request's alone.
-            return _Left(error)
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                return _Left(error)
+            raise
+        self._leave_child(None)
+        return value
+
+    def _leave_child(self, error: "Optional[BaseException]") -> None:
+        """End a forked child whose coroutine came back, before it takes what is its parent's."""
+        if self._forks.is_child:
+            self._forks.leave(error)
 
     def _ended(
         self,
         run: Running,
+        line: LoopLine,
         coroutine: "CoroutineType[Any, Any, Any]",
         face: Any,
         task: "Task[Any]",
@@ -132,16 +160,15 @@ class Loop:
         self._requests.finish(run)
         end_output(run)
         try:
-            line = self._lines.line()
             line.reply(*message(run.key, end))
             if left_behind:
                 line.catch_up()
         except Closed:  # the worker is leaving
             pass
 
-    def _stop(self, loop: asyncio.AbstractEventLoop, run: Running) -> None:
+    def _stop(self, loop: asyncio.AbstractEventLoop, key: bytes) -> None:
         try:
-            loop.call_soon_threadsafe(self._cancel, run.key)
+            loop.call_soon_threadsafe(self._cancel, key)
         except RuntimeError:  # the loop has been closed
             pass
 

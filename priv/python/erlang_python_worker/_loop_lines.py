@@ -5,6 +5,7 @@ No request ever comes on it: no thread waits in a coroutine's callback.
 """
 
 import asyncio
+import contextvars
 import weakref
 from typing import Any, Callable
 
@@ -14,16 +15,27 @@ from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._lines import Line, Message, is_answer, take_left_behind
 from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
+from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits
 
 
 class LoopLine(Line):
-    def __init__(self, channel: Channel, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    """No interrupt is raised while it sends or receives: a loop may run on the main thread."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        limits: Limits,
+        requests: Requests,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         super().__init__(channel, limits)
+        self._requests = requests
         self._waiting: "dict[bytes, asyncio.Future[Message]]" = {}
         # Weak: the line must go with its loop.
         self._loop = weakref.ref(loop)
-        loop.add_reader(channel.fileno(), self._read_all)
+        # Not in the context of the request that comes first, which would stay with it.
+        contextvars.Context().run(loop.add_reader, channel.fileno(), self._read_all)
 
     @property
     def abandoned(self) -> bool:
@@ -36,8 +48,12 @@ class LoopLine(Line):
         future: "asyncio.Future[Message]" = loop.create_future()
         self._waiting[key] = future
         try:
-            self.send(kind, key, body)
-            self._look_again(loop)
+            armed = self._requests.shield()
+            try:
+                self.send(kind, key, body)
+                self._look_again(loop)
+            finally:
+                self._requests.expose(armed)
             answer = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -72,6 +88,7 @@ class LoopLine(Line):
             loop.call_soon(self._read_all)
 
     def _read_all(self) -> None:
+        armed = self._requests.shield()
         try:
             while self._channel.wait(0):
                 head = self._channel.receive_head()
@@ -84,6 +101,8 @@ class LoopLine(Line):
                     self.catch_up()
         except Closed as closed:
             self._end(closed)
+        finally:
+            self._requests.expose(armed)
 
     def _end(self, closed: Closed) -> None:
         loop = self._loop()
@@ -103,18 +122,25 @@ class LoopLine(Line):
 class LoopLines:
     """One line per event loop that needs it."""
 
-    def __init__(self, open_channel: "Callable[[], Channel]", limits: Limits) -> None:
+    def __init__(
+        self, open_channel: "Callable[[], Channel]", limits: Limits, requests: Requests
+    ) -> None:
         self._open_channel = open_channel
         self._limits = limits
+        self._requests = requests
         self._lines: "dict[int, LoopLine]" = {}
 
     def line(self) -> LoopLine:
         """That of the loop that runs in this thread."""
         loop = asyncio.get_running_loop()
         line = self._lines.get(id(loop))
-        if line is None or line.abandoned:
-            self._close_abandoned()
-            line = self._lines[id(loop)] = LoopLine(self._open_channel(), self._limits, loop)
+        return self.open(loop) if line is None or line.abandoned else line
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> LoopLine:
+        """Make one for a loop that has none, in its thread or before it runs."""
+        self._close_abandoned()
+        line = LoopLine(self._open_channel(), self._limits, self._requests, loop)
+        self._lines[id(loop)] = line
         return line
 
     def _close_abandoned(self) -> None:

@@ -15,7 +15,8 @@ from erlang_python_worker._runner import Limits, Server
 
 # How long the main thread waits in a callback before others serve what only this worker can.
 _PATIENCE_MS = 20
-# Parts of streams: their readers wait for each of many, and the iterator does not mind the thread.
+# Parts of streams: their readers wait for each of many, and few iterators mind the thread. One that
+# does, such as a cursor of sqlite3, raises.
 _PARTS = (wire.PULL, wire.CLOSE)
 # Requests that may belong to a context.
 _PLACED = (wire.CALL, wire.EVAL, wire.EXEC, wire.RUN, wire.STREAM_CALL, wire.STREAM_EVAL)

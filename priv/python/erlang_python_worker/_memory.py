@@ -1,3 +1,4 @@
+import resource  # now: a folder of `paths` may hide it later on
 import sys
 
 
@@ -7,10 +8,6 @@ def resident_bytes() -> int:
         with open("/proc/self/statm", "rb", buffering=0) as file:
             pages = int(file.read(128).split()[1])
     except OSError:
-        import resource
-
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1_024
-    import resource
-
     return pages * resource.getpagesize()

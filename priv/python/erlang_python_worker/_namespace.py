@@ -2,10 +2,11 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import erlang
+from erlang_python_worker._requests import whole
 
 _MISSING = object()
 
@@ -38,33 +39,15 @@ class Namespace:
         """
         return {**self.globals, **bindings} if bindings else self.globals
 
-    @contextmanager
-    def bound(self, bindings: "Mapping[str, Any] | None") -> "Iterator[dict[str, Any]]":
+    def bound(
+        self, bindings: "Mapping[str, Any] | None"
+    ) -> "AbstractContextManager[dict[str, Any]]":
         """Globals for statements, with bindings for a while; a name that the code assigns stays."""
         if not bindings:
-            yield self.globals
-        elif threading.get_ident() == threading.main_thread().ident:
-            with self._lent(bindings):
-                yield self.globals
-        else:
-            with self.copied(bindings) as names:
-                yield names
-
-    @contextmanager
-    def _lent(self, bindings: "Mapping[str, Any]") -> "Iterator[None]":
-        names = self.globals
-        before = {name: names.get(name, _MISSING) for name in bindings}
-        names.update(bindings)
-        try:
-            yield
-        finally:
-            for name, value in bindings.items():
-                if names.get(name, _MISSING) is not value:
-                    continue
-                if before[name] is _MISSING:
-                    del names[name]
-                else:
-                    names[name] = before[name]
+            return nullcontext(self.globals)
+        if threading.get_ident() == threading.main_thread().ident:
+            return _Lent(self.globals, bindings)
+        return self.copied(bindings)
 
     @contextmanager
     def copied(self, bindings: "Mapping[str, Any] | None") -> "Iterator[dict[str, Any]]":
@@ -82,3 +65,28 @@ class Namespace:
                     self.globals[name] = value
             for name in before.keys() - names.keys() - bindings.keys():
                 self.globals.pop(name, None)
+
+
+class _Lent:
+    """Bindings among the globals."""
+
+    def __init__(self, names: "dict[str, Any]", bindings: "Mapping[str, Any]") -> None:
+        self._names = names
+        self._bindings = bindings
+        self._before = {name: names.get(name, _MISSING) for name in bindings}
+
+    @whole
+    def __enter__(self) -> "dict[str, Any]":
+        self._names.update(self._bindings)
+        return self._names
+
+    @whole
+    def __exit__(self, *_error: object) -> None:
+        names = self._names
+        for name, value in self._bindings.items():
+            if names.get(name, _MISSING) is not value:
+                continue
+            if self._before[name] is _MISSING:
+                del names[name]
+            else:
+                names[name] = self._before[name]

@@ -18,10 +18,16 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
 * Between the lines of the functions that run the code (`guarded`), where `armed` is still
   true although the code has ended, one interrupt may be raised: the function around it
   catches that. A second one there is dropped: the code that it was meant for has ended.
+* What has to be undone is undone: none is raised in the functions that do so (`whole`). The
+  repeated signal finds what comes after them.
 * One that is raised in a destructor ends that alone: Python drops it. It is raised again
   (`_on_dropped`).
-* None is raised in a first import. A package of which a part is loaded can't be imported again,
-  which would spoil the worker for all later requests. The repeated signal finds the import's end.
+* None is raised in a first import, but where that begins to wait in a callback, whose answer may
+  never come. A package of which a part is loaded can't be imported again, which would spoil the
+  worker for all later requests. The repeated signal finds the import's end.
+
+The same signal ends the receive loop: it raises `Stop` where no request runs. That too may be
+dropped, so it is repeated until the loop has ended.
 """
 
 import _thread
@@ -35,7 +41,7 @@ from collections.abc import Collection
 from contextvars import ContextVar, Token
 from mmap import mmap
 from types import CodeType, FrameType
-from typing import Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 import erlang
 from erlang._request import Running
@@ -53,6 +59,16 @@ _beside: "ContextVar[Optional[Running]]" = ContextVar("erlang_python_request", d
 
 class Stop(BaseException):
     """Raised in the receive loop when the worker is to end."""
+
+
+_whole: "set[CodeType]" = set()
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def whole(function: _Function) -> _Function:
+    """Let neither `Interrupted` nor `Stop` be raised between the lines of a function."""
+    _whole.add(function.__code__)
+    return function
 
 
 class Dropped(OrderedDict[bytes, int]):
@@ -106,6 +122,7 @@ class Requests:
 
     # Main thread
 
+    @whole
     def begin(self, request_id: bytes) -> "Optional[Running]":
         """The request if it is to run: not if it was revoked before it came."""
         run = Running(request_id)
@@ -172,7 +189,9 @@ class Requests:
         """Takes what `shield` gave. Raises `Interrupted` if that was wanted meanwhile."""
         if armed:
             self.armed = True
-            self.check()
+            top = self._top
+            if top is not None and top.wanted and not _is_import(sys._getframe(1)):
+                self.check()
 
     def check(self) -> None:
         """Raise `Interrupted` if the request on top, in whose code this is called, is to stop."""
@@ -184,14 +203,15 @@ class Requests:
 
     def _on_signal(self, _number: int, frame: "FrameType | None") -> None:
         top = self._top
+        code = None if frame is None else frame.f_code
+        if code in _whole:
+            return
         if top is None:
             if self.stopping and self.receiving and not self.stopped:
-                self.stopped = True
                 raise Stop
             return
         if not (self.armed and top.wanted):
             return
-        code = None if frame is None else frame.f_code
         if code is _ON_DROPPED or (top.interrupted and code in self.guarded):
             return
         if _is_import(frame):
@@ -286,6 +306,7 @@ class Requests:
         # `current_thread` would make an entry for a thread of C code's, and keep it.
         return getattr(threading._active.get(ident), INHERITED, None)  # type: ignore[attr-defined]
 
+    @whole
     def outer(self) -> "Optional[Running]":
         """What the main thread runs when the request of the calling code has ended."""
         if threading.get_ident() != self._main:
@@ -380,3 +401,7 @@ _ON_DROPPED = Requests._on_dropped.__code__
 
 # The attribute of a thread that holds the request of whoever started it.
 INHERITED = "_erlang_python_request"
+
+
+class Shared(threading.Thread):
+    """A thread that works for many requests: whoever has started it leaves nothing with it."""

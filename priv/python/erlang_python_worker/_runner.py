@@ -1,6 +1,7 @@
 """From the bytes of a request to the bytes of its end, in whatever thread that is."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from types import CoroutineType
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from erlang_python_worker._locate import locate
 from erlang_python_worker._output import Output, end_output
 from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE, End, ProtocolError
+from erlang_python_worker._requests import whole
 from erlang_python_worker._stream_requests import GUARDED as _STREAMS_GUARDED
 from erlang_python_worker._stream_requests import KINDS as STREAM_KINDS
 from erlang_python_worker._stream_requests import StreamRequests
@@ -181,12 +183,8 @@ class Runner:
         if not isinstance(error, RecursionError):
             return self._failure(error)
         # To tell of it takes frames too.
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(limit + _HEADROOM)
-        try:
+        with _headroom:
             return self._failure(error)
-        finally:
-            sys.setrecursionlimit(limit)
 
     def _failure(self, error: BaseException) -> End:
         if self._forks.is_child:
@@ -209,6 +207,34 @@ class Runner:
         if HEAD_SIZE + len(end[1]) > self._limits.max_message_size:
             end = _error(*_describe(error, short=True))
         return end
+
+
+class _Headroom:
+    """More frames as long as anybody needs them; the limit is that of all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._raised = 0
+
+    @whole
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._raised = sys.getrecursionlimit() + _HEADROOM
+                sys.setrecursionlimit(self._raised)
+            self._users += 1
+
+    @whole
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            # Not what somebody else has set meanwhile.
+            if self._users == 0 and sys.getrecursionlimit() == self._raised:
+                sys.setrecursionlimit(self._raised - _HEADROOM)
+
+
+_headroom = _Headroom()
 
 
 # The end of a request that ran out of frames, where there are none left to describe it.

@@ -37,23 +37,32 @@ class Sources:
             file: where the text stands; without it, it gets a name such as ``<eval-3>``.
             line: the line of the file on which the text begins, from 1.
         """
-        with self._lock:
-            return self._compile(kind, text, file, line)
-
-    def _compile(self, kind: str, text: str, file: "str | None", line: int) -> Program:
         key = (kind, text, file, line)
-        known = self._programs.get(key)
-        if known is not None and known[1] is not None:
-            self._programs.move_to_end(key)
-            return known[1]
-        name = file or self._register(kind, text)
+        with self._lock:
+            known = self._find(key)
+            if known is not None:
+                return known
+            name = file or self._register(kind, text)
         made = None
         try:
+            # Without the lock: a warning, or a destructor, may run code that comes here again.
             made = program(kind, text, name, line if file else 1)
         finally:
             # A SyntaxError shows its line too, so the text stays readable.
-            self._keep(key, name, made)
-        return made
+            with self._lock:
+                faster = self._find(key)  # another thread's
+                if faster is None:
+                    self._keep(key, name, made)
+                elif file is None:
+                    linecache.cache.pop(name, None)
+        return made if faster is None else faster
+
+    def _find(self, key: Key) -> "Program | None":
+        known = self._programs.get(key)
+        if known is None or known[1] is None:
+            return None
+        self._programs.move_to_end(key)
+        return known[1]
 
     def _register(self, kind: str, text: str) -> str:
         self._numbers[kind] += 1

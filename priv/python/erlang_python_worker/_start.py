@@ -68,6 +68,7 @@ def main() -> None:
         lambda: runner_of(NoArms()),
         limits,
         requests,
+        forks,
     )
     runner = runner_of(requests)
     server = Server(channel, runner, forks, output, detaches=True)

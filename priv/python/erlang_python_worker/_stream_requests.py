@@ -108,7 +108,7 @@ class StreamRequests:
         # Not before it is needed: it imports asyncio.
         from erlang_python_worker._async_streams import AsyncStream
 
-        return AsyncStream(value.__aiter__(), face)
+        return AsyncStream(value.__aiter__(), face, Encoder(find, plain=face == 1))
 
     async def _open_async(self, coroutine: Any, key: bytes, face: int) -> End:
         opened = self._open(await coroutine, key, face)
@@ -118,7 +118,7 @@ class StreamRequests:
     async def _pull_async(
         self, stream: Any, number: int, key: bytes, most: int, unended: int
     ) -> End:
-        chunk = self._begin(stream, key, most, Encoder(find, plain=stream.face == 1))
+        chunk = self._begin(stream, key, most, stream.encoder)
         try:
             ended = await stream.take(chunk)
             return self._taken(stream, number, chunk, ended, unended)
@@ -129,9 +129,12 @@ class StreamRequests:
                 await stream.close()
             except BaseException as later:
                 error = later
-            if not isinstance(error, Exception):
-                raise error from None  # cancelled: the loop knows what that means
-            return self._failed(stream, number, chunk, error, unended)
+            try:
+                if not isinstance(error, Exception):
+                    raise error from None  # cancelled: the loop knows what that means
+                return self._failed(stream, number, chunk, error, unended)
+            finally:
+                del error  # it refers to this frame
         finally:
             self._streams.end(chunk)
 

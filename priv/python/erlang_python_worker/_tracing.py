@@ -13,6 +13,7 @@ nearer.
 
 import os
 import threading
+import weakref
 from collections import deque
 from contextvars import ContextVar
 from time import perf_counter_ns, time_ns
@@ -70,7 +71,7 @@ class Trace:
 
     def __init__(self, tracing: "Tracing", run: Running, mode: int, position: Position) -> None:
         self._tracing = tracing
-        self.run = run
+        self.run = weakref.ref(run)  # which refers to this
         self._timed = bool(mode & _TIMED)
         self.position = None if position.trace_id == NO_TRACE else position
         self.recording = bool(mode & _RECORDED) and self.position is not None
@@ -298,10 +299,10 @@ class Tracing:
 
     def _channel_of(self, trace: Trace) -> Channel:
         # Where the request's end will leave, so that this is there before.
-        output = trace.run.output
-        if output is None or trace.run.ended:
+        run = trace.run()
+        if run is None or run.output is None or run.ended:
             return self._channel
-        channel: Channel = output.channel
+        channel: Channel = run.output.channel
         return channel
 
 

@@ -46,12 +46,13 @@ def find(kind: type) -> Converter:
     Raises:
         EncodeError: it has none.
     """
-    known = _encoders.resolved.get(kind)
+    resolved = _encoders.resolved
+    known = resolved.get(kind)
     if known is None:
         known = _search(kind)
-        if len(_encoders.resolved) >= 1_024:  # classes made in a loop must not stay for ever
-            _encoders.resolved.clear()
-        _encoders.resolved[kind] = known
+        if len(resolved) >= 1_024:  # classes made in a loop must not stay for ever
+            resolved.clear()
+        resolved[kind] = known
     return known
 
 

@@ -1,5 +1,6 @@
 """The main thread: receive, run, send, with no other thread in between."""
 
+import gc
 import sys
 from typing import Any, Optional
 
@@ -16,7 +17,7 @@ from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._output import Output
 from erlang_python_worker._process import CallerInput, from_signal_handler
 from erlang_python_worker._protocol import HEAD_SIZE, ProtocolError
-from erlang_python_worker._requests import Requests, Stop
+from erlang_python_worker._requests import Requests, Stop, whole
 from erlang_python_worker._runner import GUARDED, Limits, Runner, Server
 
 
@@ -58,6 +59,8 @@ class Worker:
                 self._executor.replay(kind, self._runner.decode(body, out_of_band))
             if auto_reload is not None:
                 auto_reload.install(self._executor)
+            if setup["preload"] or setup["replay"]:
+                gc.collect()  # what is garbage by now would be frozen with the rest
         except BaseException as error:  # SystemExit too: a module that exits did not load
             from erlang_python_worker._errors import describe
 
@@ -82,6 +85,7 @@ class Worker:
             sys.stdin = sys.__stdin__ = CallerInput(read_line)  # type: ignore[misc,assignment]
         _tqdm.install()
 
+    @whole
     def serve(self) -> None:
         """Take requests until the worker is to end."""
         requests = self._requests
@@ -97,9 +101,9 @@ class Worker:
                 del head, buffers  # may be large, and the next may be long in coming
                 if self._executor.litter.any:
                     self._tidy_up()
-            requests.stopped = True
         except (Stop, Closed):
             pass
+        requests.stopped = True
         self._executor.streams.close_all()
 
     def _tidy_up(self) -> None:
