@@ -1,4 +1,6 @@
-"""Which of the frames of a request runs, whatever the order in which its threads get to them."""
+"""Which of the frames of a request runs, whatever the order in which its threads get to them; and
+what a signal may hit.
+"""
 
 from __future__ import annotations
 

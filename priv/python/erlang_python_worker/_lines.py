@@ -82,6 +82,8 @@ class Line:
     def _encode(self, kind: int, body: "list[Any]") -> "tuple[bytes, list[Any]]":
         try:
             packed, buffers = self._encoder.encode(body)
+        except RecursionError:  # the calling code's own frames have used up the limit
+            raise
         except Exception as error:
             raise TypeError(_where(self._encoder, kind, body, error)) from None
         size = HEAD_SIZE + len(packed) + sum(memoryview(data).nbytes for data in buffers)

@@ -9,7 +9,9 @@ carries it out, because only a signal ends a sleep, a read or a lock there. The 
 `Interrupted`, and only in the code of the request on top of the stack:
 
 * `armed` is true from just before the request's code to just after it. Outside, a signal
-  does nothing, so neither the receive loop nor a callback's own sending and receiving can be hit.
+  does nothing to a request. Nor does it where the worker sends or receives in the middle of
+  the code, for a callback, a print, a record, a span or a coroutine: there `armed` is false
+  for a while.
 * `wanted` is set for one request, so a signal that comes late finds nothing to do. One under others
   keeps the wish until it is on top again and waits (`check`).
 * A signal that comes just before the main thread enters a blocking call does not end that

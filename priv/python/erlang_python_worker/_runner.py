@@ -213,7 +213,7 @@ class _Headroom:
     """More frames as long as anybody needs them; the limit is that of all threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a destructor may come here again
         self._users = 0
         self._raised = 0
 
