@@ -260,6 +260,9 @@ class Peer:
 
     def end(self, number: int) -> Message:
         message = self.receive()
+        # Of one before it, whose end has come on the channel of its loop already.
+        while message.type == DETACHED and message.id < number:
+            message = self.receive()
         assert message.id == number, message
         return message
 
