@@ -6,7 +6,9 @@ import signal
 import sys
 from typing import Any, Callable, NoReturn
 
+import erlang._calls
 import erlang._request
+import erlang._span
 
 
 def adopt() -> None:
@@ -143,10 +145,6 @@ class Forks:
         if self.is_child:
             return
         self.is_child = True
-        import erlang._calls
-        import erlang._request
-        import erlang._span
-
         # As in any process that is no worker.
         erlang._calls._bridge = None
         erlang._request._current = erlang._request._none
