@@ -23,6 +23,25 @@ defmodule ErlangPython.Pool.LimitsTest do
       await_whole(pool, 1)
     end
 
+    test "of what only one worker can run, :max_concurrent is the one", %{tmp_dir: dir} do
+      pool = start_pool(workers: 1, max_queue: 0, max_concurrent: 3)
+      {:ok, context} = ErlangPython.Context.open(pool: pool, mode: :shared)
+      {running, gate} = occupy(pool, dir)
+
+      waits =
+        for n <- 1..2, do: Task.async(fn -> ErlangPython.eval("#{n}", %{}, context: context) end)
+
+      eventually(fn -> assert %{in_flight: 3} = Pool.stats(pool) end)
+
+      assert {:error, %Error{kind: :overloaded, details: %{current: 3, max: 3}}} =
+               ErlangPython.eval("3", %{}, context: context)
+
+      File.touch!(gate.go)
+      assert Task.await(running) == :ok
+      assert Task.await_many(waits) == [ok: 1, ok: 2]
+      await_whole(pool, 1)
+    end
+
     test ":max_concurrent counts those that run and those that wait", %{tmp_dir: dir} do
       pool = start_pool(workers: 1, max_concurrent: 1)
       {running, gate} = occupy(pool, dir)
