@@ -98,3 +98,30 @@ def test_a_stream_has_one_encoder_for_all_that_it_gives(worker: Peer) -> None:
         return worker.value(count)
 
     assert len({encoders_after_a_pull() for _ in range(5)}) == 1
+
+
+def test_the_loop_looks_before_it_sleeps_only_while_a_callback_is_awaited(worker: Peer) -> None:
+    worker.value("""
+import asyncio, erlang
+from erlang_python_worker import _loop_selector
+
+looked = []
+class Spin:
+    def __init__(self, poll): pass
+    def look(self): looked.append(1)
+_loop_selector.Spin = Spin
+
+async def sleeps():
+    await asyncio.sleep(0.01)
+    return len(looked)
+
+async def calls():
+    await erlang.acall("f")
+    return len(looked)
+""")
+    assert end_of(worker, worker.begin_code(RUN, "sleeps()")).body == 0
+    number = worker.begin_code(RUN, "calls()")
+    assert worker.end(number).type == DETACHED
+    worker.answer(worker.callback("f"))
+    assert end_of(worker, number).body == 1
+    assert end_of(worker, worker.begin_code(RUN, "sleeps()")).body == 1

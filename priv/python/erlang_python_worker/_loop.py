@@ -15,6 +15,7 @@ from erlang._request import Running
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._lines import left_behind
 from erlang_python_worker._loop_lines import LoopLine, LoopLines
+from erlang_python_worker._loop_selector import LookingSelector, looking_loop
 from erlang_python_worker._output import end_output
 from erlang_python_worker._process import Forks
 from erlang_python_worker._requests import Requests, Shared
@@ -72,13 +73,15 @@ class Loop:
         with self._lock:
             if self._loop is None:
                 # Its own callbacks stay in the context in which it is made.
-                loop = contextvars.Context().run(_new_loop)
+                loop, selector = contextvars.Context().run(_new_loop)
                 thread = Shared(
                     target=self._run, args=(loop,), name="erlang_python loop", daemon=True
                 )
                 try:
                     # Not when it is needed: a request whose end can't be sent has none.
                     self._line = self._lines.open(loop)
+                    if selector is not None:
+                        selector.awaited = self._line.awaits
                     thread.start()
                 except BaseException:
                     loop.close()
@@ -205,10 +208,9 @@ class _Left:
         self.error = error
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def _new_loop() -> "tuple[asyncio.AbstractEventLoop, Optional[LookingSelector]]":
     try:
         import uvloop  # type: ignore[import-not-found]
     except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
+        return looking_loop(asyncio.new_event_loop())
+    return uvloop.new_event_loop(), None

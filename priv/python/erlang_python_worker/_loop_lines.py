@@ -42,6 +42,10 @@ class LoopLine(Line):
         loop = self._loop()
         return loop is None or loop.is_closed()
 
+    def awaits(self) -> bool:
+        """Does a coroutine wait for an answer?"""
+        return bool(self._waiting)
+
     async def call(self, kind: int, body: "list[Any]") -> Any:
         loop = asyncio.get_running_loop()
         key = self.next_key()
