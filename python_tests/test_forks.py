@@ -1,60 +1,65 @@
-"""Forked and spawned children of a worker, which have no BEAM to call."""
+"""Forked and spawned children of a worker: they call Elixir on connections of their own."""
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import Any
+
 import pytest
 
-from calling import begin, in_callback, working
-from peer import RESULT, RUN, Peer
+from calling import HALT, ITERATOR, begin, in_callback, working
+from peer import CALLBACK, CAST, RESULT, RUN, SEND, SERVICE, Callback, Message, Peer
 
 
-def test_a_forked_child_has_nobody_to_call(own: Peer) -> None:
-    code = """
-import erlang, os, sys
-def child():
-    try:
-        erlang.call('f')
-    except RuntimeError as error:
-        os._exit(42 if "child" in str(error) else 1)
-pid = os.fork()
-if pid == 0: child()
-os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"""
-    assert own.value(code) == 42
+def from_child(peer: Peer) -> Message:
+    """What comes next, which no channel of the worker itself may bring."""
+    message = peer.receive_from_any()
+    assert message.channel.startswith("/c"), message
+    return message
 
 
-CALLS = {
-    "call": "erlang.call, ('f',)",
-    "cast": "erlang.cast, ('f',)",
-    "attribute": "getattr, (erlang, 'f')",
-    "a name": "erlang.send, ('a', 1)",
-    "state": "erlang.state_get, ('k',)",
-    "acall": "asyncio.run, (erlang.acall('f'),)",
+# What a child calls, the message that comes of it, and its body without the request.
+PICKLED: dict[str, tuple[str, int, list[Any]]] = {
+    "call": ("erlang.call, ('f', 1)", CALLBACK, ["f", [1], None]),
+    "cast": ("erlang.cast, ('f', 1)", CAST, ["f", [1], None]),
+    "a name": ("erlang.send, ('a', 1)", SERVICE, ["send", ["a", 1]]),
+    "state": ("erlang.state_get, ('k',)", SERVICE, ["state_get", ["k"]]),
 }
+CALLS = PICKLED | {
+    "attribute": ("getattr, (erlang, 'f')", SERVICE, ["registered", ["f"]]),
+    "acall": ("asyncio.run, (erlang.acall('f', 1),)", CALLBACK, ["f", [1], None]),
+}
+ANSWERS = {"attribute": True, "a name": None, "state": [True, 42]}
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver", "executor"])
-@pytest.mark.parametrize("call", ["call", "cast", "a name"])
-def test_children_of_multiprocessing_are_told_at_once(own: Peer, method: str, call: str) -> None:
-    code = f"""
+@pytest.mark.parametrize("call", PICKLED)
+def test_children_of_multiprocessing_call(own: Peer, method: str, call: str) -> None:
+    target, kind, body = PICKLED[call]
+    number = begin(
+        own,
+        f"""
 import concurrent.futures, erlang, multiprocessing, warnings
 warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
-function, args = {CALLS[call]}
-try:
-    if {method!r} == "executor":
-        with concurrent.futures.ProcessPoolExecutor(1) as pool: pool.submit(function, *args).result()
-    else:
-        with multiprocessing.get_context({method!r}).Pool(1) as pool: pool.apply(function, args)
-    out = None
-except RuntimeError as error:
-    out = str(error)
-out"""
-    assert "or a child of one: it has no Elixir to call; let it return" in own.value(code)
+function, args = {target}
+if {method!r} == "executor":
+    with concurrent.futures.ProcessPoolExecutor(1) as pool: out = pool.submit(function, *args).result()
+else:
+    with multiprocessing.get_context({method!r}).Pool(1) as pool: out = pool.apply(function, args)
+str(out)""",
+    )
+    message = from_child(own)
+    assert (message.type, message.body) == (kind, [number, *body])
+    if kind != CAST:
+        own.answer(Callback(message), ANSWERS.get(call, 42))
+    assert own.end(number).body == ("42" if call in ("call", "state") else "None")
     assert own.nothing_waits()
-    assert own.value("1 + 1") == 2
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_forked_child_leaves_the_callbacks_of_its_parent_alone(own: Peer, call: str) -> None:
+    target, kind, body = CALLS[call]
     number = begin(
         own,
         working(
@@ -66,20 +71,156 @@ read, write = os.pipe()
 pid = os.fork()
 if pid == 0:
     try:
-        function, args = {CALLS[call]}
-        function(*args)
+        function, args = {target}
+        os.write(write, repr(function(*args)).encode())
     except BaseException as error:
-        os.write(write, str(error).encode())
+        os.write(write, repr(error).encode())
     os._exit(0)
 os.waitpid(pid, 0)
 return [before, os.read(read, 1000), erlang.call('after')]""",
         ),
     )
     own.answer(own.callback("before"), 1)
+    message = from_child(own)
+    assert (message.type, message.body) == (kind, [number, *body])
+    if kind != CAST:
+        own.answer(Callback(message), ANSWERS.get(call, 42))
     own.answer(own.callback("after"), 2)
     before, said, after = own.end(number).body
     assert (before, after) == (1, 2)
-    assert b"no worker of erlang_python" in bytes(said)
+    assert bytes(said) in (b"42", b"None", b"<erlang function f>")
+
+
+def test_a_child_has_a_channel_for_each_thread(own: Peer) -> None:
+    number = begin(
+        own,
+        """
+import erlang, os, threading
+pid = os.fork()
+if pid == 0:
+    thread = threading.Thread(target=erlang.call, args=("thread",)); thread.start()
+    erlang.call("main"); thread.join()
+    os._exit(erlang.call("main again"))
+os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])""",
+    )
+    main, thread = own.callback("main"), own.callback("thread")
+    assert main.channel != thread.channel
+    own.answer(main)
+    own.answer(thread)
+    again = own.callback("main again")
+    assert again.channel == main.channel
+    own.answer(again, 42)
+    assert own.end(number).body == 42
+
+
+def test_a_grandchild_has_a_channel_of_its_own(own: Peer) -> None:
+    number = begin(
+        own,
+        """
+import erlang, os
+def forked(function):
+    pid = os.fork()
+    if pid == 0: os._exit(function())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def child():
+    before = erlang.call("child")
+    return before + forked(lambda: erlang.call("grandchild")) + erlang.call("child")
+forked(child)""",
+    )
+    before = own.callback("child")
+    own.answer(before, 1)
+    grandchild = own.callback("grandchild")
+    own.answer(grandchild, 2)
+    after = own.callback("child")
+    own.answer(after, 4)
+    assert before.channel == after.channel != grandchild.channel
+    assert own.end(number).body == 7
+
+
+def test_a_child_calls_on_behalf_of_its_context(worker: Peer) -> None:
+    number = worker.begin(
+        RUN,
+        [
+            "import os\npid = os.fork()\nif pid == 0: os._exit(erlang.call('f'))\n"
+            "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])",
+            None,
+            None,
+            1,
+            0,
+            7,
+        ],
+    )
+    message = from_child(worker)
+    assert message.body == [number, "f", [], None, None, 7]
+    worker.answer(Callback(message), 9)
+    assert worker.end(number).body == 9
+
+
+def test_an_interrupted_call_gives_its_channel_up(own: Peer) -> None:
+    number = begin(
+        own,
+        """
+import erlang, os
+pid = os.fork()
+if pid == 0:
+    try: erlang.call("f", os.getpid())
+    except KeyboardInterrupt: pass
+    os._exit(erlang.call("g"))
+os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])""",
+    )
+    first = own.callback("f")
+    os.kill(first.args[0], signal.SIGINT)
+    second = own.callback("g")
+    assert first.channel != second.channel
+    own.answer(second, 42)
+    assert own.end(number).body == 42
+
+
+def test_a_forked_child_does_not_halt_the_iterators_of_its_parent(own: Peer) -> None:
+    code = """
+import erlang, gc, os
+pid = os.fork()
+if pid == 0:
+    erlang.cast("f")
+    del items
+    gc.collect()
+    erlang.cast("g")
+    os._exit(0)
+os.waitpid(pid, 0)
+list(items)"""
+    number = own.begin(RUN, [code, {"items": ITERATOR}, None, 1, 0])
+    assert [from_child(own).body[1] for _ in range(2)] == ["f", "g"]
+    own.answer(own.callback("next"), [[1, 2], True])
+    assert own.end(number).body == [1, 2]
+
+
+def test_a_child_halts_its_own_iterators(own: Peer) -> None:
+    number = begin(
+        own,
+        """
+import erlang, os
+pid = os.fork()
+if pid == 0:
+    erlang.call("f")
+    erlang.cast("g")
+    os._exit(0)
+os.waitpid(pid, 0)
+0""",
+    )
+    own.answer(own.callback("f"), ITERATOR)
+    said = [from_child(own) for _ in range(2)]
+    assert [message.type for message in said] == [CAST, SEND]
+    assert said[1].body[1] == HALT
+    assert own.end(number).body == 0
+
+
+def test_only_its_children_have_what_a_worker_has(own: Peer) -> None:
+    code = """
+import subprocess, sys
+program = "import sys; sys.path[:] = %r; import erlang; erlang.call('f')" % (sys.path,)
+subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stderr"""
+    assert "no child that one has made by os.fork or multiprocessing" in own.value(code)
+    assert own.nothing_waits()
 
 
 def test_a_forked_child_is_no_worker(own: Peer) -> None:
@@ -90,7 +231,7 @@ if pid == 0:
     erlang.progress(1, 2)
     with erlang.Span("s"): pass
     same = pickle.loads(pickle.dumps(len)) is len
-    os._exit(42 if same and erlang.current_request() is None and not hasattr(erlang, "f") else 1)
+    os._exit(42 if same and erlang.current_request() is None else 1)
 os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"""
     assert own.value(code) == 42
     assert own.nothing_waits()

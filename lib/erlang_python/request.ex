@@ -153,10 +153,8 @@ defmodule ErlangPython.Request do
     end
   end
 
-  # No thread waits for a coroutine's callback.
   defp nested?(way) when way == nil or is_tuple(way), do: false
-  defp nested?(%{channel: {:loop, _number}}), do: false
-  defp nested?(_origin), do: true
+  defp nested?(origin), do: Origin.takes_requests?(origin)
 
   defp settle({:opened, value}, handle, id) do
     case Streams.fetch(handle, self(), id) do

@@ -37,7 +37,12 @@ defmodule ErlangPython.Worker do
 
   @type start :: {Handle.t(), Slots.slot(), generation :: pos_integer()}
   @type channel ::
-          :main | :control | {:thread, String.t()} | {:loop, String.t()} | :unknown
+          :main
+          | :control
+          | {:thread, String.t()}
+          | {:loop, String.t()}
+          | {:child, String.t()}
+          | :unknown
 
   @typedoc "The reasons with which a worker's process ends, other than by a crash of its own."
   @type reason ::
@@ -146,10 +151,17 @@ defmodule ErlangPython.Worker do
     cond do
       channel == :unknown -> {:error, "there is no such channel"}
       is_map_key(state.writers, channel) -> {:error, "this channel is taken"}
-      os_pid not in [nil, state.os_pid] -> {:error, "OS process #{os_pid} is not the worker"}
-      true -> :ok
+      os_pid == nil or theirs?(channel, os_pid, state) -> :ok
+      true -> {:error, "OS process #{os_pid} is not #{peer(channel)}"}
     end
   end
+
+  # Whoever has left the worker's group would outlive it.
+  defp theirs?({:child, _number}, os_pid, state), do: OSProcess.in_group?(os_pid, state.os_pid)
+  defp theirs?(_channel, os_pid, state), do: os_pid == state.os_pid
+
+  defp peer({:child, _number}), do: "of the worker's process group"
+  defp peer(_channel), do: "the worker"
 
   defp both?(writers), do: is_map_key(writers, :main) and is_map_key(writers, :control)
 

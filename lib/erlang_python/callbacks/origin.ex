@@ -33,6 +33,16 @@ defmodule ErlangPython.Callbacks.Origin do
   @spec enter(t()) :: term()
   def enter(origin), do: Process.put(@key, origin)
 
+  @doc """
+  Does the thread that waits for this callback run what is nested in it? For those of coroutines none waits, and a child
+  process is no worker.
+  """
+  @spec takes_requests?(t()) :: boolean()
+  def takes_requests?(%__MODULE__{channel: {kind, _number}}) when kind in [:loop, :child],
+    do: false
+
+  def takes_requests?(_blocking), do: true
+
   @doc "The callback that the calling process works on, if it came out of this pool."
   @spec own(Handle.t()) :: t() | nil
   def own(handle), do: in_pool(Process.get(@key), handle)

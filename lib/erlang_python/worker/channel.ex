@@ -51,6 +51,7 @@ defmodule ErlangPython.Worker.Channel do
   defp channel(<<token::binary-size(32), "/control">>), do: {token, :control}
   defp channel(<<token::binary-size(32), "/t", number::binary>>), do: {token, {:thread, number}}
   defp channel(<<token::binary-size(32), "/a", number::binary>>), do: {token, {:loop, number}}
+  defp channel(<<token::binary-size(32), "/c", number::binary>>), do: {token, {:child, number}}
   defp channel(other), do: {other, :unknown}
 
   @impl true

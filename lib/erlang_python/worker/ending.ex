@@ -68,12 +68,15 @@ defmodule ErlangPython.Worker.Ending do
   end
 
   @doc """
-  The channel of a thread or a loop has closed. Where Python did it, as when its loop ends, only the last of all parts
+  The channel of a thread, a loop or a child process has closed. Where Python did it, as when its loop ends, only the last of all parts
   matters; else what it still says there reaches nobody.
   """
   @spec closed(State.t(), Worker.channel(), reason :: term()) :: step()
   def closed(%{port: nil, readers: readers} = state, _channel, _reason) when readers == %{},
     do: stop(state)
+
+  # What children lose is theirs.
+  def closed(state, {:child, _number}, _reason), do: {:noreply, state}
 
   def closed(%{port: port} = state, {kind, _number}, reason) when port != nil do
     if lost?(reason),

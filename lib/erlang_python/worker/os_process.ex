@@ -76,6 +76,20 @@ defmodule ErlangPython.Worker.OSProcess do
 
   defp reason(error), do: Exception.message(error)
 
+  @doc "Is a process in the group of another? Where the system does not say, it is taken for it."
+  @spec in_group?(pos_integer(), group :: pos_integer()) :: boolean()
+  def in_group?(os_pid, group) do
+    # proc(5): the name in parentheses may hold anything; the group is the third field behind it.
+    case File.read("/proc/#{os_pid}/stat") do
+      {:ok, stat} ->
+        [_state, _parent, found | _] = stat |> String.split(") ") |> List.last() |> String.split()
+        found == Integer.to_string(group)
+
+      {:error, _no_proc} ->
+        not File.dir?("/proc/self")
+    end
+  end
+
   @doc """
   Sends a signal to the process and to all of its group, children that Python started included.
   A process that has ended is no error. Where the BEAM can't start a program for it (out of descriptors or

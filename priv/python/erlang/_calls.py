@@ -3,6 +3,7 @@
 import os
 from typing import Any, Optional, Protocol
 
+from erlang._child import given
 from erlang._elixir_error import UnknownFunction
 from erlang._handles import Callable, Pid
 
@@ -27,7 +28,7 @@ class _Bridge(Protocol):
     def send_later(self, pid: Pid, message: Any) -> None: ...
 
 
-# Set by the worker; None in processes that are no workers.
+# Set by the worker; its children make their own when they need one.
 _bridge: "Optional[_Bridge]" = None
 
 # Is this a worker whose last code runs, such as that of `atexit`?
@@ -35,22 +36,38 @@ leaving = False
 
 
 def connected() -> bool:
-    """Is this process a worker?"""
-    return _bridge is not None
+    """Is this process a worker, or a child of one?"""
+    return _bridge is not None or (given() is not None and not leaving)
 
 
 def bridge() -> _Bridge:
+    global _bridge
     if _bridge is None:
-        raise no_worker()
+        child = given()
+        if child is None or leaving:
+            raise no_worker()
+        # Only what calls is paid for.
+        from erlang_python_worker._child_bridge import ChildBridge
+
+        _bridge = ChildBridge(*child)
     return _bridge
+
+
+def _forget_bridge() -> None:
+    """In a forked child: its parent's connections are not its own."""
+    global _bridge
+    _bridge = None
+
+
+os.register_at_fork(after_in_child=_forget_bridge)
 
 
 def no_worker() -> RuntimeError:
     if leaving:
         return RuntimeError("the worker is leaving, and can't call Elixir any more")
     return RuntimeError(
-        f"process {os.getpid()} is no worker of erlang_python, or a child of one: it has no "
-        "Elixir to call; let it return its results to its parent, and call from there"
+        f"process {os.getpid()} has no Elixir to call: it is no worker of erlang_python, and no "
+        "child that one has made by os.fork or multiprocessing"
     )
 
 

@@ -1,3 +1,4 @@
+import os
 import threading
 from collections import deque
 from typing import Any
@@ -22,6 +23,7 @@ class Iterator:
         self._most = 1
         self._ended = False
         self._lock = threading.RLock()
+        self._process = os.getpid()
 
     def __iter__(self) -> "Iterator":
         return self
@@ -68,7 +70,8 @@ class Iterator:
         if not self._ended:
             self._ended = True
             self._items.clear()
-            if connected():
+            # In a forked child it is still its parent's.
+            if self._process == os.getpid() and connected():
                 # Not sent here: this may be a destructor, which runs in the middle of anything.
                 bridge().send_later(self._pid, Atom("halt"))
 

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 from msgpack import packb
 
 import erlang
-from erlang._calls import no_worker
 from erlang._request import Running
 from erlang_python_worker import _protocol as wire
+from erlang_python_worker._calling import Calling, in_context
 from erlang_python_worker._channel import Channel
 from erlang_python_worker._event_loops import EventLoops
 from erlang_python_worker._import_hooks import when_imported
-from erlang_python_worker._lines import left_behind
 from erlang_python_worker._main_line import MainLine
-from erlang_python_worker._process import Forks
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._requests import INHERITED, Requests, Shared
 from erlang_python_worker._thread_line import ThreadLine
@@ -31,12 +29,9 @@ if TYPE_CHECKING:
 
 _LOG = bytes((wire.LOG,))
 
-# Elements of a callback that belongs to no trace.
-_WITHOUT_TRACE = 4
 
-
-class Bridge:
-    """See `erlang._calls`.
+class Bridge(Calling):
+    """That of a worker.
 
     Args:
         main: the main thread's line.
@@ -52,7 +47,6 @@ class Bridge:
         open_line: "Callable[[], ThreadLine]",
         loops: EventLoops,
         requests: Requests,
-        forks: Forks,
         tracing: Tracing,
     ) -> None:
         self._main = main
@@ -61,43 +55,18 @@ class Bridge:
         self._open_line = open_line
         self._loops = loops
         self._requests = requests
-        self._forks = forks
         self._tracing = tracing
         self._threads = threading.local()
         self._lines: "weakref.WeakSet[ThreadLine]" = weakref.WeakSet()
 
-    def call(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
-        return self.line().call(wire.CALLBACK, self._callback(function, args, kwargs))
-
     async def acall(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
         body = self._callback(function, args, kwargs)
         run = self._requests.current()
-        # What it calls in turn comes to a thread that does not know for whom.
         if run is not None and run.namespace is not None:
-            if len(body) == _WITHOUT_TRACE:
-                body.append(None)
-            body.append(run.namespace.context)
+            body = in_context(body, run.namespace.context)
         return await self._loop_line().call(wire.CALLBACK, body)
 
-    async def aservice(self, name: str, *args: Any) -> Any:
-        return await self._loop_line().call(wire.SERVICE, [self._parent(), name, list(args)])
-
-    def cast(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> None:
-        self.line().tell(wire.CAST, self._callback(function, args, kwargs))
-
-    def service(self, name: str, *args: Any) -> Any:
-        return self.line().call(wire.SERVICE, [self._parent(), name, list(args)])
-
-    def send(self, pid: erlang.Pid, message: Any) -> None:
-        self.line().tell(wire.SEND, [pid, message])
-
-    def send_later(self, pid: erlang.Pid, message: Any) -> None:
-        left_behind.append((pid, message))
-
     def log(self, body: "list[Any]") -> bool:
-        """False if it can't be sent."""
-        if self._forks.is_child:
-            return False
         run = self._requests.current()
         key = bytes(8) if run is None else run.key
         message = _LOG + key + packb(body, unicode_errors="backslashreplace")
@@ -113,9 +82,8 @@ class Bridge:
     def _callback(
         self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
     ) -> "list[Any]":
-        run = self._requests.current()
-        body = [0 if run is None else run.id, function, list(args), kwargs or None]
-        trace = self._tracing.carried(run)
+        body = super()._callback(function, args, kwargs)
+        trace = self._tracing.carried(self._requests.current())
         if trace is not None:
             body.append(trace)
         return body
@@ -125,15 +93,9 @@ class Bridge:
         return 0 if run is None else run.id
 
     def _loop_line(self) -> "LoopLine":
-        self._check_process()
         return self._loops.line()
 
-    def _check_process(self) -> None:
-        if self._forks.is_child:
-            raise no_worker()
-
     def line(self) -> "MainLine | ThreadLine":
-        self._check_process()
         if threading.get_ident() == self._main_thread:
             return self._main
         return self.thread_line()

@@ -104,6 +104,10 @@ class Line:
             return body
         raise failure(body)
 
+    def catch_up(self) -> None:
+        for message in take_left_behind():
+            self.send(wire.SEND, bytes(8), message)
+
     def drop(self, head: bytes, buffers: "list[Any]") -> None:
         """An ANSWER for which nobody waits: an iterator in it has to be let go."""
         if head[0] & wire.TYPE == wire.ANSWER:
@@ -166,10 +170,6 @@ class BlockingLine(Line, ABC):
             self.send(kind, key, body)
         except Closed:
             raise erlang.Interrupted("the worker is leaving") from None
-
-    def catch_up(self) -> None:
-        for message in take_left_behind():
-            self.send(wire.SEND, bytes(8), message)
 
     def _receive(self) -> Message:
         try:

@@ -7,16 +7,23 @@ No request ever comes on it: no thread waits in a coroutine's callback.
 import asyncio
 import contextvars
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
-from erlang_python_worker._lines import Line, Message, is_answer, take_left_behind
+from erlang_python_worker._lines import Line, Message, is_answer
 from erlang_python_worker._output import Printed
 from erlang_python_worker._protocol import HEAD_SIZE
-from erlang_python_worker._requests import Requests
 from erlang_python_worker._runner import Limits
+
+
+class Shield(Protocol):
+    """Keeps interrupts out of what it stands around: `Requests`."""
+
+    def shield(self) -> bool: ...
+
+    def expose(self, armed: bool) -> None: ...
 
 
 class LoopLine(Line):
@@ -26,11 +33,11 @@ class LoopLine(Line):
         self,
         channel: Channel,
         limits: Limits,
-        requests: Requests,
+        interrupts: Shield,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(channel, limits)
-        self._requests = requests
+        self._interrupts = interrupts
         self._waiting: "dict[bytes, asyncio.Future[Message]]" = {}
         # Weak: the line must go with its loop.
         self._loop = weakref.ref(loop)
@@ -52,12 +59,12 @@ class LoopLine(Line):
         future: "asyncio.Future[Message]" = loop.create_future()
         self._waiting[key] = future
         try:
-            armed = self._requests.shield()
+            armed = self._interrupts.shield()
             try:
                 self.send(kind, key, body)
                 self._look_again(loop)
             finally:
-                self._requests.expose(armed)
+                self._interrupts.expose(armed)
             answer = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -82,17 +89,13 @@ class LoopLine(Line):
             self._channel.send_head(head)
         self._look_again(asyncio.get_running_loop())
 
-    def catch_up(self) -> None:
-        for message in take_left_behind():
-            self.send(wire.SEND, bytes(8), message)
-
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         # libzmq tells of changes only, and a send may have taken note of one.
         if self._channel.edge_triggered:
             loop.call_soon(self._read_all)
 
     def _read_all(self) -> None:
-        armed = self._requests.shield()
+        armed = self._interrupts.shield()
         try:
             while self._channel.wait(0):
                 head = self._channel.receive_head()
@@ -106,7 +109,7 @@ class LoopLine(Line):
         except Closed as closed:
             self._end(closed)
         finally:
-            self._requests.expose(armed)
+            self._interrupts.expose(armed)
 
     def _end(self, closed: Closed) -> None:
         loop = self._loop()
@@ -127,11 +130,11 @@ class LoopLines:
     """One line per event loop that needs it."""
 
     def __init__(
-        self, open_channel: "Callable[[], Channel]", limits: Limits, requests: Requests
+        self, open_channel: "Callable[[], Channel]", limits: Limits, interrupts: Shield
     ) -> None:
         self._open_channel = open_channel
         self._limits = limits
-        self._requests = requests
+        self._interrupts = interrupts
         self._lines: "dict[int, LoopLine]" = {}
 
     def line(self) -> LoopLine:
@@ -143,7 +146,7 @@ class LoopLines:
     def open(self, loop: asyncio.AbstractEventLoop) -> LoopLine:
         """Make one for a loop that has none, in its thread or before it runs."""
         self._close_abandoned()
-        line = LoopLine(self._open_channel(), self._limits, self._requests, loop)
+        line = LoopLine(self._open_channel(), self._limits, self._interrupts, loop)
         self._lines[id(loop)] = line
         return line
 

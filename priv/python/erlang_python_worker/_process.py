@@ -6,9 +6,10 @@ import signal
 import sys
 from typing import Any, Callable, NoReturn
 
-import erlang._calls
+import erlang._child
 import erlang._request
 import erlang._span
+from erlang._child import Given
 
 
 def adopt() -> None:
@@ -133,20 +134,26 @@ class Forks:
     """Keeps forked children off what belongs to the worker.
 
     A child has our memory but none of our threads, and our sockets' descriptors: it must
-    neither send nor receive, and when its code ends, the child ends.
+    neither send nor receive, and when its code ends, the child ends. To call Elixir it makes
+    connections of its own (`_child_bridge.py`).
+
+    Args:
+        watched: a descriptor that the child is to close.
+        given: what it gets for that.
     """
 
-    def __init__(self, watched: int) -> None:
+    def __init__(self, watched: int, given: "Callable[[], Given]") -> None:
         self.is_child = False
         self._watched = watched
+        self._given = given
         os.register_at_fork(after_in_child=self._in_child)
 
     def _in_child(self) -> None:
         if self.is_child:
             return
         self.is_child = True
+        erlang._child.forked = self._given()
         # As in any process that is no worker.
-        erlang._calls._bridge = None
         erlang._request._current = erlang._request._none
         erlang._span._tracer = None
         os.close(self._watched)

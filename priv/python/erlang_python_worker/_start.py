@@ -28,6 +28,7 @@ def main() -> None:
     from erlang_python_worker import _parent
     from erlang_python_worker._bridge import Bridge, SpareThreads, inherit_requests
     from erlang_python_worker._channel import Channel, connector
+    from erlang_python_worker._children import Inheritance
     from erlang_python_worker._control import Control
     from erlang_python_worker._event_loops import EventLoops
     from erlang_python_worker._execute import Executor
@@ -43,13 +44,15 @@ def main() -> None:
     requests = Requests(_map(begun))
     requests.install()
     erlang._request._current = requests.current
-    forks = _process.Forks(_parent.watch(lambda: requests.stop(interrupt=True)))
+    limits = Limits()
+    children = Inheritance(endpoint, token, limits)
+    forks = _process.Forks(_parent.watch(lambda: requests.stop(interrupt=True)), children.given)
     _process.prepare_streams()
     sys.argv[:] = [""]
 
     beam = connector(channels, endpoint)
     channel = beam.connect(token)
-    executor, limits = Executor(Namespace(), requests.current, requests.outer), Limits()
+    executor = Executor(Namespace(), requests.current, requests.outer)
     erlang_python_worker._execute._serving = executor
     numbers = itertools.count(1)
 
@@ -78,9 +81,10 @@ def main() -> None:
         own = beam.connect(f"{token}/t{next(numbers)}")
         return ThreadLine(own, limits, requests, serve_on(own))
 
-    bridge = Bridge(line, channel, open_line, loops, requests, forks, tracing)
+    bridge = Bridge(line, channel, open_line, loops, requests, tracing)
     erlang._calls._bridge = bridge
     inherit_requests(requests)
+    children.install()
     control = beam.connect(f"{token}/control")
     spare = SpareThreads(bridge, serve_on(control).refuse)
     line.hand_over = spare.take_over

@@ -44,7 +44,7 @@ defmodule ErlangPython.Worker.ChannelTest do
     assert Pool.restart(pool) == :ok
     assert token(pool) != token
 
-    for channel <- ["", "/control", "/t1"],
+    for channel <- ["", "/control", "/t1", "/c1"],
         do: assert_refused(token <> channel, "no worker was started with this token", context)
   end
 
@@ -56,6 +56,8 @@ defmodule ErlangPython.Worker.ChannelTest do
     test "the right token, from another process", %{token: token} = context do
       reason = "OS process #{System.pid()} is not the worker"
       for channel <- ["/t1", "/a1"], do: assert_refused(token <> channel, reason, context)
+      reason = "OS process #{System.pid()} is not of the worker's process group"
+      assert_refused(token <> "/c1", reason, context)
     end
   end
 end

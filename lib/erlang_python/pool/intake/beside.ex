@@ -25,16 +25,17 @@ defmodule ErlangPython.Pool.Intake.Beside do
       {:error, NoPool.stopped(handle, :no)}
   end
 
-  @doc "Into the thread that waits in the callback; for a coroutine's, into one beside it."
+  @doc "Into the thread that waits in the callback; where none takes it, into one beside that."
   @spec nest(Handle.t(), Intake.request(), Origin.t()) ::
           {:ok, Intake.place()} | {:error, Error.t()}
-  def nest(handle, request, %{channel: {:loop, _number}} = origin),
-    do: to_other_thread(handle, request, origin)
-
   def nest(handle, request, origin) do
-    insert(handle, request, origin.slot, origin.generation)
-    send(origin.writer, {:tx, request.wire})
-    confirm(handle, request.id, origin)
+    if Origin.takes_requests?(origin) do
+      insert(handle, request, origin.slot, origin.generation)
+      send(origin.writer, {:tx, request.wire})
+      confirm(handle, request.id, origin)
+    else
+      to_other_thread(handle, request, origin)
+    end
   end
 
   @spec to_other_thread(Handle.t(), Intake.request(), Origin.t()) ::

@@ -111,9 +111,7 @@ defmodule ErlangPython.Pool.Intake.Pinning do
   """
   @spec way(Contexts.place(), Origin.t() | nil, Origin.t() | nil) :: way()
   def way({slot, generation}, own, %{slot: slot, generation: generation} = nearest) do
-    if nearest == own and not match?({:loop, _number}, nearest.channel),
-      do: :nested,
-      else: :beside
+    if nearest == own and Origin.takes_requests?(nearest), do: :nested, else: :beside
   end
 
   def way(_place, _own, _elsewhere_or_none), do: :main
