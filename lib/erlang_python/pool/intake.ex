@@ -13,6 +13,7 @@ defmodule ErlangPython.Pool.Intake do
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Directory, Handle, NoPool, Pending, Queue, Slots}
   alias ErlangPython.Pool.Intake.{Admission, Beside}
+  alias ErlangPython.Pool.Pending.Row
 
   @type request :: %{
           id: Pending.id(),
@@ -65,7 +66,7 @@ defmodule ErlangPython.Pool.Intake do
     case Directory.worker(handle, slot) do
       {generation, _worker, writer} ->
         now = System.monotonic_time(:microsecond)
-        Pending.insert(handle, Pending.row(request, slot, generation, now))
+        Pending.insert(handle, Row.new(request, slot, generation, now))
         send(writer, {:tx, request.wire})
         # Afterwards: whatever the worker gets before this one has been counted by then.
         place = if Slots.alone?(handle, slot), do: :alone, else: :behind
@@ -83,7 +84,7 @@ defmodule ErlangPython.Pool.Intake do
 
     case Slots.add_queued(handle, 1) do
       current when current <= max ->
-        Pending.insert(handle, Pending.row(request, 0, 0, 0))
+        Pending.insert(handle, Row.new(request, 0, 0, 0))
         Queue.enqueue(handle, request.id)
         confirm_queued(handle, request.id)
 

@@ -1,69 +1,34 @@
 defmodule ErlangPython.Pool.Pending do
   @moduledoc false
-  # The open requests of a pool: one ETS row each, from before its frame is sent until its
+  # The open requests of a pool: one ETS row each (`Row`), from before its frame is sent until its
   # end. Taking the row out is what ends a request, so it has exactly one end.
-  #
-  # A row is
-  #
-  #     {id, dest, tag, caller, place, generation, sent_at, wire, deadline}
-  #
-  # `dest` gets `{tag, frames}` or `{tag, %ErlangPython.Error{}}` (an alias or a pid; nil once
-  # nobody waits any more). `caller` is the process whose death cancels the request (nil: nobody's does). `place` is
-  # 0 while the request waits in the queue, the slot of the worker that has it, or minus that slot when it does
-  # not count into the worker's window: it is nested in a callback, runs in another thread or on the
-  # event loop, or is a pull of a stream. `wire` is kept so that a request which never ran can be given to another worker; it
-  # is `:pinned` where only this worker will do, `{held_by, wire}` if another of its threads may take it (`{held_by, :moved}` when
-  # one was asked to), `:beside` where such a thread has it, `:detached` once the request runs on the worker's event loop. `deadline`
-  # is only for those who ask for it.
+
+  import ErlangPython.Pool.Pending.Row, only: [position: 1, row: 1, row: 2]
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.Pending.Row
 
-  @dest 2
-  @caller 4
-  @place 5
-  @generation 6
-  @sent_at 7
-  @wire 8
-  @deadline 9
-
-  @type id :: pos_integer()
-  @type row ::
-          {id(), dest :: reference() | pid() | nil, tag :: term(), caller :: pid() | nil, place(),
-           generation :: non_neg_integer(), sent_at :: integer(),
-           wire :: iodata() | :pinned | {held_by(), iodata() | :moved} | :beside | :detached,
-           deadline()}
-
-  @typedoc "In milliseconds of monotonic time; nil where none is known."
-  @type deadline :: integer() | :infinity | nil
-
-  @typedoc "What holds a request in its worker."
-  @type held_by :: :context | :refs | :stream
-
-  @typedoc "0 in the queue, a slot, or minus a slot: there, but beside its main thread."
-  @type place :: integer()
+  @type id :: Row.id()
+  @type deadline :: Row.deadline()
+  @type place :: Row.place()
+  @type held_by :: Row.held_by()
 
   @spec new() :: :ets.table()
   def new do
     :ets.new(__MODULE__, [
       :set,
       :public,
+      keypos: position(:id),
       write_concurrency: true,
       decentralized_counters: true
     ])
   end
 
-  @doc "The row of a request that was handed over."
-  @spec row(map(), place(), non_neg_integer(), integer()) :: row()
-  def row(request, place, generation, sent_at) do
-    {request.id, request.dest, request.tag, request.caller, place, generation, sent_at,
-     request.wire, request.deadline}
-  end
-
-  @spec insert(Handle.t(), row()) :: true
+  @spec insert(Handle.t(), Row.t()) :: true
   def insert(%{pending: table}, row), do: :ets.insert(table, row)
 
-  @spec lookup(Handle.t(), id()) :: row() | nil
+  @spec lookup(Handle.t(), id()) :: Row.t() | nil
   def lookup(%{pending: table}, id) do
     case :ets.lookup(table, id) do
       [row] -> row
@@ -76,15 +41,15 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc "Who made a request; nil if it had its end."
   @spec caller(Handle.t(), id()) :: pid() | nil
-  def caller(%{pending: table}, id), do: element(table, id, @caller, nil)
+  def caller(%{pending: table}, id), do: element(table, id, position(:caller), nil)
 
   @doc "When its time is up; nil also if it had its end."
   @spec deadline(Handle.t(), id()) :: deadline()
-  def deadline(%{pending: table}, id), do: element(table, id, @deadline, nil)
+  def deadline(%{pending: table}, id), do: element(table, id, position(:deadline), nil)
 
   @doc "When it was sent, in microseconds of monotonic time; `default` if it had its end."
   @spec sent_at(Handle.t(), id(), integer()) :: integer()
-  def sent_at(%{pending: table}, id, default), do: element(table, id, @sent_at, default)
+  def sent_at(%{pending: table}, id, default), do: element(table, id, position(:sent_at), default)
 
   @doc "Who made a request, where it is, and whether it is pinned to its worker; nil if it had its end."
   @spec standing(Handle.t(), id()) :: {pid() | nil, place(), pinned? :: boolean()} | nil
@@ -94,7 +59,8 @@ defmodule ErlangPython.Pool.Pending do
 
     # Without a copy of the wire.
     case :ets.select(table, [
-           {{id, :_, :_, :"$1", :"$2", :_, :_, :"$3", :_}, [], [{{:"$1", :"$2", pinned}}]}
+           {row(id: id, caller: :"$1", place: :"$2", wire: :"$3", _: :_), [],
+            [{{:"$1", :"$2", pinned}}]}
          ]) do
       [standing] -> standing
       [] -> nil
@@ -113,7 +79,7 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc "Is it still open, although nobody waits for it any more?"
   @spec abandoned?(Handle.t(), id()) :: boolean()
-  def abandoned?(%{pending: table}, id), do: element(table, id, @dest, :none) == nil
+  def abandoned?(%{pending: table}, id), do: element(table, id, position(:dest), :none) == nil
 
   # Without a copy of the rest, which may be large.
   defp element(table, id, position, default) do
@@ -133,12 +99,12 @@ defmodule ErlangPython.Pool.Pending do
   Takes a request out; `nil` if it had its end already. The caller of this function leaves
   its place (`finish/3` does it itself; the reader counts and releases a whole packet at once).
   """
-  @spec take(Handle.t(), id()) :: row() | nil
+  @spec take(Handle.t(), id()) :: Row.t() | nil
   def take(%{pending: table} = handle, id) do
     case :ets.take(table, id) do
-      [row] ->
-        leave(handle, elem(row, @caller - 1))
-        row
+      [taken] ->
+        leave(handle, row(taken, :caller))
+        taken
 
       [] ->
         nil
@@ -152,7 +118,7 @@ defmodule ErlangPython.Pool.Pending do
       nil ->
         false
 
-      {_id, dest, tag, _caller, place, _generation, _sent_at, _wire, _deadline} ->
+      row(dest: dest, tag: tag, place: place) ->
         vacate(handle, place)
         answer(dest, tag, message)
         true
@@ -166,8 +132,8 @@ defmodule ErlangPython.Pool.Pending do
       nil ->
         false
 
-      row ->
-        vacate(handle, elem(row, @place - 1))
+      row(place: place) ->
+        vacate(handle, place)
         true
     end
   end
@@ -188,7 +154,7 @@ defmodule ErlangPython.Pool.Pending do
   @doc "Takes a request out only if it still waits in the queue: then it certainly never runs."
   @spec take_queued(Handle.t(), id()) :: boolean()
   def take_queued(%{pending: table} = handle, id) do
-    if :ets.select_delete(table, [{{id, :_, :_, :_, 0, :_, :_, :_, :_}, [], [true]}]) == 1 do
+    if :ets.select_delete(table, [{row(id: id, place: 0, _: :_), [], [true]}]) == 1 do
       # What queues is somebody's.
       leave(handle, :somebody)
       true
@@ -199,7 +165,7 @@ defmodule ErlangPython.Pool.Pending do
 
   @doc "Nobody waits for this request any more. False if it had its end already."
   @spec abandon(Handle.t(), id()) :: boolean()
-  def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {@dest, nil})
+  def abandon(%{pending: table}, id), do: :ets.update_element(table, id, {position(:dest), nil})
 
   @doc """
   Gives a queued request to a slot, or beside its main thread, where the caller of this function has taken a place for it,
@@ -207,7 +173,11 @@ defmodule ErlangPython.Pool.Pending do
   """
   @spec assign(Handle.t(), id(), place(), pos_integer(), integer()) :: {:ok, iodata()} | :ended
   def assign(%{pending: table} = handle, id, place, generation, sent_at) do
-    placed = [{@place, place}, {@generation, generation}, {@sent_at, sent_at}]
+    placed = [
+      {position(:place), place},
+      {position(:generation), generation},
+      {position(:sent_at), sent_at}
+    ]
 
     if :ets.update_element(table, id, placed) do
       assigned(handle, id, lookup(handle, id))
@@ -221,12 +191,12 @@ defmodule ErlangPython.Pool.Pending do
   defp assigned(_handle, _id, nil), do: :ended
 
   # Its caller may have looked for it where it was before, and would not stop it here.
-  defp assigned(handle, id, row) when elem(row, @dest - 1) == nil do
+  defp assigned(handle, id, row(dest: nil)) do
     discard(handle, id)
     :ended
   end
 
-  defp assigned(_handle, _id, row), do: {:ok, elem(row, @wire - 1)}
+  defp assigned(_handle, _id, row(wire: wire)), do: {:ok, wire}
 
   @doc """
   Moves a request from its place back to the queue. False if it is not there (any more): then
@@ -234,12 +204,10 @@ defmodule ErlangPython.Pool.Pending do
   """
   @spec unassign(Handle.t(), id(), place(), pos_integer()) :: boolean()
   def unassign(%{pending: table} = handle, id, place, generation) do
-    spec = [
-      {{id, :"$1", :"$2", :"$3", place, generation, :_, :"$4", :"$5"}, [],
-       [{{id, :"$1", :"$2", :"$3", 0, 0, 0, :"$4", :"$5"}}]}
-    ]
+    there = row(any(id), place: place, generation: generation)
+    queued = row(there, place: 0, generation: 0, sent_at: 0)
 
-    if :ets.select_replace(table, spec) == 1 do
+    if :ets.select_replace(table, [{there, [], [{queued}]}]) == 1 do
       vacate(handle, place)
       true
     else
@@ -250,13 +218,24 @@ defmodule ErlangPython.Pool.Pending do
   @doc "A pinned request goes to another thread of its worker. False if it did so before, or had its end."
   @spec move(Handle.t(), id()) :: boolean()
   def move(%{pending: table}, id) do
-    spec = [
-      {{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {:"$7", :"$8"}, :"$9"},
-       [{:"=/=", :"$8", :moved}],
-       [{{id, :"$1", :"$2", :"$3", :"$4", :"$5", :"$6", {{:"$7", :moved}}, :"$9"}}]}
-    ]
+    held = row(any(id), wire: {:"$9", :"$10"})
+    moved = row(held, wire: {{:"$9", :moved}})
+    :ets.select_replace(table, [{held, [{:"=/=", :"$10", :moved}], [{moved}]}]) == 1
+  end
 
-    :ets.select_replace(table, spec) == 1
+  # Each field as it is, in the patterns and the new rows of `:ets.select_replace/2`.
+  defp any(id) do
+    row(
+      id: id,
+      dest: :"$1",
+      tag: :"$2",
+      caller: :"$3",
+      place: :"$4",
+      generation: :"$5",
+      sent_at: :"$6",
+      wire: :"$7",
+      deadline: :"$8"
+    )
   end
 
   @doc """
@@ -267,7 +246,7 @@ defmodule ErlangPython.Pool.Pending do
           {:ok, integer()} | {:pinned, wire :: term()} | false
   def detach(handle, id, slot, generation) do
     case lookup(handle, id) do
-      {_id, _dest, _tag, _caller, ^slot, ^generation, sent_at, _wire, _deadline} ->
+      row(place: ^slot, generation: ^generation, sent_at: sent_at) ->
         # Counted first: who takes the row out counts it off at once.
         Slots.add_beside(handle, slot, 1)
 
@@ -278,7 +257,7 @@ defmodule ErlangPython.Pool.Pending do
           false
         end
 
-      {_id, _dest, _tag, _caller, place, ^generation, _sent_at, wire, _deadline}
+      row(place: place, generation: ^generation, wire: wire)
       when place == -slot and (wire == :pinned or is_tuple(wire)) ->
         if put_detached(handle, id, place, generation), do: {:pinned, wire}, else: false
 
@@ -289,13 +268,9 @@ defmodule ErlangPython.Pool.Pending do
   end
 
   defp put_detached(%{pending: table}, id, place, generation) do
-    detached = {{id, :"$1", :"$2", :"$3", -abs(place), generation, :"$4", :detached, :"$5"}}
-
-    spec = [
-      {{id, :"$1", :"$2", :"$3", place, generation, :"$4", :_, :"$5"}, [], [detached]}
-    ]
-
-    :ets.select_replace(table, spec) == 1
+    there = row(any(id), place: place, generation: generation)
+    detached = row(there, place: -abs(place), wire: :detached)
+    :ets.select_replace(table, [{there, [], [{detached}]}]) == 1
   end
 
   @typedoc """
@@ -307,44 +282,46 @@ defmodule ErlangPython.Pool.Pending do
   @doc "The requests that a slot's incarnation holds."
   @spec in_slot(Handle.t(), Slots.slot(), pos_integer()) :: [{id(), kind()}]
   def in_slot(%{pending: table}, slot, generation) do
+    beside = row(id: :"$1", place: -slot, generation: generation, _: :_)
+    inside = row(beside, place: slot)
+
     :ets.select(table, [
-      {{:"$1", :_, :_, :_, -slot, generation, :_, :pinned, :_}, [], [{{:"$1", :pinned}}]},
-      {{:"$1", :_, :_, :_, -slot, generation, :_, {:"$2", :"$3"}, :_}, [{:"=/=", :"$3", :moved}],
-       [{{:"$1", :"$2"}}]},
-      {{:"$1", :_, :_, :_, -slot, generation, :_, :_, :_}, [], [{{:"$1", :beside}}]},
-      {{:"$1", :_, :_, :_, slot, generation, :_, :_, :_}, [], [{{:"$1", :window}}]}
+      {row(beside, wire: :pinned), [], [{{:"$1", :pinned}}]},
+      {row(beside, wire: {:"$2", :"$3"}), [{:"=/=", :"$3", :moved}], [{{:"$1", :"$2"}}]},
+      {beside, [], [{{:"$1", :beside}}]},
+      {inside, [], [{{:"$1", :window}}]}
     ])
   end
 
   @doc "All requests with their places."
   @spec places(Handle.t()) :: [{id(), place()}]
   def places(%{pending: table}),
-    do: :ets.select(table, [{{:"$1", :_, :_, :_, :"$2", :_, :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
+    do: :ets.select(table, [{row(id: :"$1", place: :"$2", _: :_), [], [{{:"$1", :"$2"}}]}])
 
   @doc "How many there are that count for `:max_concurrent`: those that somebody has made."
   @spec admitted(Handle.t()) :: non_neg_integer()
   def admitted(%{pending: table}) do
-    spec = [{{:_, :_, :_, :"$1", :_, :_, :_, :_, :_}, [{:"=/=", :"$1", nil}], [true]}]
+    spec = [{row(caller: :"$1", _: :_), [{:"=/=", :"$1", nil}], [true]}]
     :ets.select_count(table, spec)
   end
 
   @spec of_caller(Handle.t(), pid()) :: [id()]
   def of_caller(%{pending: table}, pid),
-    do: :ets.select(table, [{{:"$1", :_, :_, pid, :_, :_, :_, :_, :_}, [], [:"$1"]}])
+    do: :ets.select(table, [{row(id: :"$1", caller: pid, _: :_), [], [:"$1"]}])
 
   @spec of_callers(Handle.t(), [pid()]) :: [id()]
   def of_callers(handle, [pid]), do: of_caller(handle, pid)
 
   def of_callers(%{pending: table}, pids) do
     pids = MapSet.new(pids)
-    rows = [{{:"$1", :_, :_, :"$2", :_, :_, :_, :_, :_}, [], [{{:"$1", :"$2"}}]}]
+    rows = [{row(id: :"$1", caller: :"$2", _: :_), [], [{{:"$1", :"$2"}}]}]
     for {id, pid} <- :ets.select(table, rows), MapSet.member?(pids, pid), do: id
   end
 
   @doc "Who waits for a request; nobody in a pool that is gone."
   @spec callers(Handle.t()) :: MapSet.t(pid())
   def callers(%{pending: table}) do
-    table |> :ets.select([{{:_, :_, :_, :"$1", :_, :_, :_, :_, :_}, [], [:"$1"]}]) |> MapSet.new()
+    table |> :ets.select([{row(caller: :"$1", _: :_), [], [:"$1"]}]) |> MapSet.new()
   rescue
     ArgumentError -> MapSet.new()
   end

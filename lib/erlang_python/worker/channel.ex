@@ -6,6 +6,7 @@ defmodule ErlangPython.Worker.Channel do
   @behaviour ErlangPython.ZMTP.Handler
 
   import ErlangPython.Callbacks.Incoming, only: [is_callback: 1]
+  import ErlangPython.Pool.Pending.Row, only: [row: 1]
 
   alias ErlangPython.Callbacks.{Incoming, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Refs, Slots, Streams, Window}
@@ -184,12 +185,12 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(state.handle, id) do
-      {_id, dest, tag, _caller, ^occupied, _generation, sent, _wire, _deadline} ->
+      row(dest: dest, tag: tag, place: ^occupied, sent_at: sent) ->
         Pending.answer(dest, tag, message)
         answer(rest, state, count + 1, sent_at || sent)
 
       # It was outside the window, or had been taken from this worker, which answers all the same.
-      {_id, dest, tag, _caller, place, _generation, _sent, wire, _deadline} ->
+      row(dest: dest, tag: tag, place: place, wire: wire) ->
         Pending.answer(dest, tag, message)
         Pending.vacate(state.handle, place)
         count_beside(state, wire)
@@ -210,7 +211,7 @@ defmodule ErlangPython.Worker.Channel do
     occupied = state.occupied
 
     case Pending.take(handle, id) do
-      {_id, dest, tag, _caller, place, _generation, sent, wire, _deadline} ->
+      row(dest: dest, tag: tag, place: place, sent_at: sent, wire: wire) ->
         owners.confirm(handle, left, dest)
         Pending.answer(dest, tag, message)
 

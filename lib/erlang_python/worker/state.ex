@@ -2,6 +2,8 @@ defmodule ErlangPython.Worker.State do
   @moduledoc false
   # What a worker's process knows, and how it talks to its Python.
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 1]
+
   alias ErlangPython.{MessagePack, Protocol, Worker}
   alias ErlangPython.Pool.{Handle, Pending, Replay, Slots}
   alias ErlangPython.Worker.{Exit, OSProcess, Pings, Printing, Running}
@@ -109,7 +111,7 @@ defmodule ErlangPython.Worker.State do
   @spec here?(t(), Pending.id()) :: boolean()
   def here?(%{slot: slot, generation: generation} = state, id) do
     case Pending.lookup(state.handle, id) do
-      {_id, _dest, _tag, _caller, ^slot, ^generation, _sent_at, _wire, _deadline} -> true
+      row(place: ^slot, generation: ^generation) -> true
       _ended_or_elsewhere -> false
     end
   end

@@ -3,6 +3,8 @@ defmodule ErlangPython.Worker.Stopping do
   # How requests of a worker are stopped, and how those that wait behind another leave it: what is asked of
   # Python over the control channel, and what its answers mean.
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 1]
+
   alias ErlangPython.Callbacks.Incoming
   alias ErlangPython.Pool.{Intake.Stuck, Pending, Queue, Slots}
   alias ErlangPython.{Protocol, Request.Message, Worker.Running, Worker.State}
@@ -31,7 +33,7 @@ defmodule ErlangPython.Worker.Stopping do
       nil ->
         state
 
-      {_id, dest, tag, _caller, _slot, _generation, _sent_at, _wire, _deadline} ->
+      row(dest: dest, tag: tag) ->
         if Running.last?(State.begun(state), id) do
           # It may have begun just now, behind another request.
           Process.send_after(self(), {:close_over, id}, handle.options.grace)
@@ -149,17 +151,16 @@ defmodule ErlangPython.Worker.Stopping do
   # The worker will never run it: nobody waits for it any more, or another worker may.
   defp revoked(%{handle: handle, slot: slot} = state, id, next) do
     case Pending.lookup(handle, id) do
-      {_id, nil, _tag, _caller, ^slot, _generation, _sent_at, _wire, _deadline} ->
+      row(dest: nil, place: ^slot) ->
         Pending.discard(handle, id)
         Queue.dispatch(handle)
 
-      {_id, _dest, _tag, _caller, ^slot, generation, _sent_at, _wire, _deadline} ->
+      row(place: ^slot, generation: generation) ->
         hold(state)
         if Pending.unassign(handle, id, slot, generation), do: Stuck.give_on(handle, id, next)
 
       # Outside the window: nobody else could run it.
-      {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire, _deadline}
-      when place == -slot ->
+      row(place: place) when place == -slot ->
         Pending.discard(handle, id)
 
       _ended ->

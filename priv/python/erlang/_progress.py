@@ -2,6 +2,7 @@
 
 import operator
 import sys
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Optional
 
@@ -60,7 +61,8 @@ def _number(expected: str, value: Any) -> "int | float":
     if hasattr(value, "__index__"):
         return operator.index(value)
     if hasattr(value, "__float__"):
-        return float(value)
+        with suppress(TypeError):  # of complex numbers, before Python 3.10
+            return float(value)
     raise TypeError(f"{expected}, not {type(value).__name__}")
 
 

@@ -2,6 +2,8 @@ defmodule ErlangPython.Nesting.EndsTest do
   # Nested requests that are given up, cancelled or lost with their worker, at whatever level.
   use ErlangPython.CallbackCase, async: false
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 2]
+
   alias ErlangPython.Pool.{Directory, Handle, Pending}
 
   @moduletag :tmp_dir
@@ -59,7 +61,7 @@ defmodule ErlangPython.Nesting.EndsTest do
       # Each level's request goes to the alias in its row; the manager sends the ends.
       requests = fn -> Enum.map([caller.pid | levels], &Pending.of_caller(handle, &1)) end
       eventually(fn -> assert Enum.all?(requests.(), &match?([_id], &1)) end)
-      aliases = for [id] <- requests.(), do: handle |> Pending.lookup(id) |> elem(1)
+      aliases = for [id] <- requests.(), do: handle |> Pending.lookup(id) |> row(:dest)
       :erlang.trace(Directory.whereis(handle, :manager), true, [:send])
       System.cmd("kill", ["-9", "#{os_pid(pool)}"])
 

@@ -2,6 +2,8 @@ defmodule ErlangPython.RandomMix.Report do
   @moduledoc false
   # Shows the state of a pool and of the processes that use it when a plan takes so long that it may hang.
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 1, row: 2]
+
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool
   alias ErlangPython.Pool.{Handle, Slots}
@@ -62,11 +64,11 @@ defmodule ErlangPython.RandomMix.Report do
   end
 
   # The wire as its kind only.
-  defp without_wire(row) do
-    case elem(row, 7) do
-      {kind, _wire} -> put_elem(row, 7, kind)
+  defp without_wire(row(wire: wire) = row) do
+    case wire do
+      {kind, _wire} -> row(row, wire: kind)
       wire when is_atom(wire) -> row
-      _iodata -> put_elem(row, 7, :wire)
+      _iodata -> row(row, wire: :wire)
     end
   end
 

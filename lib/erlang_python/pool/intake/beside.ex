@@ -7,6 +7,7 @@ defmodule ErlangPython.Pool.Intake.Beside do
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Handle, Intake, NoPool, Pending, Slots}
   alias ErlangPython.Pool.Intake.Admission
+  alias ErlangPython.Pool.Pending.Row
 
   @doc """
   Hands over one of a process that the callback's (`origin`) has started: it runs beside the main thread. As
@@ -51,7 +52,7 @@ defmodule ErlangPython.Pool.Intake.Beside do
   def insert(handle, request, slot, generation) do
     Slots.add_beside(handle, slot, 1)
     now = System.monotonic_time(:microsecond)
-    Pending.insert(handle, Pending.row(request, -slot, generation, now))
+    Pending.insert(handle, Row.new(request, -slot, generation, now))
   end
 
   # As `Intake.confirm`, but there is no other worker for it.

@@ -2,6 +2,8 @@ defmodule ErlangPython.Pool.Intake.Cancellation do
   @moduledoc false
   # The way of a request out of the pool, when nobody waits for it any more.
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 1]
+
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue}
 
   @doc """
@@ -26,14 +28,9 @@ defmodule ErlangPython.Pool.Intake.Cancellation do
     if Pending.abandon(handle, id) do
       case Pending.lookup(handle, id) do
         # Moved back to the queue since the first look.
-        {_id, _dest, _tag, _caller, 0, _generation, _sent_at, _wire, _deadline} ->
-          cancel(handle, id)
-
-        {_id, _dest, _tag, _caller, place, _generation, _sent_at, _wire, _deadline} ->
-          tell(handle, abs(place), id)
-
-        nil ->
-          :ok
+        row(place: 0) -> cancel(handle, id)
+        row(place: place) -> tell(handle, abs(place), id)
+        nil -> :ok
       end
     end
 

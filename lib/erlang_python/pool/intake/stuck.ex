@@ -3,6 +3,8 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   # A second look at requests that wait: behind one that takes longer than expected, or for workers all of which
   # wait themselves.
 
+  import ErlangPython.Pool.Pending.Row, only: [row: 1]
+
   alias ErlangPython.Callbacks.{Awaited, Holding, Origin, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Pool.Intake.Beside
@@ -28,9 +30,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   @spec reconsider(Handle.t(), Pending.id()) :: :gone | term()
   def reconsider(handle, id) do
     case Pending.lookup(handle, id) do
-      {_id, _dest, _tag, _caller, 0, _, _, _, _} -> release(handle, id)
-      {_id, _, _, _, slot, _, _, _, _} = row when slot > 0 -> rebalance(handle, row)
-      {_id, _, _, _, _place, _, _, {_, wire}, _} = row when wire != :moved -> move(handle, row)
+      row(place: 0) -> release(handle, id)
+      row(place: slot) = found when slot > 0 -> rebalance(handle, found)
+      row(wire: {_held_by, wire}) = found when wire != :moved -> move(handle, found)
       _outside_the_window_or_ended -> :ok
     end
   rescue
@@ -40,7 +42,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
       if Pending.gone?(handle), do: :gone, else: :ok
   end
 
-  defp rebalance(handle, {id, _dest, _tag, _caller, slot, generation, sent_at, _wire, _deadline}) do
+  defp rebalance(handle, row(id: id, place: slot, generation: generation, sent_at: sent_at)) do
     with false <- Slots.alone?(handle, slot),
          since = max(sent_at, Slots.last_end(handle, slot)),
          true <- System.monotonic_time(:microsecond) - since >= @held_up_us,
@@ -104,7 +106,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   end
 
   # The main thread has not even read it, where it waits for a thread of its own or in an event loop.
-  defp move(handle, {id, _, _, _, place, generation, _sent_at, {_held_by, wire}, _deadline}) do
+  defp move(handle, row(id: id, place: place, generation: generation, wire: {_held_by, wire})) do
     with true <- stuck?(handle, -place, System.monotonic_time(:microsecond)),
          {^generation, worker, _writer} <- Directory.worker(handle, -place),
          do: send(worker, {:move, id, wire})
