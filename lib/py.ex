@@ -7,8 +7,8 @@ defmodule :py do
       {ok, 4.0}
       2> py:eval(<<"x * 2">>, #{x => 21}).
       {ok, 42}
-      3> py:call(math, sqrt, [-1]).
-      {error, {'ValueError', "math domain error"}}
+      3> py:call(operator, truediv, [1, 0]).
+      {error, {'ZeroDivisionError', "division by zero"}}
 
   Names are atoms, binaries or charlists, code is a binary or a charlist, keyword arguments and
   variables are a map or a proplist. A timeout is a positive integer (milliseconds) or `infinity`;

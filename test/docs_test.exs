@@ -154,7 +154,7 @@ defmodule ErlangPython.DocsTest do
           {"another dependency", "elixir", "# mix.exs\n{:erlport, \"~> 0.1\"}", "no match"},
           {"a test that fails", "elixir",
            "defmodule T do\n  use ExUnit.Case\n  test(\"x\", do: assert(1 == 2))\nend",
-           "1 test, 1 failure"},
+           "Assertion with == failed"},
           {"an Erlang module that does not compile", "erlang", "-module(m).\nf() -> 1.",
            "unused_function"},
           {"an Erlang module with broken syntax", "erlang", "-module(m).\nf( -> 1.",

@@ -42,6 +42,9 @@ defmodule ErlangPython.Tensor do
     "c16" => {:c, 128}
   }
 
+  # Of the elements that are one number.
+  @bits [8, 16, 32, 64]
+
   @dtypes @nx_types |> Map.delete("b1") |> Map.new(fn {dtype, type} -> {type, dtype} end)
 
   @native if System.endianness() == :little, do: "<", else: ">"
@@ -129,15 +132,19 @@ defmodule ErlangPython.Tensor do
   defp element_type(_dtype), do: nil
 
   # Whatever they are, in this order of their bytes.
-  defp integers(?>, bits, data), do: for(<<int::size(bits)-big <- data>>, do: int)
-  defp integers(_order, bits, data), do: for(<<int::size(bits)-little <- data>>, do: int)
+  for bits <- @bits do
+    defp integers(?>, unquote(bits), data), do: for(<<int::unquote(bits)-big <- data>>, do: int)
+    defp integers(_, unquote(bits), data), do: for(<<int::unquote(bits)-little <- data>>, do: int)
+  end
 
   defp element(?u, _bits, int), do: int
   defp element(?b, _bits, int), do: int != 0
 
-  defp element(?i, bits, int) do
-    <<int::size(bits)-signed>> = <<int::size(bits)>>
-    int
+  for bits <- @bits do
+    defp element(?i, unquote(bits), int) do
+      <<signed::unquote(bits)-signed>> = <<int::unquote(bits)>>
+      signed
+    end
   end
 
   defp element(?f, bits, int), do: float(<<int::size(bits)>>)

@@ -74,7 +74,7 @@ defmodule ErlangPython.MessagesTest do
         {4, <<size::16, _::binary>>} -> 28 + size
       end
 
-    <<trace::binary-size(size), type, body::binary>> = body
+    {trace, <<type, body::binary>>} = :erlang.split_binary(body, size)
     {inner, ^type} = List.keyfind(Protocol.types(), type, 1)
     %{message | inner: inner, trace: trace, body: body}
   end

@@ -303,7 +303,7 @@ defmodule ErlangPython.TelemetryTest do
     log =
       capture_log(fn ->
         ErlangPython.call(:math, :sqrt, [4], pool: pool)
-        ErlangPython.call(:math, :sqrt, [-4], pool: pool)
+        ErlangPython.call(:operator, :truediv, [1, 0], pool: pool)
         ErlangPython.stream(:builtins, :range, [3], pool: pool) |> Enum.to_list()
         ErlangPython.eval("erlang.call('telemetry_none')", %{}, pool: pool)
         ErlangPython.exec("import os; os._exit(3)", %{}, pool: pool)
@@ -311,7 +311,10 @@ defmodule ErlangPython.TelemetryTest do
       end)
 
     assert log =~ ~r/\[info\].*Python math.sqrt took [\d.]+ ms \([\d.]+ ms until it began, /
-    assert log =~ ~r/\[info\].*Python math.sqrt failed after .*: ValueError: math domain error/
+
+    assert log =~
+             ~r/\[info\].*Python operator.truediv failed after .*: ZeroDivisionError: division by zero/
+
     assert log =~ ~r/Python stream builtins.range done after [\d.]+ ms and 3 items/
     assert log =~ ~r/callback telemetry_none failed after/
     assert log =~ ~r/\[warn(ing)?\].*Python \(OS process \d+\) has ended .*exited with status 3/

@@ -5,7 +5,11 @@ defmodule ErlangPython.KinoStandIn do
 
   @code """
   defmodule Kino do
-    def render(term), do: send(self(), {:kino, term}) && term
+    def render(term) do
+      send(self(), {:kino, term})
+      term
+    end
+
     def start_child!(spec), do: ExUnit.Callbacks.start_supervised!(spec)
   end
 

@@ -300,7 +300,7 @@ defmodule PhoenixMlTest do
         []
 
       size ->
-        <<chunk::binary-size(size), "\r\n", rest::binary>> = rest
+        {chunk, "\r\n" <> rest} = :erlang.split_binary(rest, size)
         [chunk | chunks(rest)]
     end
   end
