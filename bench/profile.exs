@@ -16,6 +16,7 @@ defmodule Bench.Profile do
   alias Bench.{Clock, Machine, Pool, Rounds, Stats, ZmtpEcho}
   alias ErlangPython.{MessagePack, Protocol}
   alias ErlangPython.Pool.{Callers, Directory, Handle, Intake, Pending, Slots, Window}
+  alias ErlangPython.Pool.Pending.Row
   alias ErlangPython.Request.{Message, Options, Reply}
   alias ErlangPython.ZMTP.{Decoder, Frame}
 
@@ -218,7 +219,8 @@ defmodule Bench.Profile do
   defp row(handle) do
     id = -Slots.next_id(handle)
     now = System.monotonic_time(:microsecond)
-    Pending.insert(handle, {id, nil, nil, self(), 1, 0, now, @payload, nil})
+    request = %{id: id, dest: nil, tag: nil, caller: self(), wire: @payload, deadline: nil}
+    Pending.insert(handle, Row.new(request, 1, 0, now))
     Pending.take(handle, id)
   end
 

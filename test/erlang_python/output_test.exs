@@ -151,11 +151,16 @@ defmodule ErlangPython.OutputTest do
 
   # The printer logs in order: when this line is there, so are those before it.
   defp eventually_logged(pool) do
-    test = self()
+    until_logged("last", fn ->
+      ErlangPython.exec("import os; os.write(1, b'last\\n')", %{}, pool: pool)
+    end)
+  end
+
+  defp until_logged(line, fun) do
     handler = {:output_test, self()} |> inspect() |> String.to_atom()
-    :ok = :logger.add_handler(handler, __MODULE__, %{test: test})
-    ErlangPython.exec("import os; os.write(1, b'last\\n')", %{}, pool: pool)
-    assert_receive {:logged, "last"}, 10_000
+    :ok = :logger.add_handler(handler, __MODULE__, %{test: self()})
+    fun.()
+    assert_receive {:logged, ^line}, 10_000
     :logger.remove_handler(handler)
   end
 
@@ -351,8 +356,10 @@ defmodule ErlangPython.OutputTest do
 
     log =
       capture_log(fn ->
-        assert {:error, %{kind: :worker_exit}} = ErlangPython.exec(code, %{}, pool: pool)
-        eventually_logged(pool)
+        # The next worker has a printer of its own.
+        until_logged("half a line", fn ->
+          assert {:error, %{kind: :worker_exit}} = ErlangPython.exec(code, %{}, pool: pool)
+        end)
       end)
 
     for what <- ["record", "line"] do

@@ -80,6 +80,10 @@ defmodule ErlangPython.Worker.Output do
 
   defp cut(partial, lines), do: {Enum.reverse(lines), partial}
 
+  # The C functions that faulthandler shows since Python 3.14: they would leave no room for Python's lines.
+  defp keep("Current thread's C stack trace" <> _, output), do: output
+  defp keep("  Binary file " <> _, output), do: output
+
   defp keep(line, %{count: @kept} = output),
     do: %{output | last: :queue.in(line, :queue.drop(output.last))}
 

@@ -24,6 +24,19 @@ defmodule ErlangPython.Worker.OutputTest do
     assert byte_size(x) == 8_192
   end
 
+  test "C functions do not push out where Python was" do
+    python = [
+      "Current thread 0x00007f (most recent call first):",
+      "  File \"x.py\", line 2 in f",
+      ""
+    ]
+
+    c = List.duplicate("  Binary file \"python3\", at _start+0x21 [0x6d6ce1]", 30)
+    lines = python ++ ["Current thread's C stack trace (most recent call first):" | c]
+    {^lines, output} = Output.add(Output.new(), Enum.map_join(lines, &(&1 <> "\n")))
+    assert Output.last(output) == python
+  end
+
   test "keeps the last 25 lines" do
     {_lines, output} = Output.add(Output.new(), Enum.map_join(1..100, "\n", &"#{&1}") <> "\n")
     assert Output.last(output) == Enum.map(76..100, &"#{&1}")
