@@ -1,7 +1,7 @@
 # Runs the worker's tests and the core of the Elixir tests on each Python of this machine, found as a pool finds
 # them, and prints a table. Exits with 1 if a test fails.
 #
-#     make test-pythons                     those of 3.9 to 3.14 that are here
+#     make test-pythons                     those of 3.9 to 3.15 that are here
 #     make test-pythons ARGS="3.9 3.12"     these, which then have to be here; a path will do too
 #
 # Each has a virtual environment from the lock file in .cache/pythons, which is kept.
@@ -9,7 +9,7 @@
 defmodule TestPythons do
   alias ErlangPython.Env.Interpreter
 
-  @minors 9..14
+  @minors 9..15
   @lock "requirements/dev.lock"
   @folder ".cache/pythons"
 

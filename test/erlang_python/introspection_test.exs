@@ -15,6 +15,8 @@ defmodule ErlangPython.IntrospectionTest do
   describe "Pool.stacks/3" do
     test "of a worker that is busy, and of one that is not", %{tmp_dir: dir} do
       pool = start_pool(workers: 1)
+      # Right after its start it still prepares for errors.
+      assert ErlangPython.eval("1", %{}, pool: pool) == {:ok, 1}
       assert {:ok, [%{main: true, name: "MainThread", frames: []} | _]} = Pool.stacks(pool, 1)
       task = busy(pool, dir)
       assert {:ok, [%{main: true, frames: frames, id: id} | _others]} = Pool.stacks(pool, 1)

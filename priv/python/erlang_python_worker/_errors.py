@@ -73,48 +73,47 @@ def _describe_one(error: BaseException, cause: Any, relation: "str | None") -> "
     # First: the traceback module swallows whatever a __str__ raises, an interrupt too.
     message, notes = _shorten(_text(error), _MAX_MESSAGE), _notes(error)
     trace = _bounded(_attribute(error, "__traceback__"))
+    kind = _kind(error)
     try:
         report = traceback.TracebackException(type(error), error, trace)
         _hide_our_frames(report)
         formatted = "".join(report.format(chain=False))
         frames = shown_frames(report.stack)
-        advice = hint(error)
     except Exception:  # an exception whose own attributes raise
-        return _with_frames(_bare(error, message), trace, cause, relation, notes)
+        formatted, frames = _without_report(f"{kind}: {message}\n", trace)
+    advice = _advice(error)
     if advice is not None:
         notes.append(clean(advice))
         formatted += f"{advice}\n"
-    return [
-        MARKS[EXCEPTION],
-        clean(name(type(error))),
-        message,
-        frames,
-        cause,
-        relation,
-        notes,
-        _shorten(formatted, _MAX_FORMATTED),
-    ]
+    formatted = _shorten(formatted, _MAX_FORMATTED)
+    return [MARKS[EXCEPTION], kind, message, frames, cause, relation, notes, formatted]
 
 
 def _bare(error: BaseException, message: str) -> "list[Any]":
-    try:
-        kind = clean(name(type(error)))
-    except Exception:  # of a metaclass that raises
-        kind = "exception"
+    kind = _kind(error)
     return [MARKS[EXCEPTION], kind, message, [], None, None, [], f"{kind}: {message}\n"]
 
 
-def _with_frames(
-    bare: "list[Any]", trace: "TracebackType | None", cause: Any, relation: Any, notes: "list[str]"
-) -> "list[Any]":
-    mark, kind, message, *_, formatted = bare
+def _kind(error: BaseException) -> str:
+    try:
+        return clean(name(type(error)))
+    except Exception:  # of a metaclass that raises
+        return "exception"
+
+
+def _advice(error: BaseException) -> "str | None":
+    try:
+        return hint(error)
+    except Exception:  # an exception whose own attributes raise
+        return None
+
+
+def _without_report(text: str, trace: "TracebackType | None") -> "tuple[str, list[Any]]":
     stack = traceback.extract_tb(trace)
     frames = shown_frames(stack)
     if frames:
-        listed = "".join(stack.format())
-        formatted = f"Traceback (most recent call last):\n{listed}{formatted}"
-    formatted = _shorten(formatted, _MAX_FORMATTED)
-    return [mark, kind, message, frames, cause, relation, notes, formatted]
+        text = "Traceback (most recent call last):\n" + "".join(stack.format()) + text
+    return text, frames
 
 
 def _bounded(trace: Any) -> "TracebackType | None":
