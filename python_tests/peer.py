@@ -166,9 +166,18 @@ class Peer:
 
     def receive_from_any(self) -> Message:
         """The next message of the main channel or of a thread's."""
+        return self._receive_from(lambda channel: channel != "/control")
+
+    def receive_from_child(self) -> Message:
+        """The next message of a child process."""
+        return self._receive_from(
+            lambda channel: channel.startswith("/c") and channel != "/control"
+        )
+
+    def _receive_from(self, wanted: Callable[[str], bool]) -> Message:
         while True:
             for channel, messages in self._arrived.items():
-                if messages and channel != "/control":
+                if messages and wanted(channel):
                     return messages.popleft()
             self._take_one()
 

@@ -3,6 +3,8 @@
 import itertools
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Optional
 
 import erlang
@@ -88,27 +90,29 @@ class ChildLine(Line):
 
     def call(self, kind: int, body: "list[Any]") -> Any:
         key = self.next_key()
-        try:
+        with self._exchange():
             self.send(kind, key, body)
             answer = self._answer(key)
-        except Closed:
-            self._close()
-            raise erlang.Interrupted(_GONE) from None
-        except Exception:
-            raise
-        except BaseException:
-            # It may have been in the middle of a message; and so Elixir knows that nobody waits.
-            self._close()
-            raise
         return self.read(*answer)
 
     def tell(self, kind: int, body: "list[Any]") -> None:
-        try:
+        with self._exchange():
             self.send(kind, bytes(8), body)
             self.catch_up()
+
+    @contextmanager
+    def _exchange(self) -> "Iterator[None]":
+        try:
+            yield
         except Closed:
             self._close()
             raise erlang.Interrupted(_GONE) from None
+        except Exception:  # of what can't be encoded
+            raise
+        except BaseException:
+            # It may be in the middle of a message; and so Elixir knows that nobody waits.
+            self._close()
+            raise
 
     def _answer(self, key: bytes) -> Message:
         while True:
