@@ -197,7 +197,7 @@ defmodule ErlangPython.DeathsTest do
     test "stopped from outside is replaced at the deadline of the next request" do
       pool = start_pool(workers: 1, grace: 200)
       [%{os_pid: os_pid}] = Pool.workers(pool)
-      System.cmd("kill", ["-STOP", "#{os_pid}"])
+      suspend(os_pid)
 
       assert {:error, %Error{kind: :timeout}} =
                ErlangPython.eval("1", %{}, pool: pool, timeout: 200)
@@ -209,11 +209,11 @@ defmodule ErlangPython.DeathsTest do
     test "stopped from outside does not hold up a restart or a stop" do
       pool = start_pool(workers: 1, grace: 200)
       [%{os_pid: os_pid}] = Pool.workers(pool)
-      System.cmd("kill", ["-STOP", "#{os_pid}"])
+      suspend(os_pid)
       assert Pool.restart(pool) == :ok
       refute os_process?(os_pid)
       [%{os_pid: os_pid}] = Pool.workers(pool)
-      System.cmd("kill", ["-STOP", "#{os_pid}"])
+      suspend(os_pid)
       stop_supervised!(pool)
       refute os_process?(os_pid)
     end

@@ -87,6 +87,20 @@ defmodule ErlangPython.PoolCase do
     end
   end
 
+  @doc "Stops a process as SIGSTOP does, and waits until each of its threads has stopped, where the system shows them."
+  def suspend(os_pid) do
+    {_output, 0} = System.cmd("kill", ["-STOP", "#{os_pid}"])
+
+    eventually(fn ->
+      for path <- Path.wildcard("/proc/#{os_pid}/task/*/stat"),
+          {:ok, stat} <- [File.read(path)] do
+        <<state, _rest::binary>> = stat |> String.split(") ") |> List.last()
+        # Stopped, or ended meanwhile: proc(5).
+        assert state in ~c"TZX"
+      end
+    end)
+  end
+
   def milliseconds(fun) do
     {microseconds, result} = :timer.tc(fun)
     {div(microseconds, 1_000), result}

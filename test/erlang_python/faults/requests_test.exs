@@ -43,7 +43,7 @@ defmodule ErlangPython.Faults.RequestsTest do
     {_generation, worker, _writer} = Directory.worker(handle(pool), 1)
 
     # Python says nothing any more: the test says it.
-    System.cmd("kill", ["-STOP", "#{os_pid}"])
+    suspend(os_pid)
     {:ok, done, []} = MessagePack.encode("done")
     head = IO.iodata_to_binary([Protocol.head(Protocol.type(:cancel_ack), id) | done])
     send(worker, {:cancel, id})
