@@ -201,10 +201,22 @@ defmodule ErlangPython.ZMTP.Reader do
     {:close, reason} -> close(reader, {:handler, reason})
   end
 
-  # The kernel hands out what it holds for us, and then an end of file.
+  # The kernel hands out what it holds for us, and then an end of file. It is read here: whoever waits for the runtime to
+  # tell of the peer's end may wait for ever (OTP 29).
+  @spec finish(t()) :: no_return()
   defp finish(reader) do
-    case :gen_tcp.shutdown(reader.socket, :read) do
-      :ok -> reader
+    with :ok <- :gen_tcp.shutdown(reader.socket, :read),
+         :ok <- :inet.setopts(reader.socket, active: false) do
+      reader |> drain() |> receive_rest()
+    else
+      {:error, _reason} -> reader |> drain() |> close(:closed)
+    end
+  end
+
+  @spec receive_rest(t()) :: no_return()
+  defp receive_rest(reader) do
+    case :gen_tcp.recv(reader.socket, 0, @stalled) do
+      {:ok, bytes} -> reader |> feed(bytes) |> receive_rest()
       {:error, _reason} -> close(reader, :closed)
     end
   end
