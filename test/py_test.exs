@@ -110,7 +110,9 @@ defmodule PyTest do
     # It has asked for the result.
     eventually(fn -> assert {:monitors, [process: ^holder]} = Process.info(killed, :monitors) end)
 
-    eventually(fn -> assert {:message_queue_len, 1} = Process.info(holder, :message_queue_len) end)
+    eventually(fn ->
+      assert {:message_queue_len, 1} = Process.info(holder, :message_queue_len)
+    end)
 
     Process.exit(killed, :kill)
     assert_receive {:DOWN, ^monitor, :process, ^killed, :killed}

@@ -47,9 +47,8 @@ defmodule Bench.Rows.Throughput do
             {"pyzmq echo, window of #{@window}", rounds.pyzmq, 1.0},
             {"`ProcessPoolExecutor`", executor, 10.0}
           ] do
-        what = what(callers)
-
-        Result.compare(what, :calls, rounds[name], {baseline, theirs}, target: {:at_least, target})
+        target = {:at_least, target}
+        Result.compare(what(callers), :calls, rounds[name], {baseline, theirs}, target: target)
       end
 
     as_any = {"workers that are scheduled as any process", rounds.as_any}

@@ -38,7 +38,10 @@ defmodule ErlangPython.TestTerms do
     let(Types.non_empty(Types.list(Types.oneof(@atoms))), fn names ->
       row = let(Types.vector(length(names), inner), &(names |> Enum.zip(&1) |> Map.new()))
 
-      Types.frequency([{4, Types.vector(9, row)}, {1, Types.vector(9, Types.union([row, inner]))}])
+      Types.frequency([
+        {4, Types.vector(9, row)},
+        {1, Types.vector(9, Types.union([row, inner]))}
+      ])
     end)
   end
 

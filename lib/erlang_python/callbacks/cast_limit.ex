@@ -13,7 +13,7 @@ defmodule ErlangPython.Callbacks.CastLimit do
   @told_ms 1_000
 
   @doc "Starts the process of a cast, unless too many run."
-  @spec start(Handle.t(), (() -> term())) :: term()
+  @spec start(Handle.t(), fun()) :: term()
   def start(handle, fun) do
     if Slots.add_casts(handle, 1) <= @most do
       Directory.notify(handle, :callers, {:cast, spawn(fun)})

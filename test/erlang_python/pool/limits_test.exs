@@ -155,7 +155,9 @@ defmodule ErlangPython.Pool.LimitsTest do
       """
 
       call =
-        Task.async(fn -> ErlangPython.run(code, %{test: test}, pool: pool, timeout: :infinity) end)
+        Task.async(fn ->
+          ErlangPython.run(code, %{test: test}, pool: pool, timeout: :infinity)
+        end)
 
       assert_receive "started"
       assert Pool.restart(pool) == :ok
