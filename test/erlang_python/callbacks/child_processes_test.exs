@@ -131,6 +131,20 @@ defmodule ErlangPython.Callbacks.ChildProcessesTest do
     assert run(pool, code, %{double: &(2 * &1)}) == {:ok, [4, 9, 8]}
   end
 
+  test "a process that outlives the request which started it works for nobody", context do
+    %{pool: pool, module: module} = context
+
+    start = """
+    import concurrent.futures, #{module}
+    processes = concurrent.futures.ProcessPoolExecutor(1)
+    processes.submit(#{module}.callers, 1).result()
+    """
+
+    assert run(pool, start) == {:ok, [self()]}
+    assert run(pool, "processes.submit(#{module}.callers, 1).result()") == {:ok, nil}
+    assert run(pool, "processes.shutdown()") == {:ok, nil}
+  end
+
   test "at the deadline of its request a callback of its child ends too", context do
     before = os_pid(context.pool)
     assert {:error, %{kind: :timeout}} = map(context, "fork", :wait, [1], timeout: 1_000)
