@@ -131,6 +131,19 @@ defmodule ErlangPython.Callbacks.ChildProcessesTest do
     assert run(pool, code, %{double: &(2 * &1)}) == {:ok, [4, 9, 8]}
   end
 
+  test "a failure keeps the original exception through both processes", %{pool: pool} do
+    register(:boom, fn _n -> raise ArgumentError, "bad price" end)
+
+    code = """
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(1) as processes:
+        processes.submit(erlang.call, "boom", 1).result()
+    """
+
+    assert {:error, %Error{kind: :elixir} = error} = run(pool, code)
+    assert error.details.reason == %ArgumentError{message: "bad price"}
+  end
+
   test "a process that outlives the request which started it works for nobody", context do
     %{pool: pool, module: module} = context
 
