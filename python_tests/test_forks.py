@@ -87,21 +87,28 @@ def test_a_child_has_a_channel_for_each_thread(own: Peer) -> None:
     number = begin(
         own,
         """
-import erlang, os, threading
+import erlang, os, sys, threading
 pid = os.fork()
 if pid == 0:
-    thread = threading.Thread(target=erlang.call, args=("thread",)); thread.start()
-    erlang.call("main"); thread.join()
-    os._exit(erlang.call("main again"))
+    sys.setswitchinterval(1e-6)
+    here = threading.Barrier(8)
+    def twice(number):
+        here.wait()
+        erlang.call("first", number)
+        erlang.call("second", number)
+    threads = [threading.Thread(target=twice, args=(number,)) for number in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    os._exit(42)
 os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])""",
     )
-    main, thread = own.callback("main"), own.callback("thread")
-    assert main.channel != thread.channel
-    own.answer(main)
-    own.answer(thread)
-    again = own.callback("main again")
-    assert again.channel == main.channel
-    own.answer(again, 42)
+    channels: "dict[str, dict[int, str]]" = {"first": {}, "second": {}}
+    for _ in range(16):
+        call = own.callback()
+        channels[call.function][call.args[0]] = call.channel
+        own.answer(call)
+    assert channels["first"] == channels["second"]
+    assert len(set(channels["first"].values())) == 8
     assert own.end(number).body == 42
 
 

@@ -1,6 +1,7 @@
 """Calling into Elixir and Erlang."""
 
 import os
+import threading
 from typing import Any, Optional, Protocol
 
 from erlang._child import given
@@ -31,6 +32,9 @@ class _Bridge(Protocol):
 # Set by the worker; its children make their own when they need one.
 _bridge: "Optional[_Bridge]" = None
 
+# Held by the thread that makes one; a destructor may come in between, and need one too.
+_making = threading.RLock()
+
 # Is this a worker whose last code runs, such as that of `atexit`?
 leaving = False
 
@@ -42,21 +46,30 @@ def connected() -> bool:
 
 def bridge() -> _Bridge:
     global _bridge
-    if _bridge is None:
-        child = given()
-        if child is None or leaving:
-            raise no_worker()
-        # Only what calls is paid for.
-        from erlang_python_worker._child_bridge import ChildBridge
+    found = _bridge
+    if found is None:
+        with _making:
+            if _bridge is None:
+                _bridge = _child_bridge()
+            found = _bridge
+    return found
 
-        _bridge = ChildBridge(*child)
-    return _bridge
+
+def _child_bridge() -> _Bridge:
+    child = given()
+    if child is None or leaving:
+        raise no_worker()
+    # Only what calls is paid for.
+    from erlang_python_worker._child_bridge import ChildBridge
+
+    return ChildBridge(*child)
 
 
 def _forget_bridge() -> None:
-    """In a forked child: its parent's connections are not its own."""
-    global _bridge
+    """In a forked child: its parent's connections are not its own, nor are the locks of threads."""
+    global _bridge, _making
     _bridge = None
+    _making = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forget_bridge)

@@ -19,9 +19,6 @@ from erlang_python_worker._runner import Limits
 if TYPE_CHECKING:
     from erlang_python_worker._loop_lines import LoopLine, LoopLines
 
-# Of all channels of this process: threads that call for the first time may each make a bridge.
-_numbers = itertools.count(1)
-
 _GONE = "the worker of which this process is a child has ended"
 
 
@@ -41,11 +38,13 @@ class ChildBridge(Calling):
     ) -> None:
         self._beam = DirectConnector(endpoint)
         self._prefix = f"{token}/c{os.getpid()}."
+        self._numbers = itertools.count(1)
         self._limits = Limits()
         self._limits.max_message_size = max_message_size
         self._request = request
         self._context = context
         self._threads = threading.local()
+        self._making_loops = threading.Lock()
         self._loops: "Optional[LoopLines]" = None
         left_behind.clear()  # in a forked child: what its parent sends
 
@@ -60,7 +59,7 @@ class ChildBridge(Calling):
 
     def _open(self) -> Channel:
         try:
-            return self._beam.connect(f"{self._prefix}{next(_numbers)}")
+            return self._beam.connect(f"{self._prefix}{next(self._numbers)}")
         except Closed:
             raise ConnectionError(
                 f"Elixir refuses process {os.getpid()}: its worker has ended, or it has left the "
@@ -68,10 +67,11 @@ class ChildBridge(Calling):
             ) from None
 
     def _loop_line(self) -> "LoopLine":
-        if self._loops is None:
-            from erlang_python_worker._loop_lines import LoopLines
+        with self._making_loops:
+            if self._loops is None:
+                from erlang_python_worker._loop_lines import LoopLines
 
-            self._loops = LoopLines(self._open, self._limits, _NoShield())
+                self._loops = LoopLines(self._open, self._limits, _NoShield())
         return self._loops.line()
 
     def _parent(self) -> int:
