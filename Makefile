@@ -1,7 +1,7 @@
 # Each target works on a fresh machine: it first installs what is missing (see `make setup`).
 
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo examples test test-repeat lint bench docs lock clean test-pythons test-debian12 test-debian13 first-result random-mix
+.PHONY: help ready setup demo examples test test-repeat lint bench docs lock clean test-pythons test-frameworks test-debian12 test-debian13 first-result random-mix
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -20,7 +20,7 @@ python_tests := $(venv)/python -m pytest --numprocesses auto --dist worksteal
 N ?= 20
 
 help: ## list these targets
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
 ready: .cache/toolchain.stamp .cache/venv.stamp .cache/uvloop.stamp
 
@@ -34,11 +34,11 @@ examples: ready ## all examples, in the terminal; ARGS="erlang callbacks" runs s
 	@mix compile
 	@scripts/examples.sh $(ARGS)
 
-test: ready .cache/dataframes.stamp ## the Elixir and Erlang tests with the examples, then the Python tests
+test: ready .cache/libraries.stamp ## the Elixir and Erlang tests with the examples, then the Python tests
 	$(elixir_tests)
 	$(python_tests)
 
-test-repeat: ready .cache/dataframes.stamp ## the tests of `make test` 20 times, with times and failures in .cache/test-repeat; N=5 runs fewer
+test-repeat: ready .cache/libraries.stamp ## the tests of `make test` 20 times, with times and failures in .cache/test-repeat; N=5 runs fewer
 	@scripts/test_repeat.sh $(N) .cache/test-repeat "$(elixir_tests)" "$(python_tests)"
 
 random-mix: ready ## a minute of everything at once, under a seed that is printed; RANDOM_MIX_SEED and RANDOM_MIX_SECONDS
@@ -60,6 +60,9 @@ bench: ready ## the benchmarks, with their baselines in the same run; ARGS="--qu
 
 test-pythons: .cache/toolchain.stamp ## the worker's tests and the core Elixir tests on each Python that is here; ARGS="3.9 3.12"
 	@mix run --no-start scripts/test_pythons.exs $(ARGS)
+
+test-frameworks: ready ## tensors of PyTorch, JAX and TensorFlow, of a Python that has them: PYTHON=/venv/bin/python
+	FRAMEWORKS_PYTHON=$(PYTHON) mix test --only frameworks
 
 test-debian12: ## `make demo` and `make test` on a Debian 12 of its own with nothing but git and make (as root); FRESH=1
 	@scripts/debian.sh bookworm make demo test
@@ -87,8 +90,8 @@ clean: ## remove what was built and downloaded
 	@scripts/venv.sh requirements/dev.lock .cache/venv
 	@touch $@
 
-.cache/dataframes.stamp: requirements/dataframes.lock scripts/venv.sh | .cache/toolchain.stamp
-	@scripts/venv.sh requirements/dataframes.lock .cache/dataframes
+.cache/libraries.stamp: requirements/libraries.lock scripts/venv.sh | .cache/toolchain.stamp
+	@scripts/venv.sh requirements/libraries.lock .cache/libraries
 	@touch $@
 
 .cache/uvloop.stamp: requirements/uvloop.lock scripts/venv.sh | .cache/toolchain.stamp

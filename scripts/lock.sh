@@ -18,4 +18,4 @@ lock priv/programs/requirements.in priv/programs/requirements.lock
 lock requirements/dev.in requirements/dev.lock
 lock requirements/docs.in requirements/docs.lock
 lock requirements/uvloop.in requirements/uvloop.lock
-lock requirements/dataframes.in requirements/dataframes.lock
+lock requirements/libraries.in requirements/libraries.lock

@@ -1,11 +1,11 @@
 defmodule ErlangPython.ArrowTest do
-  # Dataframes of the real libraries (requirements/dataframes.lock).
+  # Dataframes of the real libraries (requirements/libraries.lock).
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.{Arrow, Context, Notebook}
   alias ErlangPython.Cell.Object
 
-  @python Path.expand("../../.cache/dataframes/bin/python", __DIR__)
+  @python Path.expand("../../.cache/libraries/bin/python", __DIR__)
 
   # The libraries take their time to load, and several are in one test.
   @timeout 120_000

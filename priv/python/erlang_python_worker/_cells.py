@@ -29,7 +29,7 @@ from erlang_python_worker import _execute, _figures
 from erlang_python_worker._display import bundle, rich, text
 from erlang_python_worker._encoder import Encoder
 from erlang_python_worker._namespace import Namespace
-from erlang_python_worker._types import find, is_dataframe, name
+from erlang_python_worker._types import find, name, stays_in_cells
 
 # Characters of the text by which an object is known in Elixir.
 _MAX_TEXT = 200
@@ -271,8 +271,7 @@ class _Cell:
     def _encode(self, value: Any) -> "Optional[tuple[bytes, int]]":
         """The digest and the size of a value's wire form, if it has one."""
         try:
-            # Arrow would come back as another type than it was.
-            if is_dataframe(type(value)):
+            if stays_in_cells(type(value)):
                 return None
             body, buffers = self._encoder.encode(value)
         except Exception:

@@ -69,6 +69,13 @@ def rich(value: Any) -> Forms:
     return forms
 
 
+def is_rich(kind: type) -> bool:
+    """Have values of this type forms that are more than text?"""
+    methods = ["_repr_mimebundle_", *(method for _mime, method in _METHODS)]
+    names = {name(base) for base in kind.__mro__}
+    return bool(names & {FIGURE, _PLOTLY}) or any(hasattr(kind, method) for method in methods)
+
+
 def _attempt(make: "Callable[[], Forms]") -> Forms:
     """One form that can't be made must not take the others away."""
     try:

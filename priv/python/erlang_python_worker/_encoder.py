@@ -11,12 +11,24 @@ from erlang_python_worker._protocol import (
     BUFFER,
     BUFFER_BINARY,
     BUFFER_BYTES,
+    DATETIME,
+    EXCEPTION,
     INTEGER,
     OUT_OF_BAND,
+    RANGE,
+    REGEX,
+    SET,
+    TENSOR,
+    TUPLE,
 )
 from erlang_python_worker._rows import as_rows
 
 Converter = Callable[["Encoder", Any], Any]
+
+# The first elements of marked arrays.
+MARKS = {
+    code: ExtType(code, b"") for code in (TUPLE, SET, DATETIME, EXCEPTION, TENSOR, RANGE, REGEX)
+}
 
 # What the packer writes without asking us.
 _NATIVE = frozenset({type(None), bool, float, str, bytes, list, dict, ExtType, Timestamp})

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any
 
 import erlang
+from erlang_python_worker._encoder import MARKS
 from erlang_python_worker._hints import hint
 from erlang_python_worker._protocol import EXCEPTION
-from erlang_python_worker._types import MARKS, name
+from erlang_python_worker._types import name
 
 # Bounds of one error: a message may hold a whole file, a recursion a thousand frames.
 _MAX_MESSAGE = 64_000  # characters

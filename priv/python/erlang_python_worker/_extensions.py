@@ -7,9 +7,10 @@ from typing import Any, Callable
 import erlang
 from erlang._handles import callable_from_wire, opaque_from_wire
 from erlang_python_worker import _protocol as wire
+from erlang_python_worker._arrays import TENSOR_KINDS
 from erlang_python_worker._kept import kept
 from erlang_python_worker._rows import from_rows
-from erlang_python_worker._types import REGEX_FLAGS, TENSOR_KINDS
+from erlang_python_worker._types import REGEX_FLAGS
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _EPOCH_DAY = _EPOCH.toordinal()

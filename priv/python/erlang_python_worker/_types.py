@@ -6,15 +6,15 @@ name, so that the worker imports none of them itself.
 
 import datetime
 import struct
-import sys
 from typing import Any, Callable
 
 from msgpack import ExtType, Timestamp
 
 import erlang
 from erlang import _encoders
+from erlang_python_worker import _arrays
 from erlang_python_worker import _protocol as wire
-from erlang_python_worker._encoder import Converter, EncodeError, Encoder
+from erlang_python_worker._encoder import MARKS, Converter, EncodeError, Encoder
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _UTC_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -25,18 +25,6 @@ _i32 = struct.Struct(">i").pack
 _i64 = struct.Struct(">q").pack
 _u64 = struct.Struct(">Q").pack
 
-MARKS = {
-    code: ExtType(code, b"")
-    for code in (
-        wire.TUPLE,
-        wire.SET,
-        wire.DATETIME,
-        wire.EXCEPTION,
-        wire.TENSOR,
-        wire.RANGE,
-        wire.REGEX,
-    )
-}
 _TUPLE = MARKS[wire.TUPLE]
 
 
@@ -66,24 +54,42 @@ def _search(kind: type) -> Converter:
         return _value
     if hasattr(kind, "__dataclass_fields__"):
         return _dataclass
+    if hasattr(kind, "__attrs_attrs__"):
+        return _attrs
     for candidate in names:
         converter = _BY_NAME.get(candidate)
         if converter is not None:
             return converter
+    instead = next((_INSTEAD[base] for base in names if base in _INSTEAD), None)
+    if instead is None and _arrays.is_of_another_library(kind):
+        return _arrays.of_another_library
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         raise EncodeError(
             f"cannot send a value of type '{name(kind)}' to Elixir: read it as a stream "
             "(ErlangPython.stream, py:stream), or return a list"
         )
-    instead = next((_INSTEAD[base] for base in names if base in _INSTEAD), "return plain data")
     raise EncodeError(
-        f"cannot send a value of type '{name(kind)}' to Elixir: {instead}, keep it in Python "
-        "(return: :ref), or register an encoder for the type (erlang.register_encoder)"
+        f"cannot send a value of type '{name(kind)}' to Elixir: {instead or _advice(kind)}, "
+        "keep it in Python (return: :ref), or register an encoder for the type "
+        "(erlang.register_encoder)"
     )
 
 
+def _advice(kind: type) -> str:
+    # Not before it is needed.
+    from erlang_python_worker._display import is_rich
+
+    method = next((name for name in _CONVERSIONS if hasattr(kind, name)), None)
+    plain = "return plain data" if method is None else f"return its .{method}()"
+    return f"{plain}, {_SHOWN}" if is_rich(kind) else plain
+
+
+# Methods that give plain data, by the names that many libraries have for them.
+_CONVERSIONS = ("tolist", "to_list", "to_dict", "numpy", "to_numpy")
+_SHOWN = "show it in a cell or by display: true"
 _SERIES = "return its .tolist() or .to_dict()"
 _INDEX = "return its .tolist()"
+_COLUMN = "return its .to_pylist()"
 
 # What to do with well-known types that have no form of their own.
 _INSTEAD = {
@@ -94,7 +100,9 @@ _INSTEAD = {
     "polars.series.series.Series": "return its .to_list()",
     "polars.lazyframe.frame.LazyFrame": "return its .collect()",
     "scipy.sparse._base._spbase": "return its .toarray()",
-    "matplotlib.figure.Figure": "show it in a cell or by display: true",
+    "matplotlib.figure.Figure": _SHOWN,
+    "pyarrow.lib.Array": _COLUMN,
+    "pyarrow.lib.ChunkedArray": _COLUMN,
 }
 
 
@@ -136,7 +144,7 @@ def _to(convert: "Callable[[Any], Any]") -> Converter:
 _nil = _to(lambda _value: None)
 
 
-def _tuple(_encoder: Encoder, value: "tuple[Any, ...]") -> Any:
+def _tuple(_encoder: Encoder, value: Any) -> Any:
     return [_TUPLE, *value]
 
 
@@ -165,6 +173,19 @@ def _dataclass(_encoder: Encoder, value: Any) -> Any:
         for field in value.__dataclass_fields__.values()
         if field._field_type.name == "_FIELD"
     }
+
+
+def _attrs(_encoder: Encoder, value: Any) -> Any:
+    return {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}
+
+
+def _struct(_encoder: Encoder, value: Any) -> Any:
+    return {field: getattr(value, field) for field in value.__struct_fields__}
+
+
+def _model(_encoder: Encoder, value: Any) -> Any:
+    # Before pydantic 2 it has another name.
+    return value.model_dump() if hasattr(value, "model_dump") else value.dict()
 
 
 def _range(_encoder: Encoder, value: range) -> Any:
@@ -223,51 +244,11 @@ def _pattern(_encoder: Encoder, value: Any) -> Any:
 REGEX_FLAGS = (("i", 2), ("m", 8), ("s", 16), ("u", 32), ("x", 64))
 
 
-def _array(encoder: Encoder, value: Any) -> Any:
-    numpy = sys.modules["numpy"]
-    # A masked array's mask, objects and text have no form in a tensor.
-    if encoder.plain or value.dtype.kind in "OSUT" or hasattr(value, "mask"):
-        return _in_microseconds(value).tolist()
-    if value.dtype.kind not in TENSOR_KINDS:
-        raise EncodeError(f"cannot encode an array of dtype '{value.dtype}'")
-    plain = numpy.ascontiguousarray(value)  # also of ndarray's subclasses
-    data = encoder.data(memoryview(plain.reshape(-1).view("u1")))
-    return [MARKS[wire.TENSOR], value.dtype.str, list(value.shape), data]
-
-
 def _dataframe(encoder: Encoder, value: Any) -> Any:
     # Not before it is needed.
     from erlang_python_worker._dataframes import write
 
     return write(encoder, value)
-
-
-# bool, signed, unsigned, float, complex, timedelta64, datetime64
-TENSOR_KINDS = "biufcmM"
-
-
-# Units of NumPy's clocks of which Python's have no twin: `item` makes bare numbers of them.
-_FINER = ("ns", "ps", "fs", "as")
-
-
-def _in_microseconds(value: Any) -> Any:
-    """An array or a scalar of NumPy's; the clocks among them as fine as Python's at most."""
-    kind = value.dtype.kind
-    if kind in "mM" and sys.modules["numpy"].datetime_data(value.dtype)[0] in _FINER:
-        return value.astype(f"{kind}8[us]")
-    return value
-
-
-def _numpy_scalar(_encoder: Encoder, value: Any) -> Any:
-    item = _in_microseconds(value).item()
-    if type(item) is int and value.dtype.kind in "mM":
-        # Years and months of a timedelta, or a date far from ours.
-        raise EncodeError(f"cannot encode {value!r}: Python's datetime has no counterpart")
-    if type(item) is type(value):  # longdouble has no Python twin
-        item = float(item)
-    if type(item) is complex:
-        raise EncodeError(f"cannot encode a value of type '{name(type(value))}'")
-    return item
 
 
 def _tensor(encoder: Encoder, value: erlang.Tensor) -> Any:
@@ -318,8 +299,12 @@ _BY_NAME: "dict[str, Converter]" = {
     "pathlib.PurePath": _to(str),
     "pathlib._local.PurePath": _to(str),
     "array.array": _to(lambda value: value.tolist()),
-    "numpy.ndarray": _array,
-    "numpy.generic": _numpy_scalar,
+    "numpy.ndarray": _arrays.array,
+    "numpy.generic": _arrays.scalar,
+    "msgspec.Struct": _struct,
+    "pydantic.main.BaseModel": _model,
+    "sqlalchemy.engine.row.Row": _tuple,
+    "sqlite3.Row": _to(dict),
     "pandas.DataFrame": _dataframe,
     "pandas.core.frame.DataFrame": _dataframe,  # before pandas 3
     "polars.dataframe.frame.DataFrame": _dataframe,
@@ -333,5 +318,7 @@ _BY_NAME: "dict[str, Converter]" = {
 }
 
 
-def is_dataframe(kind: type) -> bool:
-    return any(_BY_NAME.get(_key(base)) is _dataframe for base in kind.__mro__)
+def stays_in_cells(kind: type) -> bool:
+    """Would it come back as another type than it was, and be large?"""
+    dataframe = any(_BY_NAME.get(_key(base)) is _dataframe for base in kind.__mro__)
+    return dataframe or _arrays.is_of_another_library(kind)
