@@ -1,9 +1,10 @@
 defmodule ErlangPython.Callbacks.Awaited do
   @moduledoc false
-  # Which callbacks wait for the calling process, although that does not say for whom it works, as a server that they ask?
+  # Which callbacks wait for the calling process, itself or by way of others, among them such that don't say for whom they
+  # work, as a server that a callback asks?
   #
   # Who waits for a process watches it: calls of `GenServer`, `Agent` and `Task` have a monitor, or there is a link. So the
-  # way leads back, from the watched to the watching.
+  # way leads back, from the watched to the watching, and from a callback to whoever made its request.
 
   alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool.{Handle, Slots}
@@ -11,10 +12,15 @@ defmodule ErlangPython.Callbacks.Awaited do
   # A registry may watch whatever process there is.
   @most 1_000
 
-  @doc "The workers of a pool out of which they come, and those that wait for these callbacks in turn."
-  @spec slots(Handle.t()) :: [Slots.slot()]
-  def slots(handle),
-    do: search(watching(self()) ++ links(self()), MapSet.new([self()]), [], handle)
+  @doc """
+  The workers of a pool out of which they come, and those that wait for these callbacks in turn. `callers`: for whom the
+  calling process says that it works.
+  """
+  @spec slots(Handle.t(), callers :: list()) :: [Slots.slot()]
+  def slots(handle, callers) do
+    start = [self() | links(self())] ++ Enum.filter(callers, &local?/1)
+    search(start, MapSet.new(), [], handle)
+  end
 
   defp search([], _seen, found, _handle), do: Enum.uniq(found)
 

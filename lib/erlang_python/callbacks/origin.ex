@@ -100,15 +100,7 @@ defmodule ErlangPython.Callbacks.Origin do
 
   @doc "The workers with a thread that waits, at whatever depth, for what the calling process does."
   @spec waiting_slots(Handle.t()) :: [ErlangPython.Pool.Slots.slot()]
-  def waiting_slots(handle) do
-    known =
-      for pid <- [self() | callers()],
-          is_pid(pid),
-          %__MODULE__{slot: slot} <- [in_pool(Running.lookup(pid), handle)],
-          do: slot
-
-    Enum.uniq(known ++ Awaited.slots(handle))
-  end
+  def waiting_slots(handle), do: Awaited.slots(handle, callers())
 
   @doc "Does the calling process work on a callback of any pool, or is it a task of one that does?"
   @spec any?() :: boolean()

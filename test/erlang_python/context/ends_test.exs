@@ -71,6 +71,45 @@ defmodule ErlangPython.Context.EndsTest do
     Context.close(context)
   end
 
+  test "nor for one that does so by way of a process that nobody knows, and of another worker" do
+    pool = start_pool(workers: 2)
+    test = self()
+
+    # A callback of the worker that is to be replaced waits for a process, that for a request in the other worker, and
+    # that for its callback, which opens a context.
+    open = fn -> Context.open(pool: pool, mode: :shared) |> elem(1) |> Map.get(:kind) end
+
+    ask = fn ->
+      {_stranger, ref} =
+        spawn_monitor(fn ->
+          Process.delete(:"$callers")
+          {:ok, context} = Context.open(pool: pool)
+          exit({:got, ErlangPython.eval!("open()", %{open: open}, context: context)})
+        end)
+
+      receive do: ({:DOWN, ^ref, _, _, {:got, kind}} -> kind)
+    end
+
+    wait = fn ->
+      send(test, {:waits, self()})
+      receive do: (:go -> ask.())
+    end
+
+    asking = Task.async(fn -> ErlangPython.eval("wait()", %{wait: wait}, pool: pool) end)
+    assert_receive {:waits, callback}
+    restart = Task.async(fn -> Pool.restart(pool) end)
+
+    eventually(fn ->
+      states = for %{state: state} <- Pool.workers(pool), do: state
+      assert Enum.sort(states) == [:draining, :idle]
+    end)
+
+    send(callback, :go)
+    assert Task.await(asking, 30_000) == {:ok, :no_workers}
+    assert Task.await(restart, 30_000) == :ok
+    await_whole(pool, 2)
+  end
+
   test "a pool that ends loses contexts, also if another one has its name then" do
     name = unique_name()
     start = fn -> Pool.start_link(name: name, workers: 2, stdout: :ignore) end
