@@ -88,16 +88,12 @@ def _advice(kind: type) -> str:
 _CONVERSIONS = ("tolist", "to_list", "to_dict", "numpy", "to_numpy")
 _SHOWN = "show it in a cell or by display: true"
 _SERIES = "return its .tolist() or .to_dict()"
-_INDEX = "return its .tolist()"
 _COLUMN = "return its .to_pylist()"
 
 # What to do with well-known types that have no form of their own.
 _INSTEAD = {
     "pandas.Series": _SERIES,
-    "pandas.Index": _INDEX,
     "pandas.core.series.Series": _SERIES,  # before pandas 3
-    "pandas.core.indexes.base.Index": _INDEX,
-    "polars.series.series.Series": "return its .to_list()",
     "polars.lazyframe.frame.LazyFrame": "return its .collect()",
     "scipy.sparse._base._spbase": "return its .toarray()",
     "matplotlib.figure.Figure": _SHOWN,
