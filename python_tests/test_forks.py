@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -267,3 +267,25 @@ def test_a_nested_request_may_fork(own: Peer) -> None:
     assert (end.type, end.id, end.body) == (RESULT, nested, 9)
     own.answer(call, 1)
     assert own.end(number).body == 1
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_a_child_prints_and_logs_goes_where_its_worker_prints(
+    start: Callable[..., Peer], method: str
+) -> None:
+    worker = start()
+    worker.set_up(stdout="caller")
+    number = begin(
+        worker,
+        f"""
+import functools, logging, multiprocessing
+context = multiprocessing.get_context({method!r})
+for function in (functools.partial(print, flush=True), logging.warning):
+    process = context.Process(target=function, args=("from a child",))
+    process.start(); process.join()
+process.exitcode""",
+    )
+    worker.wait_line(b"from a child")
+    worker.wait_line(b"from a child" if method == "fork" else b"WARNING:root:from a child")
+    assert worker.end(number).body == 0
+    assert worker.nothing_waits()
