@@ -192,3 +192,22 @@ def test_a_channel_that_can_not_be_opened_is_an_error(start: Callable[..., Peer]
     peer.value(ENOUGH)
     beside = peer.beside(RUN, "1")
     assert peer.receive_from_any().body == 1
+
+
+def test_threads_that_enter_a_context_at_the_same_time_share_it(shared: Peer) -> None:
+    shared.value("import sys; before = sys.getswitchinterval(); sys.setswitchinterval(1e-6)")
+    number, call = in_callback(shared, "the main thread")
+
+    def beside(code: str, context: int) -> int:
+        request = shared.begin_id()
+        shared.control(RUN, request, [*code_body(code), context])
+        return request
+
+    for context in range(1_000, 1_200):
+        begun = {beside(f"x{thread} = {thread}", context) for thread in range(4)}
+        assert {shared.receive_from_any().id for _ in range(4)} == begun
+        beside("[x0, x1, x2, x3]", context)
+        assert shared.receive_from_any().body == [0, 1, 2, 3]
+    shared.answer(call, 1)
+    assert shared.end(number).body == 1
+    shared.value("sys.setswitchinterval(before)")

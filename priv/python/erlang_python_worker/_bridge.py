@@ -58,6 +58,7 @@ class Bridge(Calling):
         self._tracing = tracing
         self._threads = threading.local()
         self._lines: "weakref.WeakSet[ThreadLine]" = weakref.WeakSet()
+        self._adding = threading.RLock()  # a destructor may come again
 
     async def acall(self, function: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
         body = self._callback(function, args, kwargs)
@@ -107,7 +108,8 @@ class Bridge(Calling):
     def open(self) -> ThreadLine:
         """A line that no thread has yet."""
         line = self._open_line()
-        self._lines.add(line)
+        with self._adding:
+            self._lines.add(line)
         return line
 
     def adopt(self, line: ThreadLine) -> ThreadLine:
@@ -119,7 +121,9 @@ class Bridge(Calling):
     def end(self) -> None:
         """Close the lines of all threads, each as soon as it is not used."""
         _say_nothing_of_interrupted_threads()
-        for line in list(self._lines):
+        with self._adding:
+            lines = list(self._lines)
+        for line in lines:
             line.close()
 
 

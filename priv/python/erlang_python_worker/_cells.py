@@ -109,9 +109,7 @@ def run(
     """
     executor = _execute.serving()
     namespace = executor.namespace
-    variables = _VARIABLES.get(namespace)
-    if variables is None:
-        variables = _VARIABLES[namespace] = _Variables()
+    variables = _VARIABLES.setdefault(namespace, _Variables())
     missing = [n for n, number in kept.items() if variables.lacks(n, number)]
     missing += [n for n in kept if n not in namespace.globals and n not in missing]
     if missing:

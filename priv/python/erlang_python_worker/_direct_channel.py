@@ -48,14 +48,18 @@ class DirectConnector:
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
         self._channels: "weakref.WeakSet[DirectChannel]" = weakref.WeakSet()
+        self._adding = threading.RLock()  # a destructor may come again
 
     def connect(self, routing_id: str) -> "DirectChannel":
         channel = DirectChannel(_open(self._endpoint), routing_id)
-        self._channels.add(channel)
+        with self._adding:
+            self._channels.add(channel)
         return channel
 
     def end(self) -> None:
-        for channel in list(self._channels):
+        with self._adding:
+            channels = list(self._channels)
+        for channel in channels:
             channel.shut_down()
 
 

@@ -102,7 +102,8 @@ class Executor:
             # A request may overtake the news of the end, and must not find an empty namespace.
             if context in self._dropped:
                 raise ContextDropped
-            namespace = self._contexts[context] = Namespace(context)
+            # Another thread may enter it first at this moment.
+            namespace = self._contexts.setdefault(context, Namespace(context))
         return self.within(namespace, run, body)
 
     @whole
