@@ -228,8 +228,6 @@ def test_what_pandas_has_for_no_value_is_nil() -> None:
     ("module", "kind", "instead"),
     [
         ("pandas", "Series", "return its .tolist() or .to_dict(), keep"),
-        ("pandas.core.indexes.base", "Index", "return its .tolist(), keep"),
-        ("polars.series.series", "Series", "return its .to_list(), keep"),
         ("scipy.sparse._base", "_spbase", "return its .toarray(), keep"),
         ("matplotlib.figure", "Figure", "show it in a cell or by display: true, keep"),
     ],

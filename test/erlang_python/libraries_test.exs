@@ -171,6 +171,10 @@ defmodule ErlangPython.LibrariesTest do
             {"pyarrow.array([1, None])", "return its .to_pylist(), keep it"},
             {"pyarrow.chunked_array([[1]])", "return its .to_pylist(), keep it"},
             {"pandas.Series([1])", "return its .tolist() or .to_dict(), keep it"},
+            {"pandas.Index([1])", "return its .tolist(), keep it"},
+            {"polars.Series([1])",
+             "return its .to_list(), show it in a cell or by display: true"},
+            {"polars.LazyFrame({'n': [1]})", "return its .collect(), keep it"},
             {"sqlalchemy.text('select 1')", "return plain data, keep it"},
             {"type('Column', (), {'tolist': list})()", "return its .tolist(), keep it"},
             {"type('Config', (), {'to_dict': dict})()", "return its .to_dict(), keep it"},
@@ -179,7 +183,7 @@ defmodule ErlangPython.LibrariesTest do
             {"type('Picture', (), {'_repr_png_': bytes})()",
              "return plain data, show it in a cell or by display: true, keep it"}
           ] do
-        code = "import pandas, pyarrow, sqlalchemy\n" <> value
+        code = "import pandas, polars, pyarrow, sqlalchemy\n" <> value
         assert message(run(pool, code)) =~ advice
       end
     end
