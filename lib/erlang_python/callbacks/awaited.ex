@@ -1,7 +1,7 @@
 defmodule ErlangPython.Callbacks.Awaited do
   @moduledoc false
-  # Which callbacks wait for the calling process, itself or by way of others, among them such that don't say for whom they
-  # work, as a server that a callback asks?
+  # Which callbacks wait for a process, itself or by way of others, among them such that don't say for whom they work, as a
+  # server that a callback asks?
   #
   # Who waits for a process watches it: calls of `GenServer`, `Agent` and `Task` have a monitor, or there is a link. So the
   # way leads back, from the watched to the watching, and from a callback to whoever made its request.
@@ -12,15 +12,9 @@ defmodule ErlangPython.Callbacks.Awaited do
   # A registry may watch whatever process there is.
   @most 1_000
 
-  @doc """
-  The workers of a pool out of which they come, and those that wait for these callbacks in turn. `callers`: for whom the
-  calling process says that it works.
-  """
-  @spec slots(Handle.t(), callers :: list()) :: [Slots.slot()]
-  def slots(handle, callers) do
-    start = [self() | links(self())] ++ Enum.filter(callers, &local?/1)
-    search(start, MapSet.new(), [], handle)
-  end
+  @doc "The workers of a pool out of which they come, and those that wait for these callbacks in turn."
+  @spec slots(Handle.t(), pid()) :: [Slots.slot()]
+  def slots(handle, pid), do: search([pid | links(pid) ++ callers(pid)], MapSet.new(), [], handle)
 
   defp search([], _seen, found, _handle), do: Enum.uniq(found)
 
@@ -48,8 +42,19 @@ defmodule ErlangPython.Callbacks.Awaited do
   end
 
   defp links(pid) do
-    {:links, links} = Process.info(pid, :links)
-    Enum.filter(links, &local?/1)
+    case Process.info(pid, :links) do
+      {:links, links} -> Enum.filter(links, &local?/1)
+      nil -> []
+    end
+  end
+
+  defp callers(pid) do
+    with {:dictionary, dictionary} <- Process.info(pid, :dictionary),
+         {_key, callers} when is_list(callers) <- List.keyfind(dictionary, :"$callers", 0) do
+      Enum.filter(callers, &local?/1)
+    else
+      _none -> []
+    end
   end
 
   defp local?(other), do: is_pid(other) and node(other) == node()

@@ -6,7 +6,7 @@ defmodule ErlangPython.Callbacks.Origin do
   # that thread; those of tasks that it starts find it through `$callers`. `context` is that of a coroutine's request, for
   # no thread waits there that would know it.
 
-  alias ErlangPython.Callbacks.{Awaited, Running}
+  alias ErlangPython.Callbacks.Running
   alias ErlangPython.Pool.{Contexts, Handle}
   alias ErlangPython.Telemetry.TraceContext
 
@@ -97,10 +97,6 @@ defmodule ErlangPython.Callbacks.Origin do
       _none -> []
     end
   end
-
-  @doc "The workers with a thread that waits, at whatever depth, for what the calling process does."
-  @spec waiting_slots(Handle.t()) :: [ErlangPython.Pool.Slots.slot()]
-  def waiting_slots(handle), do: Awaited.slots(handle, callers())
 
   @doc "Does the calling process work on a callback of any pool, or is it a task of one that does?"
   @spec any?() :: boolean()

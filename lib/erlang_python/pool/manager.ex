@@ -16,7 +16,6 @@ defmodule ErlangPython.Pool.Manager do
 
   use GenServer
 
-  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Request, Timeout}
 
   alias ErlangPython.Pool.{
@@ -75,7 +74,7 @@ defmodule ErlangPython.Pool.Manager do
           {:ok, Contexts.id()} | {:error, Error.t()}
   def open_context(handle, mode, owner, timeout) do
     # The manager ends the wait: it might open one just when its caller did.
-    request = {:open_context, mode, owner, Origin.waiting_slots(handle), timeout}
+    request = {:open_context, mode, owner, timeout}
 
     with {:error, :timeout} <- call(handle, request, :no),
          do: {:error, Request.timeout(handle, :no, timeout)}
@@ -175,8 +174,8 @@ defmodule ErlangPython.Pool.Manager do
       else: handle_call(:await_ready, from, state)
   end
 
-  def handle_call({:open_context, mode, owner, waiting, timeout}, from, state),
-    do: {:noreply, Opening.open(state, {from, mode, owner, waiting}, timeout)}
+  def handle_call({:open_context, mode, owner, timeout}, from, state),
+    do: {:noreply, Opening.open(state, {from, mode, owner}, timeout)}
 
   def handle_call(:running, from, state),
     do: {:noreply, state |> Waiting.add(:running, from) |> Waiting.tell_running()}
@@ -249,7 +248,8 @@ defmodule ErlangPython.Pool.Manager do
     look = Audit.look(state.handle)
     Audit.mend(state.handle, state.look, look)
     audit_later()
-    {:noreply, %{state | look: look}}
+    # Who waits for a worker to end may be waited for by now.
+    {:noreply, Opening.open_waiting(%{state | look: look})}
   end
 
   defp ready(state, ready) do

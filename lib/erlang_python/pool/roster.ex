@@ -70,16 +70,8 @@ defmodule ErlangPython.Pool.Roster do
   @spec any?(t(), [phase()]) :: boolean()
   def any?(roster, phases), do: Enum.any?(roster, fn {_slot, entry} -> entry.phase in phases end)
 
-  @doc """
-  Is there going to be a new worker without anything more to be done? One that drains waits for what it runs to end: not for
-  those whose end it is `waiting` for.
-  """
-  @spec soon_new?(t(), waiting :: [Slots.slot()]) :: boolean()
-  def soon_new?(roster, waiting) do
-    Enum.any?(roster, fn {slot, %{phase: phase}} ->
-      phase == :starting or (phase == :draining and slot not in waiting)
-    end)
-  end
+  @spec in_phase(t(), phase()) :: [Slots.slot()]
+  def in_phase(roster, phase), do: for({slot, %{phase: ^phase}} <- roster, do: slot)
 
   @doc "Has each of a pool's `count` workers been ready, as far as it is still to be used?"
   @spec whole?(t(), count :: non_neg_integer()) :: boolean()

@@ -5,7 +5,7 @@ defmodule ErlangPython.Context.EndsTest do
   import ErlangPython.TestContexts
 
   alias ErlangPython.Context
-  alias ErlangPython.Pool.{Handle, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Slots}
 
   test "a restart loses contexts, and says so" do
     pool = start_pool(workers: 2)
@@ -108,6 +108,32 @@ defmodule ErlangPython.Context.EndsTest do
     assert Task.await(asking, 30_000) == {:ok, :no_workers}
     assert Task.await(restart, 30_000) == :ok
     await_whole(pool, 2)
+  end
+
+  test "nor any longer for one that comes to wait for it" do
+    pool = start_pool(workers: 1)
+    test = self()
+    server = start_supervised!({Agent, fn -> nil end})
+
+    wait = fn ->
+      send(test, {:waits, self()})
+      receive do: (:go -> Agent.get(server, & &1, :infinity))
+    end
+
+    asking = Task.async(fn -> ErlangPython.eval("wait()", %{wait: wait}, pool: pool) end)
+    assert_receive {:waits, callback}
+    restart = Task.async(fn -> Pool.restart(pool) end)
+    eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)
+
+    # It waits for the worker to be replaced, which nothing keeps from that yet.
+    Agent.cast(server, fn nil -> Context.open(pool: pool) |> elem(1) |> Map.get(:kind) end)
+    manager = Directory.whereis(handle(pool), :manager)
+    eventually(fn -> assert [_opener] = :sys.get_state(manager).waiting.context end)
+
+    send(callback, :go)
+    assert Task.await(asking, 30_000) == {:ok, :no_workers}
+    assert Task.await(restart, 30_000) == :ok
+    await_whole(pool, 1)
   end
 
   test "a pool that ends loses contexts, also if another one has its name then" do

@@ -73,11 +73,9 @@ defmodule ErlangPython.Pool.RosterTest do
     refute Roster.any?(%{}, [:ready])
   end
 
-  test "a new worker comes by itself, but not in the place of one that waits for whoever asks" do
-    assert Roster.soon_new?(roster([:ready, :starting]), [1, 2])
-    assert Roster.soon_new?(roster([:draining, :draining]), [1])
-    refute Roster.soon_new?(roster([:draining, :draining]), [1, 2])
-    refute Roster.soon_new?(roster([:ready, :waiting, :closing]), [])
+  test "gives the slots in a phase" do
+    assert Roster.in_phase(roster([:ready, :draining, :draining]), :draining) == [2, 3]
+    assert Roster.in_phase(roster([:ready, :waiting, :closing]), :draining) == []
   end
 
   test "slots above the count are looked at until they are empty" do

@@ -5,7 +5,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
 
   import ErlangPython.Pool.Pending.Row, only: [row: 1]
 
-  alias ErlangPython.Callbacks.{Holding, Origin, Running}
+  alias ErlangPython.Callbacks.{Awaited, Holding, Origin, Running}
   alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
   alias ErlangPython.Pool.Intake.Beside
 
@@ -135,7 +135,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
 
   # A worker that is set aside runs what its contexts wait for, and nobody else's requests.
   defp open_to_caller?(handle, slot),
-    do: not Slots.set_aside?(handle, slot) or slot in Origin.waiting_slots(handle)
+    do: not Slots.set_aside?(handle, slot) or slot in Awaited.slots(handle, self())
 
   # Who drains, or is set aside for contexts, would not serve it in its main thread either: so it does not matter which of its
   # threads waits.

@@ -2,13 +2,11 @@ defmodule ErlangPython.Pool.Manager.Opening do
   @moduledoc false
   # Contexts get a worker here, and give it back.
 
+  alias ErlangPython.Callbacks.Awaited
   alias ErlangPython.Pool.{Contexts, Placement, Roster, Slots}
   alias ErlangPython.Pool.Manager.{Launch, Replacing, Size, State, Waiting}
 
-  @typedoc "`waiting`: the workers that wait for what it does."
-  @type opener ::
-          {GenServer.from(), mode :: :dedicated | :shared, owner :: pid(),
-           waiting :: [Slots.slot()]}
+  @type opener :: {GenServer.from(), mode :: :dedicated | :shared, owner :: pid()}
 
   @doc "As `open/2`, and waits at most so many milliseconds (`:opening_over`)."
   @spec open(State.t(), opener(), timeout()) :: State.t()
@@ -23,17 +21,17 @@ defmodule ErlangPython.Pool.Manager.Opening do
 
   @doc "Whoever waits still has waited long enough."
   @spec give_up(State.t(), opener()) :: State.t()
-  def give_up(state, {from, _mode, _owner, _waiting} = opener) do
+  def give_up(state, {from, _mode, _owner} = opener) do
     if opener in state.waiting.context, do: GenServer.reply(from, {:error, :timeout})
     Waiting.remove(state, :context, opener)
   end
 
   @doc "Opens a context. Waits for a worker that starts, or makes room for one, if no other is to be had."
   @spec open(State.t(), opener()) :: State.t()
-  def open(state, {from, mode, _owner, waiting} = opener) do
+  def open(state, {{pid, _tag} = from, mode, _owner} = opener) do
     case state |> candidates() |> Placement.choose(mode, state.count) do
       nil ->
-        if Roster.soon_new?(state.roster, waiting) do
+        if soon_new?(state, pid) do
           Waiting.add(state, :context, opener)
         else
           GenServer.reply(from, {:error, state.failures.error || Contexts.none_free()})
@@ -43,6 +41,15 @@ defmodule ErlangPython.Pool.Manager.Opening do
       slot ->
         place(state, opener, slot)
     end
+  end
+
+  # One that drains waits for what it runs to end. Not for those whose end it waits for.
+  defp soon_new?(%{handle: handle, roster: roster}, pid) do
+    Roster.any?(roster, [:starting]) or
+      case Roster.in_phase(roster, :draining) do
+        [] -> false
+        draining -> draining -- Awaited.slots(handle, pid) != []
+      end
   end
 
   defp candidates(%{handle: handle} = state) do
@@ -56,7 +63,7 @@ defmodule ErlangPython.Pool.Manager.Opening do
     end
   end
 
-  defp place(%{handle: handle} = state, {from, mode, owner, _waiting}, slot) do
+  defp place(%{handle: handle} = state, {from, mode, owner}, slot) do
     Slots.put_contexts(handle, slot, Slots.contexts(handle, slot) + 1)
     if mode == :dedicated, do: Slots.put_window(handle, slot, 0)
     state = %{state | roster: Roster.set_aside(state.roster, slot, mode == :dedicated)}
