@@ -12,9 +12,15 @@ defmodule ErlangPython.Callbacks.Awaited do
   # A registry may watch whatever process there is.
   @most 1_000
 
-  @doc "The workers of a pool out of which they come, and those that wait for these callbacks in turn."
-  @spec slots(Handle.t(), pid()) :: [Slots.slot()]
-  def slots(handle, pid), do: search([pid | links(pid) ++ callers(pid)], MapSet.new(), [], handle)
+  @doc """
+  The workers of a pool out of which they come, and those that wait for these callbacks in turn. `callers`: for whom the
+  process says that it works.
+  """
+  @spec slots(Handle.t(), pid(), callers :: list()) :: [Slots.slot()]
+  def slots(handle, pid, callers) do
+    start = [pid | links(pid)] ++ Enum.filter(callers, &local?/1)
+    search(start, MapSet.new(), [], handle)
+  end
 
   defp search([], _seen, found, _handle), do: Enum.uniq(found)
 
@@ -45,15 +51,6 @@ defmodule ErlangPython.Callbacks.Awaited do
     case Process.info(pid, :links) do
       {:links, links} -> Enum.filter(links, &local?/1)
       nil -> []
-    end
-  end
-
-  defp callers(pid) do
-    with {:dictionary, dictionary} <- Process.info(pid, :dictionary),
-         {_key, callers} when is_list(callers) <- List.keyfind(dictionary, :"$callers", 0) do
-      Enum.filter(callers, &local?/1)
-    else
-      _none -> []
     end
   end
 

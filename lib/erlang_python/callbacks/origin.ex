@@ -91,7 +91,9 @@ defmodule ErlangPython.Callbacks.Origin do
   defp at?(%__MODULE__{slot: slot, generation: generation}, {slot, generation}), do: true
   defp at?(_elsewhere_or_none, _place), do: false
 
-  defp callers do
+  @doc "For whom the calling process works, the nearest first; empty if it does not say."
+  @spec callers() :: list()
+  def callers do
     case Process.get(:"$callers") do
       callers when is_list(callers) -> callers
       _none -> []

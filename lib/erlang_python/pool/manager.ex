@@ -16,6 +16,7 @@ defmodule ErlangPython.Pool.Manager do
 
   use GenServer
 
+  alias ErlangPython.Callbacks.Origin
   alias ErlangPython.{Error, Request, Timeout}
 
   alias ErlangPython.Pool.{
@@ -74,7 +75,7 @@ defmodule ErlangPython.Pool.Manager do
           {:ok, Contexts.id()} | {:error, Error.t()}
   def open_context(handle, mode, owner, timeout) do
     # The manager ends the wait: it might open one just when its caller did.
-    request = {:open_context, mode, owner, timeout}
+    request = {:open_context, mode, owner, Origin.callers(), timeout}
 
     with {:error, :timeout} <- call(handle, request, :no),
          do: {:error, Request.timeout(handle, :no, timeout)}
@@ -174,8 +175,8 @@ defmodule ErlangPython.Pool.Manager do
       else: handle_call(:await_ready, from, state)
   end
 
-  def handle_call({:open_context, mode, owner, timeout}, from, state),
-    do: {:noreply, Opening.open(state, {from, mode, owner}, timeout)}
+  def handle_call({:open_context, mode, owner, callers, timeout}, from, state),
+    do: {:noreply, Opening.open(state, {from, mode, owner, callers}, timeout)}
 
   def handle_call(:running, from, state),
     do: {:noreply, state |> Waiting.add(:running, from) |> Waiting.tell_running()}

@@ -135,7 +135,9 @@ defmodule ErlangPython.Pool.Intake.Stuck do
 
   # A worker that is set aside runs what its contexts wait for, and nobody else's requests.
   defp open_to_caller?(handle, slot),
-    do: not Slots.set_aside?(handle, slot) or slot in Awaited.slots(handle, self())
+    do:
+      not Slots.set_aside?(handle, slot) or
+        slot in Awaited.slots(handle, self(), Origin.callers())
 
   # Who drains, or is set aside for contexts, would not serve it in its main thread either: so it does not matter which of its
   # threads waits.

@@ -6,7 +6,9 @@ defmodule ErlangPython.Pool.Manager.Opening do
   alias ErlangPython.Pool.{Contexts, Placement, Roster, Slots}
   alias ErlangPython.Pool.Manager.{Launch, Replacing, Size, State, Waiting}
 
-  @type opener :: {GenServer.from(), mode :: :dedicated | :shared, owner :: pid()}
+  @typedoc "`callers`: for whom it says that it works."
+  @type opener ::
+          {GenServer.from(), mode :: :dedicated | :shared, owner :: pid(), callers :: list()}
 
   @doc "As `open/2`, and waits at most so many milliseconds (`:opening_over`)."
   @spec open(State.t(), opener(), timeout()) :: State.t()
@@ -21,17 +23,17 @@ defmodule ErlangPython.Pool.Manager.Opening do
 
   @doc "Whoever waits still has waited long enough."
   @spec give_up(State.t(), opener()) :: State.t()
-  def give_up(state, {from, _mode, _owner} = opener) do
+  def give_up(state, {from, _mode, _owner, _callers} = opener) do
     if opener in state.waiting.context, do: GenServer.reply(from, {:error, :timeout})
     Waiting.remove(state, :context, opener)
   end
 
   @doc "Opens a context. Waits for a worker that starts, or makes room for one, if no other is to be had."
   @spec open(State.t(), opener()) :: State.t()
-  def open(state, {{pid, _tag} = from, mode, _owner} = opener) do
+  def open(state, {from, mode, _owner, _callers} = opener) do
     case state |> candidates() |> Placement.choose(mode, state.count) do
       nil ->
-        if soon_new?(state, pid) do
+        if soon_new?(state, opener) do
           Waiting.add(state, :context, opener)
         else
           GenServer.reply(from, {:error, state.failures.error || Contexts.none_free()})
@@ -44,11 +46,11 @@ defmodule ErlangPython.Pool.Manager.Opening do
   end
 
   # One that drains waits for what it runs to end. Not for those whose end it waits for.
-  defp soon_new?(%{handle: handle, roster: roster}, pid) do
+  defp soon_new?(%{handle: handle, roster: roster}, {{pid, _tag}, _mode, _owner, callers}) do
     Roster.any?(roster, [:starting]) or
       case Roster.in_phase(roster, :draining) do
         [] -> false
-        draining -> draining -- Awaited.slots(handle, pid) != []
+        draining -> draining -- Awaited.slots(handle, pid, callers) != []
       end
   end
 
@@ -63,7 +65,7 @@ defmodule ErlangPython.Pool.Manager.Opening do
     end
   end
 
-  defp place(%{handle: handle} = state, {from, mode, owner}, slot) do
+  defp place(%{handle: handle} = state, {from, mode, owner, _callers}, slot) do
     Slots.put_contexts(handle, slot, Slots.contexts(handle, slot) + 1)
     if mode == :dedicated, do: Slots.put_window(handle, slot, 0)
     state = %{state | roster: Roster.set_aside(state.roster, slot, mode == :dedicated)}
