@@ -150,8 +150,8 @@ class Peer:
         kind |= 0x80 if buffers else 0
         self.send_frames(struct.pack(">BQ", kind, number) + packed, *buffers)
 
-    def send_frames(self, *frames: bytes) -> None:
-        self.router.send_multipart([self.token.encode(), *frames])
+    def send_frames(self, *frames: bytes, channel: str = "") -> None:
+        self.router.send_multipart([(self.token + channel).encode(), *frames])
 
     def receive(self, channel: str = "") -> Message:
         while not self._arrived[channel]:
@@ -232,10 +232,11 @@ class Peer:
     ) -> None:
         packed = msgpack.packb(value) if raw is None else raw
         kind = ANSWER | (0x80 if buffers else 0)
-        self._send_to(call.channel, struct.pack(">BQ", kind, call.id) + packed, *buffers)
+        self.send_frames(struct.pack(">BQ", kind, call.id) + packed, *buffers, channel=call.channel)
 
     def answer_error(self, call: Callback, body: Any) -> None:
-        self._send_to(call.channel, struct.pack(">BQ", ANSWER_ERROR, call.id) + msgpack.packb(body))
+        head = struct.pack(">BQ", ANSWER_ERROR, call.id)
+        self.send_frames(head + msgpack.packb(body), channel=call.channel)
 
     def nest(self, call: Callback, kind: int, text: str, number: int = 0) -> int:
         """A request of the callback's own process."""
@@ -244,7 +245,8 @@ class Peer:
     def nest_body(self, call: Callback, kind: int, body: Any, number: int = 0) -> int:
         number = number or self.begin_id()
         packed = msgpack.packb(body)
-        self._send_to(call.channel, struct.pack(">BQ", kind | NESTED, number) + packed)
+        head = struct.pack(">BQ", kind | NESTED, number)
+        self.send_frames(head + packed, channel=call.channel)
         return number
 
     def beside(self, kind: int, text: str, **bindings: Any) -> int:
@@ -252,9 +254,6 @@ class Peer:
         number = self.begin_id()
         self.control(kind, number, [text, bindings or None, None, 1, 0])
         return number
-
-    def _send_to(self, channel: str, *frames: bytes) -> None:
-        self.router.send_multipart([(self.token + channel).encode(), *frames])
 
     # Requests
 

@@ -85,3 +85,29 @@ def test_a_cancelled_request_in_a_thread_is_told_so(shared: Peer) -> None:
     assert (end.id, end.body) == (beside, True)
     # Its thread may not have noted the end that it has sent.
     assert shared.settles(lambda: shared.cancel(beside) == "done")
+
+
+def test_a_buried_request_is_interrupted_although_its_answer_came_early(shared: Peer) -> None:
+    body = """
+try: erlang.call('f')
+except erlang.ElixirError: pass
+while True: pass"""
+    number = begin(shared, working("the main thread", body))
+    f = shared.callback("f")
+    slow = """
+import time
+try: erlang.call('g')
+except erlang.Interrupted:
+    end = time.monotonic() + 0.1
+    while time.monotonic() < end: pass
+    raise"""
+    nested = shared.nest(f, RUN, slow)
+    shared.callback("g")
+    # As when the process that works on the callback dies, whose requests end with it.
+    assert shared.cancel(number) == "running"
+    shared.answer_error(f, ["elixir", ["exit", None, "killed", "", None]])
+    shared.ping()
+    assert shared.cancel(nested) == "running"
+    end = shared.receive()
+    assert (end.type, end.id) == (CANCELLED, nested)
+    assert shared.end(number).type == CANCELLED

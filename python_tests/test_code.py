@@ -1,14 +1,17 @@
 """eval, exec and run: namespaces, bindings, names of sources."""
 
+import itertools
 import linecache
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from erlang_python_worker import _sources
+from erlang_python_worker._namespace import Namespace, _Lent
 from erlang_python_worker._sources import Sources
 from peer import CALL, EVAL, EXEC, RESULT, RUN, Failure, Peer
 
@@ -224,3 +227,49 @@ def test_arguments_and_results_are_not_kept(worker: Peer) -> None:
     )
     assert worker.request(CALL, ["__main__", "make", [], None, 0]).body == 1
     assert worker.value("seen() is None") is True
+
+
+@pytest.fixture
+def switching() -> "Iterator[None]":
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
+def test_bindings_end_while_threads_assign_names() -> None:
+    namespace = Namespace(1)
+    for _ in range(50):
+        with ThreadPoolExecutor(1) as threads:
+            stop = threading.Event()
+            with namespace.copied(
+                {"n": 1, **{f"name{number}": number for number in range(200)}}
+            ) as names:
+
+                def assign(names: "dict[str, Any]" = names, stop: threading.Event = stop) -> None:
+                    for number in itertools.count():
+                        if stop.is_set():
+                            break
+                        names[f"other{number}"] = number
+
+                threads.submit(assign)
+            stop.set()
+
+
+@pytest.mark.usefixtures("switching")
+def test_bindings_end_while_threads_delete_names() -> None:
+    names: "dict[str, Any]" = {}
+    stop = threading.Event()
+
+    def delete() -> None:
+        while not stop.is_set():
+            names.pop("x", None)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(delete)
+        for number in range(20_000):
+            with _Lent(names, {"x": number}):
+                pass
+        stop.set()

@@ -1,6 +1,7 @@
 """The direct channel alone, on a socket whose other end sends prepared bytes."""
 
 import itertools
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -154,3 +155,48 @@ def test_it_looks_for_the_next_message_where_each_comes_alone(
         with pytest.raises(Closed):
             ours.receive_head()
     assert len(looked) == looks
+
+
+class Alarm(Exception):
+    pass
+
+
+@pytest.mark.parametrize("size", [300_000, 5_000_000])
+def test_a_message_is_sent_whole_whatever_a_signal_handler_raises(size: int) -> None:
+    def ring(*_args: object) -> None:
+        raise Alarm
+
+    message, rounds, rung = [b"head", body(size)], 40, 0
+    received = bytearray()
+    peer, ours = socket_pair("ipc")
+    peer.sendall(_direct_channel._GREETING + _direct_channel._frame(COMMAND, b"\x05READY"))
+    direct = DirectChannel(ours, "name")
+
+    def read() -> None:
+        while data := peer.recv(65_536):
+            received.extend(data)
+
+    reader = threading.Thread(target=read)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        reader.start()
+        for number in range(rounds):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, (number + 1) * size / 4e11)
+                direct.send(message[0], message[1:])
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Alarm:
+                rung += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        ours.close()
+        reader.join()
+        peer.close()
+    assert rung > 0
+    # Each was sent whole, or not at all.
+    whole = wire(message)
+    sent = len(received) // len(whole)
+    assert rounds - rung <= sent <= rounds
+    assert received.endswith(whole * sent)
+    assert len(received) - sent * len(whole) < 200  # greeting and handshake

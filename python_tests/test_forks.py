@@ -289,3 +289,30 @@ process.exitcode""",
     worker.wait_line(b"from a child" if method == "fork" else b"WARNING:root:from a child")
     assert worker.end(number).body == 0
     assert worker.nothing_waits()
+
+
+def test_a_child_takes_from_an_iterator_in_which_a_thread_of_its_parent_waits(own: Peer) -> None:
+    number = begin(
+        own,
+        """
+import erlang, os, threading
+items = erlang.call('items')
+thread = threading.Thread(target=next, args=(items,)); thread.start()
+erlang.call('forks')
+pid = os.fork()
+if pid == 0: os._exit(next(items))
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+erlang.call('joins')
+thread.join()
+code""",
+    )
+    own.answer(own.callback("items"), ITERATOR)
+    # The thread holds the iterator for as long as this has no answer.
+    of_parent = own.callback("next")
+    own.answer(own.callback("forks"))
+    of_child = own.callback("next")
+    own.answer(of_child, [[42], False])
+    joins = own.callback("joins")
+    own.answer(of_parent, [[1], True])
+    own.answer(joins)
+    assert own.end(number).body == 42

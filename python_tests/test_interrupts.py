@@ -99,9 +99,11 @@ def interrupt():
 """
 
 
-@pytest.mark.parametrize(("step", "first"), [("_send_frame", 1), ("_take", 70_000)])
+@pytest.mark.parametrize(
+    ("step", "large"), [("_send_whole", "len(first) > 1"), ("_take", "first == 70_000")]
+)
 def test_an_interrupt_leaves_the_channel_of_a_loop_whole(
-    worker: Peer, step: str, first: int
+    worker: Peer, step: str, large: str
 ) -> None:
     worker.value("import asyncio, erlang\nloop = asyncio.new_event_loop()\ndata = bytes(70_000)")
     ask = "loop.run_until_complete(erlang.acall('f', data))"
@@ -109,7 +111,7 @@ def test_an_interrupt_leaves_the_channel_of_a_loop_whole(
 from erlang_python_worker._direct_channel import DirectChannel
 whole = DirectChannel.{step}
 def half(self, first, *rest):
-    if first == {first}:
+    if {large}:
         DirectChannel.{step} = whole
         interrupt()
     return whole(self, first, *rest)
@@ -121,7 +123,7 @@ DirectChannel.{step} = half
     worker.wait_line(b"in")
     assert worker.cancel(number) == "running"
     assert worker.end(number).type == CANCELLED
-    if step == "_send_frame":
+    if step == "_send_whole":
         assert worker.callback().buffers == [bytes(70_000)]
     number = worker.begin_code(RUN, ask)
     answer_large(worker)

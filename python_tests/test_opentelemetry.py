@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from peer import RESULT, RUN, Peer
+from calling import in_callback
+from peer import CAST, RESULT, RUN, Peer
 from traces import ABOVE, TRACE, Timed, carried, names, run, spans_of, traced
 
 
@@ -162,3 +163,32 @@ def test_a_worker_without_opentelemetry(start: "type[Peer]") -> None:
     [span], message = run(peer, "import erlang\nwith erlang.Span('s'): pass")
     assert (span.above, Timed(message).type) == (ABOVE, RESULT)
     assert peer.value("'opentelemetry.trace' in __import__('sys').modules") is False
+
+
+# A thread imports it, and the request's own code does this as long as that takes.
+IMPORTING = """
+import sys, threading
+assert "opentelemetry" not in sys.modules
+thread = threading.Thread(target=__import__, args=("opentelemetry.trace",))
+thread.start()
+while thread.is_alive():
+    {}
+"""
+
+
+@pytest.mark.parametrize("code", ["erlang.cast('f')", "with erlang.Span('a'): pass"])
+def test_it_is_not_used_before_a_thread_has_imported_it(worker: Peer, code: str) -> None:
+    begun = worker.begin_code(RUN, IMPORTING.format(code))
+    while (message := worker.receive()).type == CAST:
+        pass
+    assert (message.type, message.id, message.body) == (RESULT, begun, None)
+
+
+def test_the_first_requests_with_a_trace_may_come_together(worker: Peer) -> None:
+    number, call = in_callback(worker, "the main thread")
+    begun = {traced(worker, "1", channel="/control", mode=0) for _ in range(4)}
+    ends = [worker.receive_from_any() for _ in begun]
+    assert {end.id for end in ends} == begun
+    assert [end.type for end in ends] == [RESULT] * 4
+    worker.answer(call, 1)
+    assert worker.end(number).body == 1

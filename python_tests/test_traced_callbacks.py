@@ -31,7 +31,8 @@ with erlang.Span("s") as s:
     # A request of the callback's process: below that, whatever Python has open.
     nested = worker.begin_id()
     code = "import erlang\nwith erlang.Span('n'): pass"
-    worker._send_to(second.channel, envelope(nested, code, above=b"nestedne", nested=NESTED))
+    frame = envelope(nested, code, above=b"nestedne", nested=NESTED)
+    worker.send_frames(frame, channel=second.channel)
     [inner] = spans_of(worker.receive())[1]
     assert inner.above == b"nestedne"
     assert Timed(worker.end(nested)).type == RESULT
@@ -74,7 +75,7 @@ thread.join()
     where = "import threading\nthreading.current_thread() is threading.main_thread()"
     moved = traced(worker, where, mode=TIMED_MODE)
     worker.control(MOVE, moved)
-    worker._send_to("/control", envelope(moved, where, mode=TIMED_MODE))
+    worker.send_frames(envelope(moved, where, mode=TIMED_MODE), channel="/control")
     end = Timed(worker.receive_from_any())
     assert (end.type, end.body) == (RESULT, False)
     worker.answer(call)

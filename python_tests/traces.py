@@ -37,10 +37,10 @@ def envelope(
     return head + bytes(msgpack.packb(body))
 
 
-def traced(peer: Peer, body: Any, **options: Any) -> int:
+def traced(peer: Peer, body: Any, channel: str = "", **options: Any) -> int:
     """Begins such a request, with the options of `envelope`."""
     number = peer.begin_id()
-    peer.send_frames(envelope(number, body, **options))
+    peer.send_frames(envelope(number, body, **options), channel=channel)
     return number
 
 

@@ -23,12 +23,16 @@ class Iterator:
         self._most = 1
         self._ended = False
         self._lock = threading.RLock()
-        self._process = os.getpid()
+        # Whose it is, and whose threads the lock is for.
+        self._process = self._locks = os.getpid()
 
     def __iter__(self) -> "Iterator":
         return self
 
     def __next__(self) -> Any:
+        if self._locks != os.getpid():
+            # In a forked child a thread of its parent's may hold it for ever.
+            self._lock, self._locks = threading.RLock(), os.getpid()
         with self._lock:
             while not self._items:
                 if self._ended:

@@ -2,9 +2,11 @@
 
 import functools
 import os
+import sys
 import threading
 import weakref
 from collections import deque
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
@@ -19,9 +21,9 @@ from erlang_python_worker._event_loops import EventLoops
 from erlang_python_worker._import_hooks import when_imported
 from erlang_python_worker._main_line import MainLine
 from erlang_python_worker._protocol import HEAD_SIZE
-from erlang_python_worker._requests import INHERITED, Requests, Shared
+from erlang_python_worker._requests import INHERITED, Requests, Shared, forget_request
 from erlang_python_worker._thread_line import ThreadLine
-from erlang_python_worker._tracing import SPAN, Tracing, current_span
+from erlang_python_worker._tracing import SPAN, Tracing, current_span, forget_span
 
 if TYPE_CHECKING:
     from erlang_python_worker._loop_lines import LoopLine
@@ -222,7 +224,13 @@ def inherit_requests(requests: Requests) -> None:
     start = threading.Thread.start
 
     def start_inheriting(self: threading.Thread) -> None:
-        if not (isinstance(self, Shared) or _is_of_executor(self)):
+        if isinstance(self, Shared) or _is_of_executor(self):
+            # Others wait for what it runs. A free-threaded Python gives it the context variables of
+            # whoever starts it.
+            if getattr(sys.flags, "thread_inherit_context", False):
+                self._context = copy_context()  # type: ignore[attr-defined]
+                self._context.run(_belong_to_nobody)  # type: ignore[attr-defined]
+        else:
             setattr(self, INHERITED, requests.current())
             span = current_span()
             if span is not None:
@@ -233,6 +241,11 @@ def inherit_requests(requests: Requests) -> None:
     start_inheriting.__name__ = start.__name__
     start_inheriting.__qualname__ = start.__qualname__
     threading.Thread.start = start_inheriting  # type: ignore[method-assign]
+
+
+def _belong_to_nobody() -> None:
+    forget_request()
+    forget_span()
 
 
 # A thread of an executor outlives the request that started it, and others wait for what it runs.

@@ -66,7 +66,7 @@ class _Variables:
         return known is None or known.number != number
 
     def object(self, name: str, number: int) -> Any:
-        for known in self.objects.values():
+        for known in list(self.objects.values()):  # another cell may add to them
             if known.number == number:
                 return known.value
         raise LookupError(

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 from erlang_python_worker._channel import Closed
 from erlang_python_worker._spin import Spin
@@ -188,6 +188,10 @@ class DirectChannel:
             data = io.BufferedReader(rest, 1).read(size)
         except ConnectionError:
             data = b""
+        except BaseException:
+            # A signal handler of the user's. What has come of the frame is lost, so is its end.
+            self.shut_down()
+            raise
         if len(data) < size:
             raise Closed(_CLOSED)
         return data
@@ -220,10 +224,34 @@ class DirectChannel:
     def send(self, head: bytes, buffers: "Sequence[Any]" = ()) -> None:
         with self._sending:
             self._send_all_posted()
-            self._send_frame(_MORE if buffers else 0, head)
+            parts = _parts(_MORE if buffers else 0, head)
             for left, data in enumerate(buffers, 1 - len(buffers)):
-                self._send_frame(_MORE if left else 0, data)
+                parts += _parts(_MORE if left else 0, data)
+            self._send_whole(parts)
         self._send_posted()
+
+    def _send_whole(self, parts: "list[Any]") -> None:
+        # A signal handler of the user's may raise in the middle of it, an alarm's for example. The
+        # rest has to follow all the same, or the BEAM would take what comes next for it.
+        raised: "Optional[BaseException]" = None
+        sent: "list[int]" = []
+        while True:
+            try:
+                at = sum(sent)
+                for part in parts:
+                    with memoryview(part).cast("B") as view:
+                        while at < len(view):
+                            # In one step: so it is known how much has left, whatever is raised.
+                            sent.extend(map(self._socket.send, (view[at:],)))
+                            at += sent[-1]
+                        at -= len(view)
+                break
+            except ConnectionError:
+                raise Closed(_CLOSED) from None
+            except BaseException as error:
+                raised = error
+        if raised is not None:
+            raise raised
 
     def post(self, head: bytes) -> None:
         self._posted.append(_frame(0, head))
@@ -243,15 +271,6 @@ class DirectChannel:
     def _send_all_posted(self) -> None:
         while self._posted:
             self._transmit(self._posted.popleft())
-
-    def _send_frame(self, flags: int, data: Any) -> None:
-        with memoryview(data) as view:
-            size = view.nbytes
-            if size < _JOIN_BELOW:
-                self._transmit(_frame(flags, view.tobytes()))
-            else:
-                self._transmit(_pack_long(flags | _LONG, size))
-                self._transmit(view)
 
     def _transmit(self, data: Any) -> None:
         try:
@@ -290,6 +309,15 @@ class _Rest(io.RawIOBase):
             count = self._socket.recv_into(memory, most, socket.MSG_WAITALL) if most else 0
         self._left -= count
         return count
+
+
+def _parts(flags: int, data: Any) -> "list[Any]":
+    """A frame in as many pieces as it is best sent in."""
+    with memoryview(data) as view:
+        size = view.nbytes
+        if size < _JOIN_BELOW:
+            return [_frame(flags, view.tobytes())]
+    return [_pack_long(flags | _LONG, size), data]
 
 
 def _frame(flags: int, body: bytes) -> bytes:

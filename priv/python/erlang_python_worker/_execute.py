@@ -102,8 +102,11 @@ class Executor:
             # A request may overtake the news of the end, and must not find an empty namespace.
             if context in self._dropped:
                 raise ContextDropped
-            # Another thread may enter it first at this moment.
+            # Another thread may enter it first at this moment, or drop it.
             namespace = self._contexts.setdefault(context, Namespace(context))
+            if context in self._dropped:
+                self._contexts.pop(context, None)
+                raise ContextDropped
         return self.within(namespace, run, body)
 
     @whole
@@ -137,10 +140,10 @@ class Executor:
     def drop_context(self, body: Any) -> None:
         if type(body) is not list or len(body) != 1:
             raise ProtocolError("DROP_CONTEXT has one element")
+        self._dropped.append(body[0])
         if self._contexts.pop(body[0], None) is not None:
             self.litter.add()
             _encoders.forget()  # its classes would keep all its names
-        self._dropped.append(body[0])
 
     @whole
     def run(self, kind: str, body: Any) -> Any:

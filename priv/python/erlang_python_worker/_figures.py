@@ -1,11 +1,10 @@
 """matplotlib in cells: figures are drawn in memory and shown where the cell's output goes."""
 
 import os
-import sys
 from typing import Any
 
 import erlang
-from erlang_python_worker._import_hooks import when_imported
+from erlang_python_worker._import_hooks import loaded, when_imported
 
 _BACKEND = "module://erlang_python_worker._matplotlib_backend"
 
@@ -26,7 +25,7 @@ def prepare() -> None:
 
 def show_open(without: Any = None) -> None:
     """Show the figures that are open, and close them."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
+    pyplot = loaded("matplotlib.pyplot")
     if pyplot is None:
         return
     try:
@@ -39,6 +38,6 @@ def show_open(without: Any = None) -> None:
 
 
 def close_open() -> None:
-    pyplot = sys.modules.get("matplotlib.pyplot")
+    pyplot = loaded("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")

@@ -3,6 +3,7 @@
 Not before: these take longer to import than the worker itself, or are not there.
 """
 
+import importlib
 import importlib.machinery
 import sys
 from collections.abc import Sequence
@@ -13,9 +14,16 @@ from typing import Any, Callable, Optional
 def when_imported(name: str, attach: "Callable[[Any], None]") -> None:
     """Call ``attach`` with the module, now if it is loaded already."""
     if name in sys.modules:
-        attach(sys.modules[name])
+        attach(importlib.import_module(name))  # waits for a thread that still imports it
     else:
         sys.meta_path.insert(0, _Finder(name, attach))
+
+
+def loaded(name: str) -> Any:
+    """The module, if it is there, and no thread still imports it."""
+    module = sys.modules.get(name)
+    importing = getattr(getattr(module, "__spec__", None), "_initializing", False)
+    return None if importing else module
 
 
 # Neither has the base class that importlib.abc defines: that takes longer than logging does.
@@ -38,8 +46,8 @@ class _Finder:
         return spec
 
     def _done(self, module: ModuleType) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        # It stays among the finders: another thread may go through these, and would miss the next.
+        self._name = ""
         self._attach(module)
 
 

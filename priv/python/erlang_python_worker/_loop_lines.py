@@ -13,7 +13,7 @@ from erlang._request import Running
 from erlang_python_worker import _protocol as wire
 from erlang_python_worker._channel import Channel, Closed
 from erlang_python_worker._lines import Line, Message, is_answer
-from erlang_python_worker._output import Printed
+from erlang_python_worker._output import printed_by
 from erlang_python_worker._protocol import HEAD_SIZE
 from erlang_python_worker._runner import Limits
 
@@ -76,10 +76,7 @@ class LoopLine(Line):
 
     def adopt(self, run: Running) -> None:
         """From here on what the request prints goes where its end will go."""
-        if run.output is None:
-            run.output = Printed(self._channel)
-        else:
-            run.output.channel = self._channel
+        printed_by(run, self._channel).channel = self._channel
 
     def reply(self, head: bytes, buffers: "list[Any]") -> None:
         """Send the end of a request that ran on the loop."""

@@ -61,7 +61,8 @@ class MainLine(BlockingLine):
         try:
             answer = self._ask(kind, body)
         finally:
-            requests.armed = armed
+            # The request may have been cancelled while one above it was on top.
+            requests.expose(armed)
         return self.read(*answer)
 
     def tell(self, kind: int, body: "list[Any]") -> None:

@@ -60,7 +60,8 @@ class Namespace:
         try:
             yield names
         finally:
-            for name, value in names.items():
+            # Threads of the request may go on.
+            for name, value in list(names.items()):
                 if before.get(name, _MISSING) is not value:
                     self.globals[name] = value
             for name in before.keys() - names.keys() - bindings.keys():
@@ -87,6 +88,6 @@ class _Lent:
             if names.get(name, _MISSING) is not value:
                 continue
             if self._before[name] is _MISSING:
-                del names[name]
+                names.pop(name, None)
             else:
                 names[name] = self._before[name]

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
 from erlang._span import Span
+from erlang_python_worker._import_hooks import loaded as _loaded
 
 NO_TRACE, NO_SPAN = bytes(16), bytes(8)
 
@@ -35,7 +36,7 @@ _missing = False
 
 
 def loaded() -> bool:
-    return "opentelemetry.trace" in sys.modules
+    return _loaded("opentelemetry.trace") is not None
 
 
 def _find() -> Any:
@@ -50,7 +51,7 @@ def _find() -> Any:
             _missing = True
             sys.stderr.write(f"opentelemetry can't be imported, so it is not used: {error!r}\n")
     # One that came later, with an environment that was activated, counts.
-    return sys.modules.get("opentelemetry.trace")
+    return _loaded("opentelemetry.trace")
 
 
 def attach(position: Position) -> Any:

@@ -45,6 +45,13 @@ class Printed:
         self.pieces: "dict[tuple[int, int], deque[bytes]]" = {}
 
 
+def printed_by(run: Running, channel: Channel) -> Printed:
+    """What the request has printed; where it has printed nothing yet, that will be sent here."""
+    # In one step: several threads may print first.
+    printed: Printed = vars(run).setdefault("output", Printed(channel))
+    return printed
+
+
 def end_output(run: Running) -> None:
     """Send what the request has printed so far; its end comes next."""
     # First: a thread of its that prints meanwhile sees either this, or is seen here.
@@ -69,7 +76,6 @@ class Output:
         self._channel = channel
         self._requests = requests
         self._forks = forks
-        self._making = threading.RLock()
         # Closing them, which their end would do, closes the descriptors.
         self._descriptors: "list[Any]" = []
 
@@ -101,7 +107,7 @@ class Output:
             self._requests.expose(armed)
 
     def _write(self, run: Running, number: int, data: bytes) -> None:
-        printed = run.output or self._make(run)
+        printed = run.output or printed_by(run, self._channel)
         key = (threading.get_ident(), number)
         pieces = printed.pieces.get(key) or printed.pieces.setdefault(key, deque())
         whole = data.rfind(b"\n") + 1
@@ -113,14 +119,6 @@ class Output:
             pieces.append(data)
             if len(pieces) >= _MOST_PIECES or len(data) >= _MOST_BYTES or run.ended:
                 self._send(run, number, pieces)
-
-    def _make(self, run: Running) -> Printed:
-        made = Printed(self._channel)
-        with self._making:
-            if run.output is None:
-                run.output = made
-        printed: Printed = run.output
-        return printed
 
     def flush(self, number: int) -> None:
         """Send what the calling code has written."""

@@ -59,6 +59,11 @@ _REPEAT_S = 0.01
 _beside: "ContextVar[Optional[Running]]" = ContextVar("erlang_python_request", default=None)
 
 
+def forget_request() -> None:
+    """What runs in this context from now on belongs to no request."""
+    _beside.set(None)
+
+
 class Stop(BaseException):
     """Raised in the receive loop when the worker is to end."""
 

@@ -170,7 +170,9 @@ class StreamRequests:
 
     def _taken(self, stream: Any, number: int, chunk: Chunk, ended: bool, unended: int) -> End:
         if not (ended or stream.closed):
-            self._streams.add(number, stream)
+            # A pull finds it there, or it has just been closed.
+            if unended == wire.OPENED:
+                self._streams.add(number, stream)
             return _end(unended, _ITEMS_AND_END + chunk.end() + _NIL, chunk.buffers)
         self._streams.remove(number)
         return _end(wire.RESULT, _ITEMS_AND_END + chunk.end() + _TRUE, chunk.buffers)

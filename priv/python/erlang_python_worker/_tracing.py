@@ -160,6 +160,11 @@ def current_span() -> "Optional[Open]":
     return span
 
 
+def forget_span() -> None:
+    """What runs in this context from now on is in no span."""
+    _current.set(None)
+
+
 class Tracing:
     """Runs traced requests, and serves `erlang.Span`.
 
