@@ -96,9 +96,11 @@ defmodule ErlangPython.ArrowTest do
 
     assert Exception.message(error) =~ "no Arrow stream"
 
-    mixed = "import pandas\npandas.DataFrame({'n': [1, object()]})"
-    assert {:error, %Error{kind: :encode} = error} = run(pool, mixed)
-    assert Exception.message(error) =~ "cannot write a dataframe as Arrow"
+    for library <- ["pandas", "polars"] do
+      mixed = "import #{library}\n#{library}.DataFrame({'n': [object(), object()], 'm': [1, 2]})"
+      assert {:error, %Error{kind: :encode} = error} = run(pool, mixed)
+      assert Exception.message(error) =~ "cannot write a dataframe as Arrow"
+    end
 
     assert {:error, %Error{kind: :encode}} = run(pool, "t", %{t: %Arrow{stream: :no}})
     assert run(pool, "1 + 1") == {:ok, 2}

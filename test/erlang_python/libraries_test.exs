@@ -31,11 +31,29 @@ defmodule ErlangPython.LibrariesTest do
     end
 
     test "with floats that NumPy lacks have 32 bits", %{pool: pool} do
-      code =
-        "import ml_dtypes, numpy\nnumpy.array([1.5, -0.25, float('inf')], dtype=ml_dtypes.bfloat16)"
+      for dtype <- ~w(bfloat16 float8_e5m2 float8_e4m3) do
+        code =
+          "import ml_dtypes, numpy\nnumpy.array([1.5, -0.25, float('inf')], dtype=ml_dtypes.#{dtype})"
 
-      assert {:ok, %Tensor{dtype: "<f4", shape: {3}} = tensor} = run(pool, code)
-      assert Tensor.to_list(tensor) == [1.5, -0.25, :infinity]
+        assert {:ok, %Tensor{dtype: "<f4", shape: {3}} = tensor} = run(pool, code)
+        assert Tensor.to_list(tensor) == [1.5, -0.25, :infinity]
+      end
+    end
+
+    test "come by DLPack alone, if there is no other way", %{pool: pool} do
+      code = """
+      import numpy
+
+      class Only:
+          def __init__(self, array): self.array = array
+          def __dlpack__(self, **options): return self.array.__dlpack__(**options)
+          def __dlpack_device__(self): return self.array.__dlpack_device__()
+
+      [Only(numpy.ones(2)), {"it": Only(numpy.arange(2))}]
+      """
+
+      assert {:ok, [one, %{"it" => two}]} = run(pool, code)
+      assert {Tensor.to_list(one), Tensor.to_list(two)} == {[1.0, 1.0], [0, 1]}
     end
 
     test "that a device can't give are an error of their library", %{pool: pool} do

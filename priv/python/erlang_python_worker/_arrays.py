@@ -54,13 +54,15 @@ def _as_numpy(value: Any) -> Any:
         if value.is_floating_point() and str(value.dtype).rpartition(".")[-1] not in _FLOATS:
             value = value.float()
         return value.numpy(force=True)
-    return numpy.asarray(value)
+    # Where it is not asked by `__array__`, `asarray` makes an array of the object itself.
+    return numpy.asarray(value) if hasattr(value, "__array__") else numpy.from_dlpack(value)
 
 
 def _known_floats(value: Any) -> Any:
     """Floats of the package ml_dtypes as those of NumPy that hold them all."""
-    narrow = value.dtype.kind == "V" and value.dtype.name.startswith(("bfloat", "float"))
-    return value.astype("f4") if narrow else value
+    dtype = value.dtype
+    narrow = dtype.itemsize < 4 and dtype.name.startswith(("bfloat", "float"))
+    return value.astype("f4") if narrow and dtype.name not in _FLOATS else value
 
 
 def scalar(_encoder: Encoder, value: Any) -> Any:

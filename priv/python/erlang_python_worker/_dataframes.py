@@ -38,7 +38,13 @@ def _stream(value: Any) -> Any:
 
 
 def _polars_stream(value: Any) -> Any:
-    level = getattr(_library("polars"), "CompatLevel", None)
+    polars = _library("polars")
+    for name, kind in value.schema.items():
+        if kind == polars.Object:  # it would write their addresses
+            raise EncodeError(
+                f"cannot write a dataframe as Arrow: its column {name!r} holds Python objects"
+            )
+    level = getattr(polars, "CompatLevel", None)
     # What all readers know; polars' own has types that older ones don't.
     options = {} if level is None else {"compat_level": level.oldest()}
     return value.write_ipc_stream(None, **options).getbuffer()
