@@ -85,11 +85,17 @@ defmodule ErlangPython.Release do
       {:ok, python} ->
         if built?(place), do: copy(python, place.python, shipped)
         for folder <- @python_folders, do: compile(python, Path.join(priv, folder))
-        step("#{Ahead.name(place)} is in the release (#{python})")
+        step("#{Ahead.name(place)} #{where(place)} (#{python})")
 
       {:error, error} ->
         raise error
     end
+  end
+
+  defp where(place) do
+    if built?(place),
+      do: "is in the release",
+      else: "must be on the target; what its workers need is in the release"
   end
 
   defp step(text), do: Mix.shell().info("* python: " <> text)

@@ -1,6 +1,8 @@
 defmodule ErlangPython.BroadcastTest do
   use ErlangPython.PoolCase, async: true
 
+  alias ErlangPython.Pool.Directory
+
   @moduletag :tmp_dir
   @gated gated()
 
@@ -18,6 +20,28 @@ defmodule ErlangPython.BroadcastTest do
 
     assert Pool.broadcast(pool, {:call, :builtins, "dict", [[{"b", 2}]]}, kwargs: [a: 1]) ==
              {:ok, Map.new(1..3, &{&1, {:ok, %{"a" => 1, "b" => 2}}})}
+  end
+
+  test "does not wait for a worker that starts, and is no longer wanted", %{tmp_dir: dir} do
+    # The second worker stays in its start, as long as there is no file.
+    code = """
+    import os, time
+    first = not os.path.exists(folder + "/there")
+    open(folder + "/there", "w").close()
+    while not (first or os.path.exists(folder + "/go")): time.sleep(0.01)
+    """
+
+    pool = start_pool(workers: 1, preload: [code: "folder = #{inspect(dir)}\n" <> code])
+    await_whole(pool, 1)
+    scaling = Task.async(fn -> Pool.scale(pool, 2) end)
+    eventually(fn -> assert [_ready, %{state: :starting}] = Pool.workers(pool) end)
+    broadcast = Task.async(fn -> Pool.broadcast(pool, {:eval, "1"}, timeout: 60_000) end)
+    manager = Directory.whereis(handle(pool), :manager)
+    eventually(fn -> assert [_waits] = :sys.get_state(manager).waiting.running end)
+
+    assert Pool.scale(pool, 1) == :ok
+    assert Task.await(broadcast, 30_000) == {:ok, %{1 => {:ok, 1}}}
+    assert Task.await(scaling, 30_000) == :ok
   end
 
   test "an error is that worker's own" do

@@ -5,7 +5,7 @@ defmodule ErlangPython.Pool.Callers do
   #
   # One monitor per calling process, made at its first call and kept: a monitor per call would
   # cost each call two signals. A process that waits in a call can't exit with reason `:normal`, so that
-  # exit, by far the most frequent, needs no look into the pending table.
+  # exit, by far the most frequent, needs no look into the pending table, unless it reads a stream.
 
   use GenServer
 
@@ -108,12 +108,15 @@ defmodule ErlangPython.Pool.Callers do
 
   def handle_info(:adopt, state), do: {:noreply, adopt(state)}
 
-  def handle_info({:DOWN, _ref, :process, caller, :normal}, state),
-    do: {:noreply, ended(state, [caller])}
+  def handle_info({:DOWN, _ref, :process, caller, :normal}, %{handle: handle} = state) do
+    # A pull goes on while its reader has the items that were ready.
+    if Streams.any?(handle, caller), do: cancel_all(handle, [caller])
+    {:noreply, ended(state, [caller])}
+  end
 
   def handle_info({:DOWN, _ref, :process, caller, _killed}, %{handle: handle} = state) do
     killed = [caller | more_killed(state.heir, @most_killed - 1)]
-    handle |> Pending.of_callers(killed) |> Enum.each(&Cancellation.cancel(handle, &1))
+    cancel_all(handle, killed)
     {:noreply, ended(state, killed)}
   end
 
@@ -145,6 +148,9 @@ defmodule ErlangPython.Pool.Callers do
   end
 
   def handle_info({:EXIT, _pid, _reason}, state), do: {:noreply, state}
+
+  defp cancel_all(handle, callers),
+    do: handle |> Pending.of_callers(callers) |> Enum.each(&Cancellation.cancel(handle, &1))
 
   defp more_killed(_heir, 0), do: []
 

@@ -2,11 +2,12 @@ defmodule ErlangPython.Pool.Contexts do
   @moduledoc false
   # The open contexts of a pool: where the namespace of each is, and whose it is. A row is
   #
-  #     {id, owner, slot, generation, mode}
+  #     {id, owner, slot, generation}
   #
   # from before the opener knows the id until the context is closed. One whose worker has died keeps its row, so that its
-  # use tells a lost context from a closed one. Beside it stands `{{owner, id}}`, as each caller that dies is looked for
-  # among thousands of owners.
+  # use tells a lost context from a closed one. Beside it stands `{{owner, id}, slot, generation, mode}`, as each caller that
+  # dies is looked for among thousands of owners. Whoever closes it may be killed at any point, so it is the manager that
+  # takes this row out, once, and gives the worker back.
 
   alias ErlangPython.Error
   alias ErlangPython.Pool.{Callers, Directory, Handle, Manager, Slots}
@@ -27,7 +28,8 @@ defmodule ErlangPython.Pool.Contexts do
   @spec put(Handle.t(), pid(), place(), :dedicated | :shared) :: id()
   def put(handle, owner, {slot, generation}, mode) do
     id = Slots.next_id(handle)
-    :ets.insert(handle.contexts, [{id, owner, slot, generation, mode}, {{owner, id}}])
+    rows = [{id, owner, slot, generation}, {{owner, id}, slot, generation, mode}]
+    :ets.insert(handle.contexts, rows)
     Callers.watch(handle, owner)
     id
   end
@@ -35,7 +37,7 @@ defmodule ErlangPython.Pool.Contexts do
   @spec fetch(Handle.t(), id()) :: {:ok, place()} | {:error, Error.t()}
   def fetch(%{contexts: table} = handle, id) do
     case :ets.lookup(table, id) do
-      [{_id, _owner, slot, generation, _mode}] ->
+      [{_id, _owner, slot, generation}] ->
         if Slots.generation(handle, slot) == generation,
           do: {:ok, {slot, generation}},
           else: {:error, lost()}
@@ -52,20 +54,10 @@ defmodule ErlangPython.Pool.Contexts do
 
   @spec close(Handle.t(), id()) :: :ok
   def close(handle, id) do
-    for {_id, owner, slot, generation, mode} <- :ets.take(handle.contexts, id) do
-      :ets.delete(handle.contexts, {owner, id})
-
-      # Behind the context's requests, before those of whoever comes next.
-      part = %{
-        id: Slots.next_id(handle),
-        message: {:drop_context, id},
-        dest: nil,
-        tag: nil,
-        caller: nil
-      }
-
-      Pinning.pin(handle, part, slot, generation)
-      Directory.notify(handle, :manager, {:leave_context, slot, generation, mode})
+    for {_id, owner, _slot, _generation} <- :ets.lookup(handle.contexts, id) do
+      # First: who is killed after it has closed the context.
+      Directory.notify(handle, :manager, {:close_context, owner, id})
+      :ets.delete(handle.contexts, id)
     end
 
     :ok
@@ -74,15 +66,41 @@ defmodule ErlangPython.Pool.Contexts do
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
   end
 
+  @doc "In the manager: the context leaves its worker. Where that was; nil if it has left before."
+  @spec leave(Handle.t(), pid(), id()) :: {place(), :dedicated | :shared} | nil
+  def leave(handle, owner, id) do
+    case :ets.take(handle.contexts, {owner, id}) do
+      [{_key, slot, generation, mode}] ->
+        :ets.delete(handle.contexts, id)
+        drop(handle, id, slot, generation)
+        {{slot, generation}, mode}
+
+      [] ->
+        nil
+    end
+  end
+
+  # Behind the context's requests, before those of whoever comes next.
+  defp drop(handle, id, slot, generation) do
+    part = %{
+      id: Slots.next_id(handle),
+      message: {:drop_context, id},
+      dest: nil,
+      tag: nil,
+      caller: nil
+    }
+
+    Pinning.pin(handle, part, slot, generation)
+  end
+
   @doc "Closes those of a process that has died, and stops what they run."
   @spec close_all(Handle.t(), pid()) :: :ok
   def close_all(handle, owner) do
-    ids = :ets.select(handle.contexts, [{{{owner, :"$1"}}, [], [:"$1"]}])
+    ids = :ets.select(handle.contexts, [{{{owner, :"$1"}, :_, :_, :_}, [], [:"$1"]}])
 
     for id <- ids do
-      close(handle, id)
-      # Whoever closed it before may have been killed in the middle of that.
-      :ets.delete(handle.contexts, {owner, id})
+      Directory.notify(handle, :manager, {:close_context, owner, id})
+      :ets.delete(handle.contexts, id)
     end
 
     :ok

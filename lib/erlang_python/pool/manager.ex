@@ -227,10 +227,12 @@ defmodule ErlangPython.Pool.Manager do
 
   def handle_info({:overdue, worker}, state), do: {:noreply, Replacing.overdue(state, worker)}
 
-  def handle_info({:leave_context, slot, generation, mode}, state) do
-    case Roster.fetch(state.roster, slot, generation) do
-      {:ok, entry} -> {:noreply, Opening.left(state, entry, mode)}
-      :error -> {:noreply, state}
+  def handle_info({:close_context, owner, id}, state) do
+    with {{slot, generation}, mode} <- Contexts.leave(state.handle, owner, id),
+         {:ok, entry} <- Roster.fetch(state.roster, slot, generation) do
+      {:noreply, Opening.left(state, entry, mode)}
+    else
+      _left_before_or_lost -> {:noreply, state}
     end
   end
 

@@ -180,8 +180,10 @@ defmodule ErlangPython.Pool.Refs do
   @doc "Lets go what a request has kept that was given up, if it has."
   @spec drop(Handle.t(), pid(), Pending.id()) :: term()
   def drop(%{refs: table} = handle, owner, id) do
-    for {_key, slot, generation} <- :ets.take(table, {owner, id}),
-        do: Directory.notify(handle, :callers, {:release, {slot, generation}, [id]})
+    for {_key, slot, generation} <- :ets.lookup(table, {owner, id}) do
+      Directory.notify(handle, :callers, {:release, {slot, generation}, [id]})
+      :ets.delete(table, {owner, id})
+    end
   rescue
     error in ArgumentError ->
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)

@@ -70,9 +70,6 @@ defmodule ErlangPython.Pool.Roster do
   @spec any?(t(), [phase()]) :: boolean()
   def any?(roster, phases), do: Enum.any?(roster, fn {_slot, entry} -> entry.phase in phases end)
 
-  @spec in_phase(t(), phase()) :: [Slots.slot()]
-  def in_phase(roster, phase), do: for({slot, %{phase: ^phase}} <- roster, do: slot)
-
   @doc "Has each of a pool's `count` workers been ready, as far as it is still to be used?"
   @spec whole?(t(), count :: non_neg_integer()) :: boolean()
   def whole?(roster, count),

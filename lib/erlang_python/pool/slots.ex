@@ -43,6 +43,7 @@ defmodule ErlangPython.Pool.Slots do
   @contexts 6 + @line
   @held_by 7 + @line
   @most 8 + @line
+  @set_aside 9 + @line
 
   @type slot :: pos_integer()
 
@@ -241,7 +242,12 @@ defmodule ErlangPython.Pool.Slots do
 
   @doc "Does a worker serve its contexts only?"
   @spec set_aside?(Handle.t(), slot()) :: boolean()
-  def set_aside?(handle, slot), do: window(handle, slot) == 0 and contexts(handle, slot) > 0
+  def set_aside?(%{counters: counters}, slot),
+    do: :atomics.get(counters, at(slot, @set_aside)) == 1
+
+  @spec set_aside(Handle.t(), slot(), boolean()) :: :ok
+  def set_aside(%{counters: counters}, slot, aside?),
+    do: :atomics.put(counters, at(slot, @set_aside), if(aside?, do: 1, else: 0))
 
   @doc "Counts open streams: only for a fair claim, where one more or less does no harm."
   @spec add_streams(Handle.t(), slot(), integer()) :: integer()

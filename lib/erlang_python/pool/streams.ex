@@ -88,6 +88,14 @@ defmodule ErlangPython.Pool.Streams do
       Handle.reraise_unless_gone(handle, error, __STACKTRACE__)
   end
 
+  @doc "Has this process any, in this worker if one is given?"
+  @spec any?(Handle.t(), pid(), {Slots.slot(), generation :: pos_integer()} | {:_, :_}) ::
+          boolean()
+  def any?(%{streams: table}, owner, {slot, generation} \\ {:_, :_}) do
+    pattern = {{{owner, :_}, slot, generation}, [], [true]}
+    :ets.select(table, [pattern], 1) != :"$end_of_table"
+  end
+
   @doc "Closes all streams of a process that has died."
   @spec drop_all(Handle.t(), pid()) :: term()
   def drop_all(%{streams: table} = handle, owner) do

@@ -136,6 +136,53 @@ defmodule ErlangPython.Context.EndsTest do
     await_whole(pool, 1)
   end
 
+  test "opening waits for a worker that is started again, having died before it served" do
+    pool = start_pool(workers: 1)
+    [%{os_pid: os_pid}] = Pool.workers(pool)
+    {_output, 0} = System.cmd("kill", ["-9", "#{os_pid}"])
+    eventually(fn -> refute match?([%{os_pid: ^os_pid}], Pool.workers(pool)) end)
+    assert {:ok, context} = Context.open(pool: pool)
+    Context.close(context)
+  end
+
+  # Wherever that happens in the course of it: which is why this has many rounds.
+  test "a process that is killed while it closes its context leaves nothing of it" do
+    pool = start_pool(workers: 1)
+    handle = handle(pool)
+    test = self()
+
+    for round <- 1..400 do
+      {pid, ref} =
+        spawn_monitor(fn ->
+          context = open!(pool, :shared)
+          send(test, {:open, self()})
+          Enum.each(1..(round * 5), fn _ -> :ok end)
+          Context.close(context)
+        end)
+
+      assert_receive {:open, ^pid}
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^ref, _, _, _}
+    end
+
+    eventually(fn ->
+      assert :ets.info(handle.contexts, :size) == 0
+      assert Slots.contexts(handle, 1) == 0
+    end)
+  end
+
+  test "a worker that restarts after it had contexts is starting, and not theirs" do
+    pool = start_pool(workers: 1, preload: [code: "import time; time.sleep(1)"])
+    context = open!(pool, :shared)
+    {:error, %Error{kind: :worker_exit}} = eval("__import__('os').abort()", context)
+
+    eventually(fn ->
+      assert %{starting: 1, bound: 0, idle: 0} = Pool.stats(pool)
+    end)
+
+    await_whole(pool, 1)
+  end
+
   test "a pool that ends loses contexts, also if another one has its name then" do
     name = unique_name()
     start = fn -> Pool.start_link(name: name, workers: 2, stdout: :ignore) end

@@ -44,7 +44,7 @@ defmodule ErlangPython.Context.LoadTest do
     contexts = for _ <- 1..3_000, do: open!(pool, :shared)
     assert reductions.() < 3 * without
     Enum.each(contexts, &Context.close/1)
-    assert :ets.info(handle.contexts, :size) == 0
+    eventually(fn -> assert :ets.info(handle.contexts, :size) == 0 end)
     await_whole(pool, 2)
   end
 end

@@ -106,6 +106,41 @@ defmodule ErlangPython.Nesting.ServersTest do
       assert go_on(asking(fn -> run!(pool, code) end)) == 42
     end
 
+    test "if the last worker drains, and has a shared context" do
+      pool = start_pool(workers: 1)
+      {:ok, _context} = Context.open(pool: pool, mode: :shared)
+      test = self()
+
+      # Nobody watches it.
+      server =
+        spawn_link(fn ->
+          receive do: ({:ask, from} -> send(from, {:got, run!(pool, "21 * 2")}))
+        end)
+
+      register(:ask, fn ->
+        send(test, {:asked, self()})
+        receive do: (:go -> send(server, {:ask, self()}))
+        receive do: ({:got, answer} -> answer)
+      end)
+
+      asking = asking(fn -> run!(pool, "erlang.ask()") end)
+      restart = restarting(pool)
+      assert go_on(asking) == 42
+      assert Task.await(restart, 60_000) == :ok
+    end
+
+    test "if the last worker drains, and waits for the reader of its stream" do
+      pool = start_pool(workers: 1, max_requests: 4)
+
+      roots =
+        "iter(range(8))"
+        |> ErlangPython.stream_eval(%{}, pool: pool)
+        |> Enum.map(&ErlangPython.call(:math, :sqrt, [&1 * &1], pool: pool))
+
+      assert roots == for(n <- 0..7, do: {:ok, n * 1.0})
+      await_nothing_left(pool)
+    end
+
     @tag :tmp_dir
     test "if another worker does not start", %{tmp_dir: dir} do
       broken = Path.join(dir, "broken")

@@ -36,6 +36,21 @@ defmodule ErlangPython.Pool.ControlTest do
     Enum.each(before, fn pid -> eventually(fn -> refute os_process?(pid) end) end)
   end
 
+  test "scale/2 out of a callback does not wait for the worker that waits for that" do
+    pool = start_pool(workers: 2)
+
+    # Out of each worker, also the one that is to go and to come back.
+    fit = fn count -> Pool.scale(pool, count) == :ok end
+
+    fits =
+      for _ <- 1..2 do
+        Task.async(fn -> ErlangPython.eval("[fit(1), fit(2)]", %{fit: fit}, pool: pool) end)
+      end
+
+    assert Task.await_many(fits, 60_000) == List.duplicate({:ok, [true, true]}, 2)
+    await_whole(pool, 2)
+  end
+
   test "scale/2 adds and removes workers" do
     pool = start_pool(workers: 1)
     assert Pool.scale(pool, 3) == :ok

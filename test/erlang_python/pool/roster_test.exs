@@ -73,11 +73,6 @@ defmodule ErlangPython.Pool.RosterTest do
     refute Roster.any?(%{}, [:ready])
   end
 
-  test "gives the slots in a phase" do
-    assert Roster.in_phase(roster([:ready, :draining, :draining]), :draining) == [2, 3]
-    assert Roster.in_phase(roster([:ready, :waiting, :closing]), :draining) == []
-  end
-
   test "slots above the count are looked at until they are empty" do
     assert Roster.last_slot(roster([:ready, :ready, nil, :closing]), 2) == 4
     assert Roster.last_slot(roster([:ready]), 2) == 2

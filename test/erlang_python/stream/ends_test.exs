@@ -31,6 +31,20 @@ defmodule ErlangPython.Stream.EndsTest do
       await_whole(pool, 1)
     end
 
+    test "by the normal end of a reader that has suspended it stops a pull, too", %{tmp_dir: dir} do
+      pool = start(workers: 1)
+      %{started: started, go: go} = gate(dir)
+      closed = Path.join(dir, "closed")
+      stream = stream(pool, :gated, [started, go, 9, closed], timeout: :infinity)
+
+      # The last item before the gate.
+      upto = fn item, _acc -> {if(item == 8, do: :suspend, else: :cont), item} end
+      reader = Task.async(fn -> stream |> Enumerable.reduce({:cont, nil}, upto) |> elem(1) end)
+      assert Task.await(reader) == 8
+      await_file(closed)
+      await_whole(pool, 1)
+    end
+
     test "replaces a worker whose generator does not stop", %{tmp_dir: dir} do
       pool = start(workers: 1, grace: 100)
       started = Path.join(dir, "started")

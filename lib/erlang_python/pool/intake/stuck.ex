@@ -6,7 +6,7 @@ defmodule ErlangPython.Pool.Intake.Stuck do
   import ErlangPython.Pool.Pending.Row, only: [row: 1]
 
   alias ErlangPython.Callbacks.{Awaited, Holding, Origin, Running}
-  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots}
+  alias ErlangPython.Pool.{Directory, Handle, Pending, Queue, Slots, Streams}
   alias ErlangPython.Pool.Intake.Beside
 
   # A worker that has not answered for so long is held up by the request that it runs, and what waits
@@ -129,8 +129,24 @@ defmodule ErlangPython.Pool.Intake.Stuck do
     if Enum.all?(others, &(Slots.window(handle, &1) == 0)) do
       waiting
       |> Enum.filter(&open_to_caller?(handle, &1))
-      |> Enum.min_by(&{Slots.set_aside?(handle, &1), Slots.beside(handle, &1)}, fn -> nil end)
+      |> Enum.min_by(&{Slots.set_aside?(handle, &1), Slots.beside(handle, &1)}, fn ->
+        read_slot(handle)
+      end)
     end
+  end
+
+  # A worker that drains waits for whoever reads a stream of it.
+  defp read_slot(handle) do
+    Enum.find(1..Slots.count(handle)//1, fn slot ->
+      case Directory.worker(handle, slot) do
+        {generation, _worker, _writer} ->
+          not Slots.set_aside?(handle, slot) and
+            Streams.any?(handle, self(), {slot, generation})
+
+        nil ->
+          false
+      end
+    end)
   end
 
   # A worker that is set aside runs what its contexts wait for, and nobody else's requests.

@@ -15,7 +15,7 @@ defmodule ErlangPython.Pool.Manager.Deaths do
     Warnings.ended(handle, entry, reason)
 
     if slot > state.count and not wanted?(state, slot),
-      do: state |> Size.remove(slot) |> Opening.open_waiting() |> Size.overflow(),
+      do: state |> Size.remove(slot) |> Size.overflow() |> Opening.open_waiting(),
       else: state |> replace(entry, reason, lost) |> Size.overflow()
   end
 

@@ -54,6 +54,7 @@ defmodule ErlangPython.Pool.Manager.Launch do
 
     Slots.put_last_end(handle, slot, System.monotonic_time(:microsecond))
     Slots.put_contexts(handle, slot, 0)
+    Slots.set_aside(handle, slot, false)
 
     # What is replayed has changed since this worker was set up: it makes room for one that knows it.
     if Directory.replay(handle) == ready.replay do

@@ -45,14 +45,20 @@ defmodule ErlangPython.Pool.Manager.Opening do
     end
   end
 
-  # One that drains waits for what it runs to end. Not for those whose end it waits for.
-  defp soon_new?(%{handle: handle, roster: roster}, {{pid, _tag}, _mode, _owner, callers}) do
+  # One that ends waits for what it runs. Not for those whose end that waits for.
+  defp soon_new?(%{handle: handle, roster: roster} = state, {{pid, _tag}, _mode, _owner, callers}) do
     Roster.any?(roster, [:starting]) or
-      case Roster.in_phase(roster, :draining) do
+      case Enum.filter(Map.values(roster), &followed?(state, &1)) do
         [] -> false
-        draining -> draining -- Awaited.slots(handle, pid, callers) != []
+        entries -> Enum.map(entries, & &1.slot) -- Awaited.slots(handle, pid, callers) != []
       end
   end
+
+  # Does another worker start, by itself or when this one has ended? After an extra one another may.
+  defp followed?(_state, %{phase: :draining}), do: true
+  defp followed?(state, %{phase: :waiting}), do: state.failures.error == nil
+  defp followed?(state, %{phase: :closing}), do: state.handle.options.max_overflow > 0
+  defp followed?(_state, _entry), do: false
 
   defp candidates(%{handle: handle} = state) do
     for {slot, %{phase: :ready, set_aside: false}} <- state.roster do
@@ -68,7 +74,7 @@ defmodule ErlangPython.Pool.Manager.Opening do
   defp place(%{handle: handle} = state, {from, mode, owner, _callers}, slot) do
     Slots.put_contexts(handle, slot, Slots.contexts(handle, slot) + 1)
     if mode == :dedicated, do: Slots.put_window(handle, slot, 0)
-    state = %{state | roster: Roster.set_aside(state.roster, slot, mode == :dedicated)}
+    state = set_aside(state, slot, mode == :dedicated)
 
     # Here, not by the owner, who may be killed at any point and would leave a worker set aside.
     id = Contexts.put(handle, owner, {slot, state.roster[slot].generation}, mode)
@@ -96,10 +102,16 @@ defmodule ErlangPython.Pool.Manager.Opening do
   defp give_back(state, %{slot: slot} = entry) do
     if entry.phase == :ready, do: Launch.open(state.handle, slot)
 
-    %{state | roster: Roster.set_aside(state.roster, slot, false)}
+    state
+    |> set_aside(slot, false)
     |> retire_worn(slot)
     |> open_waiting()
     |> Size.overflow()
+  end
+
+  defp set_aside(state, slot, aside?) do
+    Slots.set_aside(state.handle, slot, aside?)
+    %{state | roster: Roster.set_aside(state.roster, slot, aside?)}
   end
 
   # That it had contexts has kept it.

@@ -21,6 +21,8 @@ defmodule ErlangPython.Pool.Manager.Settling do
   @spec settle(Handle.t(), Roster.entry(), reason :: term()) :: non_neg_integer()
   def settle(handle, %{slot: slot, generation: generation} = entry, reason) do
     Slots.put_window(handle, slot, 0)
+    Slots.set_aside(handle, slot, false)
+    Slots.put_contexts(handle, slot, 0)
     move_on(handle, slot)
     lost = collect(handle, entry, exit_of(entry, reason))
     Streams.lost(handle, slot, generation)

@@ -3,15 +3,15 @@ defmodule ErlangPython.Pool.Manager.Size do
   # How many workers a pool has: as many as it is to have, and the extra ones that `Pool.Overflow` asks for.
 
   alias ErlangPython.Pool.{Overflow, Refs, Roster, Slots, Streams}
-  alias ErlangPython.Pool.Manager.{Launch, Replacing, State}
+  alias ErlangPython.Pool.Manager.{Launch, Replacing, State, Waiting}
 
   @spec resize(State.t(), count :: pos_integer()) :: State.t()
-  # Where a worker of an earlier, larger size is still closing, its death starts the next.
   def resize(state, count) when count >= state.count do
     Slots.put_size(state.handle, count)
     Slots.put_count(state.handle, max(count, Slots.count(state.handle)))
-    new = Enum.reject((state.count + 1)..count//1, &is_map_key(state.roster, &1))
-    Enum.reduce(new, %{state | count: count}, &Launch.start(&2, &1)) |> overflow()
+    {there, new} = Enum.split_with((state.count + 1)..count//1, &is_map_key(state.roster, &1))
+    state = Enum.reduce(there, %{state | count: count}, &replace_closing/2)
+    Enum.reduce(new, state, &Launch.start(&2, &1)) |> overflow()
   end
 
   # Slots above the count are emptied by the deaths of their workers, and only then no longer looked at.
@@ -19,6 +19,13 @@ defmodule ErlangPython.Pool.Manager.Size do
     Slots.put_size(state.handle, count)
     superfluous = for slot <- Map.keys(state.roster), slot > count, do: slot
     Enum.reduce(superfluous, %{state | count: count}, &close/2) |> put_count() |> overflow()
+  end
+
+  # A worker of an earlier, larger size: its death starts the next.
+  defp replace_closing(slot, state) do
+    if state.roster[slot].phase == :closing,
+      do: %{state | roster: Roster.put_phase(state.roster, slot, :draining)},
+      else: state
   end
 
   defp close(slot, state) do
@@ -34,6 +41,7 @@ defmodule ErlangPython.Pool.Manager.Size do
     %{state | roster: Map.delete(state.roster, slot)}
     |> put_count()
     |> Replacing.replaced(slot, :ok)
+    |> Waiting.tell_running()
   end
 
   @doc "Extra workers, as many as are needed. One that is not is ended when it has not been for a while, by `:shrink`."
