@@ -3,9 +3,11 @@ defmodule ErlangPython.Worker.Health do
   # What is asked of a worker while it runs requests, which its control thread answers beside them: whether it
   # still lives, how much memory it has, what its threads do.
 
+  alias ErlangPython.Pool.Slots
   alias ErlangPython.Protocol
   alias ErlangPython.Worker.{Pings, State}
 
+  require Logger
   require Protocol
 
   @memory_poll_ms 1_000
@@ -34,13 +36,20 @@ defmodule ErlangPython.Worker.Health do
   def pong(state, id, pong) do
     {asker, pings} = Pings.take(state.pings, id)
 
-    case asker do
-      :memory -> check_memory(state, pong["rss"])
-      {_pid, _tag} -> GenServer.reply(asker, pong)
-      _heartbeat_or_unknown -> :ok
-    end
+    state = %{state | pings: pings}
 
-    %{state | pings: pings}
+    case asker do
+      :memory ->
+        Process.send_after(self(), :poll_memory, @memory_poll_ms)
+        check_memory(state, pong["rss"], state.handle.options.max_memory)
+
+      {_pid, _tag} ->
+        GenServer.reply(asker, pong)
+        state
+
+      _heartbeat_or_unknown ->
+        state
+    end
   end
 
   @spec stacked(State.t(), pos_integer(), binary()) :: State.t()
@@ -50,9 +59,25 @@ defmodule ErlangPython.Worker.Health do
     %{state | pings: pings}
   end
 
-  defp check_memory(%{handle: %{options: %{max_memory: max}}}, rss) do
-    if rss > max, do: send(self(), {:retire, :max_memory})
-    Process.send_after(self(), :poll_memory, @memory_poll_ms)
+  defp check_memory(state, rss, max) when rss <= max, do: state
+
+  defp check_memory(state, rss, max) do
+    send(self(), {:retire, :max_memory})
+    unless state.heavy?, do: tell_of_memory(state, rss, max)
+    %{state | heavy?: true}
+  end
+
+  defp tell_of_memory(%{handle: handle, slot: slot} = state, rss, max) do
+    metadata = [pool: handle.name, worker: state.name, os_pid: state.os_pid]
+
+    text =
+      "Python worker #{slot} of the pool #{inspect(handle.name)} has #{div(rss, 1_000_000)} MB, " <>
+        ":max_memory is #{div(max, 1_000_000)} MB: it is replaced"
+
+    # The next one will be no smaller.
+    if Slots.served(handle, slot) == 0,
+      do: Logger.warning(text <> ", before it has served anything: raise the limit", metadata),
+      else: Logger.info(text, metadata)
   end
 
   @doc "Each must be answered by the time of the next."

@@ -28,6 +28,8 @@ defmodule ErlangPython.Worker.State do
                 cancels: %{},
                 rebalancing: %{},
                 pings: Pings.new(),
+                # Has it told of more memory than it may have?
+                heavy?: false,
                 # Who asked for what a stream's pull has so far.
                 flushes: %{},
                 drain_until: nil,
@@ -60,6 +62,7 @@ defmodule ErlangPython.Worker.State do
           cancels: %{optional(Pending.id()) => %{timer: reference(), begun?: boolean()}},
           rebalancing: %{optional(Pending.id()) => Slots.slot() | nil},
           pings: Pings.t(),
+          heavy?: boolean(),
           flushes: %{optional(Pending.id()) => reference()},
           drain_until: integer() | nil,
           status: non_neg_integer() | nil,

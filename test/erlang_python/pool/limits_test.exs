@@ -2,6 +2,8 @@ defmodule ErlangPython.Pool.LimitsTest do
   # How many requests a pool takes, how large they may be, and when a limit costs a worker.
   use ErlangPython.PoolCase, async: true
 
+  import ExUnit.CaptureLog
+
   @moduletag :tmp_dir
 
   describe "options" do
@@ -126,9 +128,28 @@ defmodule ErlangPython.Pool.LimitsTest do
     test ":max_memory replaces a worker that has grown" do
       pool = start_pool(workers: 1, max_memory: 150_000_000)
       pid = ErlangPython.call!(:os, :getpid, [], pool: pool)
-      :ok = ErlangPython.exec("hog = b'x' * 300_000_000", %{}, pool: pool)
-      eventually(fn -> assert ErlangPython.call!(:os, :getpid, [], pool: pool) != pid end)
+
+      log =
+        capture_log(fn ->
+          :ok = ErlangPython.exec("hog = b'x' * 300_000_000", %{}, pool: pool)
+          eventually(fn -> assert ErlangPython.call!(:os, :getpid, [], pool: pool) != pid end)
+        end)
+
       refute os_process?(pid)
+      assert [_once] = Regex.scan(~r/\[info\] Python worker 1 of the pool .* has 3\d\d MB/, log)
+      assert log =~ ":max_memory is 150 MB: it is replaced"
+    end
+
+    test ":max_memory below what a worker has from the start is told of" do
+      log =
+        capture_log(fn ->
+          pool = start_pool(workers: 1, max_memory: 1_000_000)
+          [%{os_pid: before}] = Pool.workers(pool)
+          eventually(fn -> refute os_process?(before) end)
+        end)
+
+      assert log =~
+               ~r/\[warning\] Python worker 1 .* before it has served anything: raise the limit/
     end
 
     test ":heartbeat ends a worker that can't answer, whatever the caller's patience" do
