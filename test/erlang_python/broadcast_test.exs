@@ -22,6 +22,24 @@ defmodule ErlangPython.BroadcastTest do
              {:ok, Map.new(1..3, &{&1, {:ok, %{"a" => 1, "b" => 2}}})}
   end
 
+  test "out of a callback runs in the worker that waits for it, if all that are left drain" do
+    pool = start_pool(workers: 1)
+    test = self()
+
+    ask = fn ->
+      send(test, {:asked, self()})
+      receive do: (:go -> pool |> Pool.broadcast({:eval, "6 * 7"}) |> elem(1) |> Map.get(1))
+    end
+
+    asking = Task.async(fn -> ErlangPython.eval("ask()", %{ask: ask}, pool: pool) end)
+    assert_receive {:asked, callback}
+    restart = Task.async(fn -> Pool.restart(pool) end)
+    eventually(fn -> assert [%{state: :draining}] = Pool.workers(pool) end)
+    send(callback, :go)
+    assert Task.await(asking, 20_000) == {:ok, {:ok, 42}}
+    assert Task.await(restart, 20_000) == :ok
+  end
+
   test "does not wait for a worker that starts, and is no longer wanted", %{tmp_dir: dir} do
     # The second worker stays in its start, as long as there is no file.
     code = """

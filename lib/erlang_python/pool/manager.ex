@@ -82,12 +82,13 @@ defmodule ErlangPython.Pool.Manager do
   end
 
   @doc """
-  The workers that are ready, once none is starting any more. If there are none, why; `:timeout` if that takes
-  longer.
+  The workers that are ready, once none is starting any more; those that drain, if all that are left wait for the caller. If
+  there are none, why; `:timeout` if that takes longer.
   """
   @spec running(Handle.t(), timeout()) ::
           {:ok, [Roster.running()]} | {:error, Error.t() | :timeout}
-  def running(handle, timeout), do: call(handle, :running, :no, Timeout.receivable(timeout))
+  def running(handle, timeout),
+    do: call(handle, {:running, Origin.callers()}, :no, Timeout.receivable(timeout))
 
   @doc "Replays a request into each worker that starts from now on. Gives the workers that are ready."
   @spec replay(Handle.t(), Replay.name(), Message.packed()) ::
@@ -178,8 +179,8 @@ defmodule ErlangPython.Pool.Manager do
   def handle_call({:open_context, mode, owner, callers, timeout}, from, state),
     do: {:noreply, Opening.open(state, {from, mode, owner, callers}, timeout)}
 
-  def handle_call(:running, from, state),
-    do: {:noreply, state |> Waiting.add(:running, from) |> Waiting.tell_running()}
+  def handle_call({:running, callers}, from, state),
+    do: {:noreply, state |> Waiting.add(:running, {from, callers}) |> Waiting.tell_running()}
 
   def handle_call({:replay, name, packed}, _from, state),
     do: put_replay(state, &Replay.put(&1, name, packed))
@@ -252,7 +253,7 @@ defmodule ErlangPython.Pool.Manager do
     Audit.mend(state.handle, state.look, look)
     audit_later()
     # Who waits for a worker to end may be waited for by now.
-    {:noreply, Opening.open_waiting(%{state | look: look})}
+    {:noreply, %{state | look: look} |> Opening.open_waiting() |> Waiting.tell_running()}
   end
 
   defp ready(state, ready) do

@@ -2,6 +2,7 @@ defmodule ErlangPython.Pool.Manager.Waiting do
   @moduledoc false
   # Who waits for what of a pool, and when they are told.
 
+  alias ErlangPython.Callbacks.Awaited
   alias ErlangPython.Pool.{Pending, Recycling, Roster}
   alias ErlangPython.Pool.Manager.{Opening, State}
 
@@ -10,7 +11,11 @@ defmodule ErlangPython.Pool.Manager.Waiting do
   worker is there for a context.
   """
   @type what :: :ready | :empty | :restart | :running | :context
-  @type who :: GenServer.from() | {GenServer.from(), [Recycling.worker()]} | Opening.opener()
+  @type who ::
+          GenServer.from()
+          | {GenServer.from(), [Recycling.worker()]}
+          | {GenServer.from(), callers :: list()}
+          | Opening.opener()
   @type t :: %{what() => [who()]}
 
   @drain_poll_ms 10
@@ -47,19 +52,34 @@ defmodule ErlangPython.Pool.Manager.Waiting do
     starting? = Roster.any?(state.roster, [:starting])
 
     case Roster.running(state.roster) do
-      _workers when starting? ->
-        state
-
-      [] when state.failures.error != nil ->
-        tell(state, :running, {:error, state.failures.error})
-
-      # Replaced at this moment.
-      [] ->
-        state
-
-      workers ->
-        tell(state, :running, {:ok, workers})
+      _workers when starting? -> state
+      [] when state.failures.error != nil -> tell_all(state, {:error, state.failures.error})
+      [] -> tell_awaited(state)
+      workers -> tell_all(state, {:ok, workers})
     end
+  end
+
+  defp tell_all(state, reply) do
+    {waiting, state} = take(state, :running)
+    for {from, _callers} <- waiting, do: GenServer.reply(from, reply)
+    state
+  end
+
+  # Replaced at this moment. Who is waited for by those that are to end can't wait for the next ones.
+  defp tell_awaited(%{handle: handle, roster: roster} = state) do
+    draining = for {slot, %{phase: :draining, generation: n}} <- Enum.sort(roster), do: {slot, n}
+    {waiting, state} = take(state, :running)
+
+    Enum.reduce(waiting, state, fn {{pid, _tag} = from, callers} = who, state ->
+      awaited = Awaited.slots(handle, pid, callers)
+
+      if draining != [] and Enum.all?(draining, fn {slot, _n} -> slot in awaited end) do
+        GenServer.reply(from, {:ok, draining})
+        state
+      else
+        add(state, :running, who)
+      end
+    end)
   end
 
   @doc "Looks again later, with `:empty?`, as long as requests are open."
