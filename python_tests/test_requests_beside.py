@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -11,7 +12,7 @@ import msgpack
 import pytest
 
 from calling import begin, in_callback, working
-from peer import CALL, DETACHED, ERROR, MOVE, RESULT, RUN, Failure, Peer
+from peer import BOOTSTRAP, CALL, DETACHED, ERROR, MOVE, RESULT, RUN, Failure, Peer
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -211,3 +212,18 @@ def test_threads_that_enter_a_context_at_the_same_time_share_it(shared: Peer) ->
     shared.answer(call, 1)
     assert shared.end(number).body == 1
     shared.value("sys.setswitchinterval(before)")
+
+
+def test_threads_of_an_executor_work_for_whoever_submits(start: Callable[..., Peer]) -> None:
+    # As free-threaded Pythons do by themselves; before 3.14 it has no meaning.
+    command = [sys.executable, "-X", "thread_inherit_context=1", str(BOOTSTRAP)]
+    worker = start(command=command)
+    worker.set_up()
+    worker.value("from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)")
+    number, call = in_callback(worker, "the main thread")
+    for _ in range(2):
+        code = "pool.submit(lambda: erlang.current_request().id).result()"
+        request = worker.beside(RUN, code)
+        assert worker.receive_from_any().body == request
+    worker.answer(call, 1)
+    assert worker.end(number).body == 1
