@@ -107,7 +107,15 @@ defmodule ErlangPython.Faults.WorkersTest do
               "import asyncio, erlang\nawait erlang.acall(name)\nawait asyncio.sleep(3600)"
 
             "thread" ->
-              "import erlang, threading, time\nthreading.Thread(target=erlang.call, args=(name,)).start()\ntime.sleep(3600)"
+              # The thread stays, with its channel.
+              """
+              import erlang, threading, time
+              def meet():
+                  erlang.call(name)
+                  time.sleep(3600)
+              threading.Thread(target=meet, daemon=True).start()
+              time.sleep(3600)
+              """
           end
 
         request =
