@@ -447,8 +447,8 @@ def test_a_large_body_is_searched_in_one_go() -> None:
         return time.thread_time() - begun
 
     searched = min(took(lambda: _encoder._may_hold_large_data(body)) for _ in range(3))
-    # Two bytes of our own choice are looked for as fast as Python can: twice to seven times as fast,
-    # as its version has it. A search that begins anew at each byte takes a hundred times as long.
+    # Two bytes of our own choice are looked for as fast as Python can: as fast as the search with 3.11,
+    # six times as fast with 3.14. A walk through the bytes takes a hundred times as long.
     assert searched < 20 * took(lambda: body.count(b"\xc6\0"))
 
 
