@@ -241,21 +241,22 @@ def switching() -> "Iterator[None]":
 @pytest.mark.usefixtures("switching")
 def test_bindings_end_while_threads_assign_names() -> None:
     namespace = Namespace(1)
+    bindings = {f"name{number}": number for number in range(200)}
     for _ in range(50):
+        stop = threading.Event()
+
+        def assign(names: "dict[str, Any]", stop: threading.Event = stop) -> None:
+            for number in itertools.count():
+                if stop.is_set():
+                    break
+                names[f"other{number}"] = number
+
         with ThreadPoolExecutor(1) as threads:
-            stop = threading.Event()
-            with namespace.copied(
-                {"n": 1, **{f"name{number}": number for number in range(200)}}
-            ) as names:
-
-                def assign(names: "dict[str, Any]" = names, stop: threading.Event = stop) -> None:
-                    for number in itertools.count():
-                        if stop.is_set():
-                            break
-                        names[f"other{number}"] = number
-
-                threads.submit(assign)
-            stop.set()
+            try:
+                with namespace.copied(bindings) as names:
+                    threads.submit(assign, names)
+            finally:
+                stop.set()
 
 
 @pytest.mark.usefixtures("switching")
@@ -269,7 +270,9 @@ def test_bindings_end_while_threads_delete_names() -> None:
 
     with ThreadPoolExecutor(1) as threads:
         threads.submit(delete)
-        for number in range(20_000):
-            with _Lent(names, {"x": number}):
-                pass
-        stop.set()
+        try:
+            for number in range(20_000):
+                with _Lent(names, {"x": number}):
+                    pass
+        finally:
+            stop.set()

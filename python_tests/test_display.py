@@ -1,10 +1,12 @@
 """How values look: MIME bundles, and what `erlang.display` does where nobody shows them."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from calling import FUN
 from erlang_python_worker._display import bundle
 from peer import RESULT, RUN, Peer
 
@@ -97,3 +99,30 @@ with contextlib.redirect_stdout(io.StringIO()) as out: erlang.display(1, 'a')
 out.getvalue()"""
     answer = worker.code(RUN, code)
     assert (answer.type, answer.body) == (RESULT, "1\n'a'\n")
+
+
+def test_a_value_is_shown_while_a_thread_imports_matplotlib(worker: Peer, tmp_path: Path) -> None:
+    # One that takes its time, and tells of it.
+    folder = tmp_path / "matplotlib"
+    folder.mkdir()
+    gate = "import pathlib, time\nwhile not pathlib.Path(__file__).with_name('go').exists(): time.sleep(0.01)\n"
+    (folder / "__init__.py").write_text("def use(backend): pass\n")
+    (folder / "pyplot.py").write_text(gate)
+    worker.value(f"import sys; sys.path.insert(0, {str(tmp_path)!r})")
+    worker.value(
+        "import threading, time\n"
+        "thread = threading.Thread(target=__import__, args=('matplotlib.pyplot',)); thread.start()\n"
+        "while 'matplotlib.pyplot' not in sys.modules: time.sleep(0.01)"
+    )
+    shown = worker.call(
+        "erlang_python_worker._cells",
+        "display",
+        code="1",
+        bindings=None,
+        file=None,
+        line=1,
+        show=FUN,
+    )
+    (folder / "go").touch()
+    worker.value("thread.join()")
+    assert shown.type == RESULT, shown
