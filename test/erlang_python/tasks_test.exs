@@ -156,6 +156,7 @@ defmodule ErlangPython.TasksTest do
 
     {said, 0} = mix(context, cache(context), command, [named([]) | variables])
     assert said =~ "* python: Only configured pools were looked at"
+    assert said =~ "must be on the target; what its workers need is in the release"
 
     named = named([{:requirements, "priv/python/requirements.txt", options}])
     {said, 0} = mix(context, cache(context), command, [named | variables])

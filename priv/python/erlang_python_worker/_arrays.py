@@ -42,7 +42,8 @@ def of_another_library(encoder: Encoder, value: Any) -> Any:
     try:
         found = _as_numpy(value)
     except Exception as error:  # sparse or quantized, without data, on a device that can't give it
-        raise EncodeError(f"cannot make a NumPy array of a '{_name(value)}': {error}") from error
+        told = f"cannot make a NumPy array of a '{_name_of(value)}': {error}"
+        raise EncodeError(told) from error
     return array(encoder, found)
 
 
@@ -74,7 +75,7 @@ def scalar(_encoder: Encoder, value: Any) -> Any:
     if type(item) is type(value):  # longdouble has no Python twin
         item = float(item)
     if type(item) is complex:
-        raise EncodeError(f"cannot encode a value of type '{_name(value)}'")
+        raise EncodeError(f"cannot encode a value of type '{_name_of(value)}'")
     return item
 
 
@@ -86,6 +87,8 @@ def _in_microseconds(value: Any) -> Any:
     return value
 
 
-def _name(value: Any) -> str:
-    kind = type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _name_of(value: Any) -> str:
+    # Which imports this.
+    from erlang_python_worker._types import name
+
+    return name(type(value))

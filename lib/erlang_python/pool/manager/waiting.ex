@@ -68,12 +68,11 @@ defmodule ErlangPython.Pool.Manager.Waiting do
   # Replaced at this moment. Who is waited for by those that are to end can't wait for the next ones.
   defp tell_awaited(%{handle: handle, roster: roster} = state) do
     draining = for {slot, %{phase: :draining, generation: n}} <- Enum.sort(roster), do: {slot, n}
+    slots = for {slot, _generation} <- draining, do: slot
     {waiting, state} = take(state, :running)
 
     Enum.reduce(waiting, state, fn {{pid, _tag} = from, callers} = who, state ->
-      awaited = Awaited.slots(handle, pid, callers)
-
-      if draining != [] and Enum.all?(draining, fn {slot, _n} -> slot in awaited end) do
+      if slots != [] and slots -- Awaited.slots(handle, pid, callers) == [] do
         GenServer.reply(from, {:ok, draining})
         state
       else
