@@ -2,7 +2,7 @@ defmodule ErlangPython.MaxOverflowTest do
   use ErlangPython.PoolCase, async: true
 
   alias ErlangPython.{Context, Ref}
-  alias ErlangPython.Pool.Directory
+  alias ErlangPython.Pool.{Directory, Manager}
 
   @moduletag :tmp_dir
 
@@ -151,6 +151,30 @@ defmodule ErlangPython.MaxOverflowTest do
     assert is_integer(pid(pool: pool))
     Context.close(first)
     await_whole(pool, 1)
+  end
+
+  test "opening waits for the end of one that is about to go, and for the next", %{tmp_dir: dir} do
+    pool = start_pool(workers: 1, max_overflow: 1)
+    {:ok, first} = Context.open(pool: pool)
+    # In the extra worker, which is no longer needed when the context is closed.
+    {busy, gate} = occupy(pool, dir)
+    Context.close(first)
+    handle = handle(pool)
+
+    phase = fn ->
+      elem(Manager.slots(handle), 1) |> Enum.find(&(&1.slot == 2)) |> Map.get(:phase)
+    end
+
+    eventually(fn -> assert phase.() == :closing end)
+
+    {:ok, second} = Context.open(pool: pool)
+    third = Task.async(fn -> Context.open(pool: pool) end)
+    manager = Directory.whereis(handle, :manager)
+    eventually(fn -> assert [_opener] = :sys.get_state(manager).waiting.context end)
+    File.touch!(gate.go)
+    assert {:ok, _context} = Task.await(third, 30_000)
+    assert Task.await(busy) == :ok
+    Context.close(second)
   end
 
   test "the size of the pool can change meanwhile" do
